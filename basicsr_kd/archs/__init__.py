@@ -1,0 +1,5 @@
+"""The plugin's networks; the plugin puts those in ``__all__`` into BasicSR's ARCH_REGISTRY."""
+from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
+from basicsr_kd.archs.slim_rrdbnet_arch import SlimRRDBNet
+
+__all__ = ['PrunedRRDBNet', 'SlimRRDBNet']

@@ -1,0 +1,112 @@
+"""An RRDBNet whose dense blocks each keep their own growth channels."""
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from basicsr.archs.arch_util import default_init_weights
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from torch import Tensor, nn
+
+from basicsr_kd.archs.rrdbnet_checks import check_rrdbnet, growth_widths
+from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+
+
+class PrunedDenseBlock(nn.Module):
+    """A residual dense block with a growth of its own for each of its four growing convolutions.
+
+    Input and output ``(n, num_feat, h, w)``. A growth of 0 leaves the convolution out of module and state dict (torch
+    cannot build one without outputs), and those behind it simply have fewer inputs.
+
+    Args:
+        num_feat: channels of the residual stream.
+        growths: output channels of conv1 to conv4, each 0 or more.
+    """
+
+    conv1: nn.Conv2d | None
+    conv2: nn.Conv2d | None
+    conv3: nn.Conv2d | None
+    conv4: nn.Conv2d | None
+
+    def __init__(self, num_feat: int, growths: Sequence[int]) -> None:
+        super().__init__()
+        total = num_feat
+        for index, growth in enumerate(growths, start=1):
+            conv = nn.Conv2d(total, growth, 3, 1, 1) if growth else None
+            setattr(self, f'conv{index}', conv)
+            total += growth
+        self.conv5 = nn.Conv2d(total, num_feat, 3, 1, 1)
+        self.lrelu = nn.LeakyReLU(negative_slope=0.2, inplace=True)
+        default_init_weights([conv for conv in self.children() if isinstance(conv, nn.Conv2d)], 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [x]
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            if conv is not None:
+                features.append(self.lrelu(conv(_concatenate(features))))
+        return self.conv5(_concatenate(features)) * 0.2 + x
+
+
+class PrunedRRDB(nn.Module):
+    """Three pruned dense blocks and a residual around them; ``growths`` holds their 12 widths."""
+
+    def __init__(self, num_feat: int, growths: Sequence[int]) -> None:
+        super().__init__()
+        self.rdb1 = PrunedDenseBlock(num_feat, growths[:4])
+        self.rdb2 = PrunedDenseBlock(num_feat, growths[4:8])
+        self.rdb3 = PrunedDenseBlock(num_feat, growths[8:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rdb3(self.rdb2(self.rdb1(x))) * 0.2 + x
+
+
+class PrunedRRDBNet(RRDBNet):
+    """BasicSR's RRDBNet, after pruning of its growth channels.
+
+    With the same growth everywhere it is an RRDBNet: the same keys, and bit for bit the same output.
+    Input ``(n, num_in_ch, h, w)``, RGB in [0, 1]; output ``(n, num_out_ch, scale * h, scale * w)``.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_out_ch: channels of the output.
+        scale: 4, 2 or 1; 2 and 1 start with a pixel-unshuffle.
+        num_feat: channels of the residual stream.
+        num_block: residual-in-residual dense blocks.
+        num_grow_ch: growth channels: one number for all, or a flat list of 4 * 3 * num_block numbers in the order of
+            the network (block, dense block, conv1 to conv4); 0 leaves a convolution out.
+        like: a checkpoint (``.pth`` or ``.safetensors``) to take all of the above from, read off its tensor shapes.
+            Its weights are not loaded: that is ``pretrain_network_g``.
+
+    Raises:
+        ValueError: a width, the length of the list or the scale is impossible.
+        CheckpointError: ``like`` cannot be read or is not an RRDBNet.
+    """
+
+    def __init__(self,
+                 num_in_ch: int = 3,
+                 num_out_ch: int = 3,
+                 scale: int = 4,
+                 num_feat: int = 64,
+                 num_block: int = 23,
+                 num_grow_ch: int | Sequence[int] = 32,
+                 like: str | os.PathLike[str] | None = None) -> None:
+        if like is not None:
+            options = rrdbnet_options(read_state_dict(like))
+            if options is None:
+                raise CheckpointError(f'PrunedRRDBNet: the checkpoint {like} (like:) is not an RRDBNet. Expected the '
+                                      'tensors conv_first, body.<n>.rdb<1-3>.conv<1-5>, conv_body, ..., conv_last.')
+            num_in_ch, num_out_ch, scale = options['num_in_ch'], options['num_out_ch'], options['scale']
+            num_feat, num_block, num_grow_ch = options['num_feat'], options['num_block'], options['num_grow_ch']
+        check_rrdbnet('PrunedRRDBNet', scale, num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat,
+                      num_block=num_block)
+        growths = growth_widths(num_grow_ch, num_block)
+        # RRDBNet makes everything but the body (no blocks, so its growth does not matter).
+        super().__init__(num_in_ch, num_out_ch, scale, num_feat, num_block=0)
+        self.body = nn.Sequential(*(PrunedRRDB(num_feat, growths[12 * index:12 * index + 12])
+                                    for index in range(num_block)))
+
+
+def _concatenate(features: list[Tensor]) -> Tensor:
+    return torch.cat(features, 1) if len(features) > 1 else features[0]

@@ -1,0 +1,158 @@
+"""Reading and writing checkpoints: plain tensors in, plain tensors out, whatever the file's age or wrapping.
+
+Files are read with ``weights_only=True`` (no code in a checkpoint is ever run) and written to a temporary file that is
+then renamed, so a run that is killed while saving leaves the last good file untouched.
+"""
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basicsr_kd.esrgan_keys import rename_esrgan_keys
+
+# Under which key other projects put the generator, tried in this order after BasicSR's own two.
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generator')
+# How torch's unpickler words its refusal of anything but tensors and plain containers.
+_OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the message names the file, what was found and what to do."""
+
+
+def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
+    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file, with BasicSR's key names.
+
+    A leading ``module.`` (saved from a DataParallel network) is stripped, old ESRGAN keys become those of BasicSR's
+    RRDBNet, and half-precision tensors become float32.
+
+    Args:
+        path: the file.
+        param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not in the file, or not
+            given: ``params_ema``, else ``params``, else the state dict under a usual wrapper, else the file itself.
+
+    Returns:
+        Name to tensor, on the CPU, floating-point tensors as float32.
+
+    Raises:
+        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects or no tensors, or
+            ``param_key`` was asked for and the file has neither that key nor ``params_ema`` or ``params``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = 'is a folder' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'Checkpoint {path} {found}. Expected a .pth or .safetensors file.')
+    content = _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
+    state = {str(name).removeprefix('module.'): _plain(value)
+             for name, value in _pick(content, param_key, path).items() if isinstance(value, Tensor)}
+    return rename_esrgan_keys(state)
+
+
+def write_checkpoint(path: str | os.PathLike[str],
+                     params: Mapping[str, Tensor],
+                     params_ema: Mapping[str, Tensor] | None = None) -> None:
+    """Write ``{'params': …, 'params_ema': …}`` of plain CPU tensors, as BasicSR's ``load_network`` expects them.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        params: the network's state dict.
+        params_ema: the state dict of its moving average; left out of the file if None.
+    """
+    content = {'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}
+    # clone(): a slice of a larger tensor would otherwise take the whole of that tensor into the file.
+    atomic_save({
+        key: {name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+              for name, value in state.items()}
+        for key, state in content.items()
+    }, path)
+
+
+def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
+    """``torch.save`` into a temporary file of the same folder, then rename: ``path`` is whole or as it was before."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            torch.save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        if _OBJECTS.search(str(error)):
+            raise CheckpointError(
+                f'Checkpoint {path} holds pickled Python objects, which can run code when opened and are refused. '
+                "Save the weights alone, torch.save({'params': net.state_dict()}, path), and use that file.") from error
+        raise CheckpointError(_not_a_checkpoint(path)) from error
+    except RuntimeError as error:
+        if 'TorchScript' in str(error):
+            raise CheckpointError(f'Checkpoint {path} is a TorchScript program. Expected the weights alone: '
+                                  'a .pth or .safetensors file with a state dict.') from error
+        raise CheckpointError(_not_a_checkpoint(path)) from error
+    except (EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(_not_a_checkpoint(path)) from error
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(f'Reading {path} needs the package safetensors: '
+                              'pip install "basicsr-kd[export]"') from error
+    try:
+        return load_file(path, device='cpu')
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(_not_a_checkpoint(path)) from error
+
+
+def _not_a_checkpoint(path: Path) -> str:
+    size = path.stat().st_size
+    return (f'{path} ({size:,} bytes) is not a checkpoint that can be read: it is damaged, cut short or another kind '
+            'of file. Expected a .pth file written by torch.save or a .safetensors file; try downloading it again.')
+
+
+def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
+    """The one state dict that is meant, out of all that the file holds."""
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f'Checkpoint {path} holds a {type(content).__name__}. Expected a dict of tensors.')
+    keys = [key for key in (param_key, 'params_ema', 'params') if key and _has_tensors(content.get(key))]
+    if not keys and param_key:
+        raise CheckpointError(f"Checkpoint {path} has no '{param_key}', 'params_ema' or 'params'; at its top are "
+                              f'{_some(content)}. Leave param_key out to take the weights as they are.')
+    keys += [key for key in _WRAPPERS if _has_tensors(content.get(key))]
+    if keys:
+        return content[keys[0]]
+    if not _has_tensors(content):
+        raise CheckpointError(f'Checkpoint {path} holds no tensors; at its top are {_some(content)}. Expected the '
+                              'weights of a network, e.g. net_g_latest.pth (a .state file only serves to resume).')
+    return content
+
+
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
+
+
+def _some(content: Mapping[str, Any], most: int = 5) -> str:
+    names = [repr(name) for name in list(content)[:most]]
+    return ', '.join(names) + (f' and {len(content) - most} more' if len(content) > most else '') or 'no keys at all'
+
+
+def _plain(value: Tensor) -> Tensor:
+    value = value.detach()
+    return value.float() if value.is_floating_point() else value

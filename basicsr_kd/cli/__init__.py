@@ -1,0 +1,1 @@
+"""The command line `basicsr-kd`: one module a subcommand."""

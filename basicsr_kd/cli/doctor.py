@@ -1,0 +1,110 @@
+"""`basicsr-kd doctor`: what is installed, whether the plugin is active, and what to do about what is missing."""
+
+import argparse
+import importlib
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from basicsr_kd import __version__, autoload
+
+EXAMPLE = 'basicsr-kd doctor'
+
+# Package to install, and the module it brings; in the order in which one needs the other.
+NEEDED = {
+    'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pyyaml': 'yaml',
+    'msgspec': 'msgspec', 'basicsr': 'basicsr', 'mmengine': 'mmengine', 'lpips': 'lpips',
+    'torch-pruning': 'torch_pruning',
+}
+# What to do where installing the package again is not the answer.
+LIBRARIES = 'apt-get install libgl1 libglib2.0-0 (system libraries of OpenCV), or: pip install opencv-python-headless'
+OLDER_PYTHON = ('use Python 3.10 to 3.12: the source package of basicsr does not build on 3.13 and later; '
+                'the README has a way around that')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There is nothing to choose."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line a fact, then what to do; returns 1 where something that training needs is missing."""
+    todo: list[str] = []
+    _line('basicsr-kd', f'{__version__} in {Path(autoload.__file__).parent}')
+    _line('python', f'{sys.version.split()[0]} ({sys.executable})')
+    modules = {package: _module(package, module, todo) for package, module in NEEDED.items()}
+    _line('plugin', _plugin(modules['basicsr'], todo))
+    missing = bool(todo)
+    _line('autoload', _autoload(todo))
+    _line('GPU', _gpu(modules['torch']))
+    if todo:
+        print('\nTo do:\n  ' + '\n  '.join(todo))
+    return int(missing)
+
+
+def _line(name: str, fact: str) -> None:
+    print(f'{name:<14} {fact}', flush=True)
+
+
+def _module(package: str, name: str, todo: list[str]) -> Any:
+    """Imports a module, prints its version (BasicSR: and its folder), and returns it; None where that fails."""
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # a broken binary raises more than ImportError
+        absent = isinstance(error, ModuleNotFoundError) and error.name == name
+        _line(package, 'not installed' if absent else f'does not import: {_reason(error)}')
+        todo.append(f'{package}: {_advice(package, absent)}')
+        return None
+    version = getattr(module, '__version__', None) or importlib.metadata.version(package)
+    _line(package, f'{version} in {_folder(module)}' if name == 'basicsr' else version)
+    return module
+
+
+def _advice(package: str, absent: bool) -> str:
+    if package == 'opencv-python' and not absent:
+        return LIBRARIES
+    if package == 'basicsr' and absent and sys.version_info >= (3, 13):
+        return OLDER_PYTHON
+    return f'pip install {package}' if absent else f'pip install --force-reinstall --no-deps {package}'
+
+
+def _plugin(basicsr: Any, todo: list[str]) -> str:
+    if basicsr is None:
+        return 'not registered: basicsr is needed first'
+    from basicsr_kd import plugin
+    try:
+        plugin.register()
+        names = plugin.registered()
+    except Exception as error:
+        todo.append(f'plugin: pip install --force-reinstall --no-deps basicsr-kd ({_reason(error)})')
+        return f'not registered: {_reason(error)}'
+    return 'registered: ' + ', '.join(names)
+
+
+def _autoload(todo: list[str]) -> str:
+    """Launchers and `python -m basicsr_kd.train` work without it, so what it lacks does not count as missing."""
+    folders = [folder for folder in sys.path if os.path.isfile(os.path.join(folder, 'basicsr_kd.pth'))]
+    if os.environ.get('BASICSR_KD_AUTOLOAD') == '0':
+        todo.append('autoload: unset BASICSR_KD_AUTOLOAD, or train with python -m basicsr_kd.train')
+        return 'off: BASICSR_KD_AUTOLOAD=0'
+    if not folders:
+        todo.append('autoload: pip install basicsr-kd, or train with python -m basicsr_kd.train')
+        return 'off: no basicsr_kd.pth in the site-packages of this Python'
+    return f'active: {os.path.join(folders[0], "basicsr_kd.pth")}'
+
+
+def _gpu(torch: Any) -> str:
+    if torch is None:
+        return 'unknown without torch'
+    if not torch.cuda.is_available():
+        return 'none that PyTorch can use: num_gpu: auto trains on the CPU'
+    return ', '.join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+
+
+def _folder(module: Any) -> Path:
+    return Path(module.__file__).resolve().parent
+
+
+def _reason(error: Exception) -> str:
+    return ' '.join(f'{type(error).__name__}: {error}'.split())

@@ -1,0 +1,120 @@
+"""What BasicSR (1.4.2 and master) needs on today's stack. Each shim names the problem of BasicSR it answers."""
+
+import functools
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class ResumeError(Exception):
+    """The training state to resume from is missing, cannot be read, or lacks its networks."""
+
+
+def prepare_import() -> None:
+    """Answers `import torchvision.transforms.functional_tensor` in `basicsr/data/degradations.py`.
+
+    torchvision 0.17 removed that module, so PyPI's BasicSR 1.4.2 cannot be imported at all (BasicSR issue 663). It wants
+    one function of it, which is public elsewhere. To be called before BasicSR's own `__init__` runs.
+    """
+    name = 'torchvision.transforms.functional_tensor'
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        from torchvision.transforms.functional import rgb_to_grayscale
+        module = ModuleType(name, 'Stand-in by basicsr_kd for a module that torchvision 0.17 removed.')
+        module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
+        sys.modules[name] = module
+
+
+def patch_basicsr() -> None:
+    """Puts the shims below into BasicSR; a second call changes nothing."""
+    import basicsr.train
+    from basicsr.models.base_model import BaseModel
+    from basicsr.utils import dist_util
+
+    basicsr.train.load_resume_state = load_resume_state
+    if not hasattr(dist_util._init_dist_pytorch, '__wrapped__'):
+        dist_util._init_dist_pytorch = _init_dist_anywhere(dist_util._init_dist_pytorch)
+    if not hasattr(BaseModel.model_to_device, '__wrapped__'):
+        BaseModel.model_to_device = _model_to_any_device(BaseModel.model_to_device)
+
+
+def _init_dist_anywhere(init_dist_pytorch: Any) -> Any:
+    """BasicSR's start under torchrun computes `rank % number of GPUs` and insists on nccl; without a GPU it is gloo."""
+
+    @functools.wraps(init_dist_pytorch)
+    def wrapper(backend: str, **kwargs: Any) -> None:
+        import torch
+        if torch.cuda.is_available():
+            init_dist_pytorch(backend, **kwargs)
+        else:
+            torch.distributed.init_process_group(backend='gloo', **kwargs)
+
+    return wrapper
+
+
+def _model_to_any_device(model_to_device: Any) -> Any:
+    """BasicSR wraps every network in DDP with `device_ids=[torch.cuda.current_device()]`, which a CPU does not have."""
+
+    @functools.wraps(model_to_device)
+    def wrapper(self: Any, net: Any) -> Any:
+        if not self.opt['dist'] or self.device.type != 'cpu':
+            return model_to_device(self, net)
+        from torch.nn.parallel import DistributedDataParallel
+        unused = self.opt.get('find_unused_parameters', False)
+        return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)
+
+    return wrapper
+
+
+def load_resume_state(opt: dict) -> dict | None:
+    """Replaces BasicSR's function of that name in `basicsr.train` and in a `basicsr/train.py` run as a script.
+
+    BasicSR's own loads onto `torch.cuda.current_device()`, which fails without a GPU, and for `--auto_resume` it looks
+    below the current directory, while it writes below its root path. Optimizers move their state to their parameters'
+    device by themselves, so the CPU is right everywhere.
+
+    Returns:
+        The state, `opt['path']` then points to its networks; None to start anew. Ends the process where the state
+        cannot be used: starting anew would move the earlier run's folder away.
+    """
+    try:
+        return _load_resume_state(opt)
+    except ResumeError as error:
+        print(f'basicsr_kd: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+def _load_resume_state(opt: dict) -> dict | None:
+    import torch
+    from basicsr.utils import check_resume
+
+    if opt['auto_resume']:
+        opt['path']['resume_state'] = _latest_state(opt['path']['training_states'])
+    path = opt['path'].get('resume_state')
+    if not path:
+        return None
+    if not os.path.isfile(path):
+        raise ResumeError(f'path.resume_state: there is no file {path}')
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        iteration = state['iter']
+    except Exception as error:
+        raise ResumeError(f'{path} is not a readable training state ({type(error).__name__}: {error}). '
+                          'Delete it to resume from the one before.') from error
+    check_resume(opt, iteration)
+    for key, network in opt['path'].items():
+        if key.startswith('pretrain_network') and network and not os.path.isfile(network):
+            raise ResumeError(f'{path} belongs to iteration {iteration}, but its network {network} is not there '
+                              f'(path.{key})')
+    return state
+
+
+def _latest_state(folder: str) -> str | None:
+    """The `<iteration>.state` with the highest iteration; other files there are not ours to read."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    iterations = [int(name[:-len('.state')]) for name in names
+                  if name.endswith('.state') and name[:-len('.state')].isdigit()]
+    return os.path.join(folder, f'{max(iterations)}.state') if iterations else None

@@ -1,0 +1,83 @@
+"""Feature distillation between two networks: taps on both, adapters between them, a loss for each term."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.distillation.adapters import FeatureAdapters
+from basicsr_kd.distillation.layers import LayerError, pair_layers
+from basicsr_kd.distillation.taps import FeatureTaps
+
+
+@dataclass(frozen=True)
+class DistillTerm:
+    """One loss over some layers.
+
+    Attributes:
+        loss: Takes (adapted student features, teacher features), two equally long lists of (n, c, h, w); gives a scalar.
+        layers: As for `distillation.layers.pair_layers`.
+    """
+    loss: nn.Module
+    layers: Sequence[str] | Mapping[str, str]
+
+
+class Distiller:
+    """Taps, adapters and losses of a student and a frozen teacher.
+
+    The caller runs the student inside `with distiller.student:` and the teacher inside `with distiller.teacher:` (under
+    `no_grad`), then asks for `loss_terms()`.
+
+    Args:
+        student: The bare student network, before DistributedDataParallel.
+        teacher: The bare teacher network.
+        terms: The losses and their layers.
+        image: A low-resolution probe (n, c, h, w) on the networks' device; content does not matter, size little.
+
+    Attributes:
+        student: The student's taps.
+        teacher: The teacher's taps.
+        adapters: The learnable 1x1 convolutions of all terms; may be replaced by a wrapped version of itself.
+
+    Raises:
+        LayerError: A layer that matches nothing, or maps of different spatial size.
+        TapError: A tapped module gives no single (n, c, h, w) tensor.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor) -> None:
+        self._losses = [term.loss for term in terms]
+        self.pairs = [pair_layers(term.layers, student, teacher) for term in terms]
+        self.student = FeatureTaps(student, [s for pairs in self.pairs for s, _ in pairs])
+        self.teacher = FeatureTaps(teacher, [t for pairs in self.pairs for _, t in pairs])
+        student_shapes, teacher_shapes = self.student.probe(image), self.teacher.probe(image)
+        channels: dict[str, tuple[int, int]] = {}
+        for i, pairs in enumerate(self.pairs):
+            for s, t in pairs:
+                left, right = student_shapes[s], teacher_shapes[t]
+                if left[2:] != right[2:]:
+                    raise LayerError(f'the feature maps of the student at {s} and of the teacher at {t} differ in size: '
+                                     f'{left[2]}x{left[3]} and {right[2]}x{right[3]} for the same image; choose layers '
+                                     f'at the same resolution')
+                channels[f'{i}.{s}'] = (left[1], right[1])
+        self._adapters = FeatureAdapters(channels).to(image.device)
+        self.adapters: nn.Module = self._adapters
+
+    def adapter_parameters(self, term: int) -> list[nn.Parameter]:
+        """The parameters of the adapters of the term with this number."""
+        return [p for s, _ in self.pairs[term] for p in self._adapters.of(f'{term}.{s}').parameters()]
+
+    def loss_terms(self) -> list[Tensor]:
+        """The weighted loss of each term from the features of the last passes of student and teacher."""
+        student, teacher = self.student.take(), self.teacher.take()
+        adapted = self.adapters({f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs})
+        return [
+            loss([adapted[f'{i}.{s}'] for s, _ in pairs], [teacher[t] for _, t in pairs])
+            for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs))
+        ]
+
+
+def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
+    """A grey image (1, num_in_ch, size, size) in [0, 1] that finds feature shapes."""
+    return torch.full((1, num_in_ch, size, size), 0.5, device=device)

@@ -1,0 +1,83 @@
+"""Which modules are distilled: dotted names and globs, expanded on the student and on the teacher."""
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+
+class LayerError(ValueError):
+    """A layer name or glob that matches nothing, or not the same in both networks."""
+
+
+def match_layers(pattern: str, net: nn.Module, side: str = 'network') -> list[str]:
+    """Expand one name or glob on the module paths of a network.
+
+    Args:
+        pattern: A dotted module path. `*` stays within one dotted level, `**` crosses levels, `?` is one character.
+        net: The network whose `named_modules()` are searched.
+        side: What the network is called in an error ('student', 'teacher').
+
+    Returns:
+        The paths that match, in the order of `named_modules()`.
+
+    Raises:
+        LayerError: Nothing matches; the text names the closest paths.
+    """
+    names = [name for name, _ in net.named_modules() if name]
+    regex = re.compile(_glob_to_regex(pattern))
+    found = [name for name in names if regex.fullmatch(name)]
+    if not found:
+        close = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+        hint = f'the closest are {", ".join(close)}' if close else f'its top level is {_top_level(net)}'
+        raise LayerError(f'layer {pattern!r} matches no module of the {side} ({type(net).__name__}); {hint}')
+    return found
+
+
+def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module,
+                teacher: nn.Module) -> list[tuple[str, str]]:
+    """Expand the `layers` of a distillation loss to pairs (student module path, teacher module path).
+
+    Args:
+        layers: A list of names or globs that mean the same modules in both networks, or a mapping
+            {student: teacher} of names or globs that match equally many modules on both sides.
+        student: The network that learns.
+        teacher: The network that is copied.
+
+    Raises:
+        LayerError: Nothing matches, or the two sides do not fit together.
+    """
+    if isinstance(layers, Mapping):
+        return [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher)]
+    pairs: list[tuple[str, str]] = []
+    for pattern in layers:
+        matched = _pair(pattern, pattern, student, teacher)
+        only_student = [s for s, t in matched if s != t]
+        if only_student:
+            raise LayerError(f'layer {pattern!r} names different modules in student and teacher '
+                             f'(first: {only_student[0]}); give them as pairs, layers: {{student: teacher}}')
+        pairs += matched
+    return list(dict.fromkeys(pairs))
+
+
+def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:
+    left = match_layers(student_pattern, student, 'student')
+    right = match_layers(teacher_pattern, teacher, 'teacher')
+    if len(left) != len(right):
+        raise LayerError(f'layer {student_pattern!r} matches {len(left)} modules of the student '
+                         f'({left[0]} … {left[-1]}) but {teacher_pattern!r} matches {len(right)} of the teacher '
+                         f'({right[0]} … {right[-1]}); give pairs, for instance layers: '
+                         f'{{{left[0]}: {right[0]}, {left[-1]}: {right[-1]}}}')
+    return list(zip(left, right))
+
+
+def _glob_to_regex(pattern: str) -> str:
+    parts = re.split(r'(\*\*|\*|\?)', pattern)
+    special = {'**': r'.*', '*': r'[^.]*', '?': r'[^.]'}
+    return ''.join(special.get(part, re.escape(part)) for part in parts)
+
+
+def _top_level(net: nn.Module) -> str:
+    return ', '.join(name for name, _ in net.named_children())

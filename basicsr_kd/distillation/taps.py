@@ -1,0 +1,89 @@
+"""Taps: the features of a network at named modules, taken by forward hooks while it runs."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class TapError(RuntimeError):
+    """A tapped module gave no usable feature map."""
+
+
+class FeatureTaps:
+    """Records the outputs of chosen modules during a forward pass.
+
+    The hooks sit on the bare network, so they also fire when it runs inside DistributedDataParallel. They record only
+    inside `with taps:`, so that validation on large images keeps nothing alive.
+
+    An in-place activation behind a tapped module overwrites what was recorded (MSRResNet's `conv_first`, for one).
+    PyTorch counts such writes in `Tensor._version`; `probe` runs the network once, and taps that were overwritten
+    are cloned from then on.
+
+    Args:
+        net: The bare network.
+        layers: Module paths, as `distillation.layers.match_layers` gives them.
+
+    Raises:
+        AttributeError: A path that the network does not have.
+    """
+
+    def __init__(self, net: nn.Module, layers: Sequence[str]) -> None:
+        self.net = net
+        self.layers = list(dict.fromkeys(layers))
+        self._recording = False
+        self._cloned: set[str] = set()
+        self._features: dict[str, Tensor] = {}
+        self._versions: dict[str, int] = {}
+        for name in self.layers:
+            net.get_submodule(name).register_forward_hook(partial(self._record, name))
+
+    def __enter__(self) -> FeatureTaps:
+        self._features, self._versions, self._recording = {}, {}, True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._recording = False
+
+    def take(self) -> dict[str, Tensor]:
+        """The features of the last recorded pass by module path, each (n, c, h, w); they are given out once.
+
+        Raises:
+            TapError: A tapped module did not run, or its output was overwritten after `probe` had found it safe.
+        """
+        features, self._features = self._features, {}
+        missing = [name for name in self.layers if name not in features]
+        if missing:
+            raise TapError(f'{missing[0]} of {type(self.net).__name__} did not run in this forward pass')
+        for name in self._overwritten(features):
+            raise TapError(f'the output of {name} of {type(self.net).__name__} was overwritten in place')
+        return features
+
+    @torch.no_grad()
+    def probe(self, image: Tensor) -> dict[str, tuple[int, ...]]:
+        """Run the network once on `image` (n, c, h, w): find the taps that must be cloned, give all shapes."""
+        with self:
+            self.net(image)
+        self._cloned.update(self._overwritten(self._features))
+        with self:
+            self.net(image)
+        return {name: tuple(feature.shape) for name, feature in self.take().items()}
+
+    def _overwritten(self, features: dict[str, Tensor]) -> list[str]:
+        return [name for name, feature in features.items() if feature._version != self._versions[name]]
+
+    def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._recording:
+            return
+        if not isinstance(output, Tensor) or output.dim() != 4:
+            kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise TapError(f'{name} of {type(self.net).__name__} gives {kind}, expected a tensor (n, c, h, w)')
+        if name in self._features:
+            raise TapError(f'{name} of {type(self.net).__name__} runs more than once in a forward pass, so it has no '
+                           f'single feature map; tap the module around it')
+        feature = output.clone() if name in self._cloned else output
+        self._features[name] = feature
+        self._versions[name] = feature._version

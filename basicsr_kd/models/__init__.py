@@ -1,0 +1,5 @@
+"""Models that the plugin puts into BasicSR's MODEL_REGISTRY: every name of `__all__`."""
+from basicsr_kd.models.kdgan_model import KDGANModel
+from basicsr_kd.models.prune_gan_model import PruneGANModel
+
+__all__ = ['KDGANModel', 'PruneGANModel']

@@ -1,0 +1,210 @@
+"""What PruneGANModel and KDGANModel share: BasicSR's GAN training, with the parts it leaves no choice in made options."""
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
+from basicsr.models.sr_model import SRModel
+from basicsr.models.srgan_model import SRGANModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr_kd.checkpoint import atomic_save, read_state_dict
+
+
+class GANTrainer(SRGANModel):
+    """SRGANModel / ESRGANModel with the discriminator optional, in bf16 and channels_last if asked, also on a CPU.
+
+    Options of `train:` read here: `gan_opt` (left out: no discriminator), `relativistic` (ESRGAN's average loss, or the
+    standard one), `amp`, `channels_last`, `net_d_iters`, `net_d_init_iters`.
+
+    The batch is BasicSR's: `lq` (n, 3, h, w) and `gt` (n, 3, scale·h, scale·w), RGB in [0, 1].
+    """
+
+    relativistic_by_default = False
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        train = opt.get('train') or {}
+        self.with_gan = bool(train.get('gan_opt'))
+        relativistic = train.get('relativistic')
+        self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
+        self.bf16 = train.get('amp') == 'bf16'
+        self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
+        super().__init__(opt)
+
+    def init_training_settings(self) -> None:
+        train = self.opt['train']
+        if self.with_gan:
+            if not self.opt['path'].get('pretrain_network_d'):
+                train.setdefault('net_d_init_iters', int(train['total_iter']) // 100)
+                get_root_logger().warning(
+                    'path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher\'s, '
+                    f'and trains alone for the first net_d_init_iters = {train["net_d_init_iters"]} iterations.')
+            super().init_training_settings()
+        else:
+            SRModel.init_training_settings(self)
+            self.net_d_iters, self.net_d_init_iters = 1, 0
+        if self.ema_decay > 0:
+            self.net_g_ema.to(memory_format=self.memory_format)
+
+    def setup_optimizers(self) -> None:
+        train = self.opt['train']
+        optim_type = train['optim_g'].pop('type')
+        self.optimizer_g = self.get_optimizer(optim_type, self.generator_parameters(), **train['optim_g'])
+        self.optimizers.append(self.optimizer_g)
+        if self.with_gan:
+            optim_type = train['optim_d'].pop('type')
+            self.optimizer_d = self.get_optimizer(optim_type, self.net_d.parameters(), **train['optim_d'])
+            self.optimizers.append(self.optimizer_d)
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        """The parameter groups of `optim_g`."""
+        return [{'params': list(self.net_g.parameters())}]
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move to the device and wrap for distributed training; unlike BasicSR's, also with gloo on a CPU."""
+        net = net.to(device=self.device, memory_format=self.memory_format)
+        if isinstance(net, VGGStyleDiscriminator):
+            # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
+            last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
+            last_norm.register_forward_hook(lambda module, args, output: output.contiguous())
+        if not self.opt['dist']:
+            return net
+        return DistributedDataParallel(
+            net,
+            device_ids=[torch.cuda.current_device()] if self.device.type == 'cuda' else None,
+            broadcast_buffers=False,  # the discriminator runs several times before one backward pass
+            find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        super().feed_data(data)
+        self.lq = self.lq.contiguous(memory_format=self.memory_format)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        log: OrderedDict[str, Tensor] = OrderedDict()
+        if self.with_gan:
+            self.net_d.requires_grad_(False)
+        self.optimizer_g.zero_grad()
+        train_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
+        with torch.set_grad_enabled(train_g), self.autocast():
+            output = self.run_generator(train_g)
+        self.output = output.float()
+        if train_g:
+            losses = self.generator_losses()
+            log.update(losses)
+            torch.stack(list(losses.values())).sum().backward()
+            self.optimizer_g.step()
+        if self.with_gan:
+            log.update(self.train_discriminator())
+        log.update(self.log_only())
+        self.log_dict = self.reduce_loss_dict(log)
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def run_generator(self, train_g: bool) -> Tensor:
+        """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
+        return self.net_g(self.lq)
+
+    def generator_losses(self) -> OrderedDict[str, Tensor]:
+        """The weighted terms of the generator's loss under their names in the log; their sum is minimised."""
+        losses: OrderedDict[str, Tensor] = OrderedDict()
+        if self.cri_pix:
+            losses['l_g_pix'] = self.cri_pix(self.output, self.gt)
+        if self.cri_perceptual:
+            percep, style = self.cri_perceptual(self.output, self.gt)
+            losses.update({k: v for k, v in (('l_g_percep', percep), ('l_g_style', style)) if v is not None})
+        if self.with_gan:
+            fake = self.discriminate(self.output)
+            if self.relativistic:
+                real = self.discriminate(self.gt).detach()
+                losses['l_g_gan'] = (self.cri_gan(real - fake.mean(), False, is_disc=False) +
+                                     self.cri_gan(fake - real.mean(), True, is_disc=False)) / 2
+            else:
+                losses['l_g_gan'] = self.cri_gan(fake, True, is_disc=False)
+        return losses
+
+    def log_only(self) -> dict[str, Tensor]:
+        """Further values for the log that are not terms of the loss."""
+        return {}
+
+    def train_discriminator(self) -> OrderedDict[str, Tensor]:
+        """One step of the discriminator; real and fake go through it apart, as in BasicSR (BatchNorm sees each alone)."""
+        self.net_d.requires_grad_(True)
+        self.optimizer_d.zero_grad()
+        fake_image = self.output.detach()
+        if self.relativistic:
+            fake = self.discriminate(fake_image).detach()
+            real = self.discriminate(self.gt)
+            l_d_real = self.cri_gan(real - fake.mean(), True, is_disc=True) * 0.5
+            l_d_real.backward()
+            fake = self.discriminate(fake_image)
+            l_d_fake = self.cri_gan(fake - real.detach().mean(), False, is_disc=True) * 0.5
+        else:
+            real = self.discriminate(self.gt)
+            l_d_real = self.cri_gan(real, True, is_disc=True)
+            l_d_real.backward()
+            fake = self.discriminate(fake_image)
+            l_d_fake = self.cri_gan(fake, False, is_disc=True)
+        l_d_fake.backward()
+        self.optimizer_d.step()
+        return OrderedDict(l_d_real=l_d_real, l_d_fake=l_d_fake, out_d_real=real.detach().mean(),
+                           out_d_fake=fake.detach().mean())
+
+    def discriminate(self, image: Tensor) -> Tensor:
+        """The discriminator's logits for images (n, 3, h, w), in fp32 so that the losses are."""
+        with self.autocast():
+            logits = self.net_d(image.contiguous(memory_format=self.memory_format))
+        return logits.float()
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
+        """Load a `.pth` or `.safetensors` file; old ESRGAN keys and `module.` are understood.
+
+        Raises:
+            CheckpointError: The file is missing or no checkpoint.
+        """
+        net = self.get_bare_model(net)
+        state = read_state_dict(load_path, param_key)
+        get_root_logger().info(f'Loading {type(net).__name__} from {load_path}.')
+        self._print_different_keys_loading(net, state, strict)
+        net.load_state_dict(state, strict=strict)
+
+    @master_only
+    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
+        """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
+        nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
+        states = {
+            key: {name: tensor.detach().cpu().contiguous() for name, tensor in self.get_bare_model(n).state_dict().items()}
+            for n, key in zip(nets, keys)
+        }
+        label = 'latest' if current_iter == -1 else current_iter
+        atomic_save(states, os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        (super() if self.with_gan else super(SRGANModel, self)).save(epoch, current_iter)
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write `<iter>.state`: what BasicSR keeps of optimizers and schedulers, and `further_state()`."""
+        if current_iter == -1:
+            return
+        state = {
+            'epoch': epoch,
+            'iter': current_iter,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            **self.further_state()
+        }
+        atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def further_state(self) -> dict[str, Any]:
+        """What a subclass needs besides to go on."""
+        return {}

@@ -1,0 +1,144 @@
+"""KDGANModel: feature distillation of a slim student from a frozen, possibly pruned teacher, with its discriminator."""
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+
+from basicsr_kd.archs.from_file import build_from_file
+from basicsr_kd.checkpoint import CheckpointError, write_checkpoint
+from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
+from basicsr_kd.distillation.inheritance import inherit_rrdbnet
+from basicsr_kd.models.gan_trainer import GANTrainer
+from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
+from basicsr_kd.options import DistillOptions, distill_terms, prune_steps
+
+LOSS_FIELDS = ('type', 'criterion', 'reduction', 'normalize', 'loss_weight')
+
+
+class KDGANModel(GANTrainer):
+    """L = L_GAN + λ_recon·L_recon + λ_distill·L_distill (J. Broadcast Engineering 29(6), 2024).
+
+    The student is `network_g`. The teacher has a section of its own, `teacher:`; it is frozen, in evaluation mode and
+    runs without gradient, outside the optimizer. The adapters are learned with the student, as a parameter group of
+    `optim_g`, and kept in the `.state` files. The discriminator starts as the teacher's (`path.pretrain_network_d`).
+
+    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher, loaded again on resume) and
+    `models/net_g_init.pth` (a student that inherits from the teacher). Without `teacher:` it is plain training.
+
+    Raises:
+        CheckpointError: A network's file cannot be read.
+        LayerError, TapError: A layer of `distill_opt` that does not fit the networks.
+        PruningError: The teacher cannot be pruned that way or that far.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        inherits = opt['is_train'] and (opt.get('student') or {}).get('init') == 'teacher'
+        if inherits and not opt['path'].get('resume_state'):
+            start = run_file(opt, 'net_g_init.pth')
+            on_master_first(lambda: write_checkpoint(start, _inherit(opt).state_dict()))
+            opt['path'].update(pretrain_network_g=start, param_key_g='params')
+        self.distiller: Distiller | None = None
+        self.l_g_distill: Tensor | None = None
+        super().__init__(opt)
+
+    def init_training_settings(self) -> None:
+        terms = distill_terms(self.opt['train'].get('distill_opt'))
+        if terms:
+            self.net_teacher = _build_teacher(self.opt).to(device=self.device, memory_format=self.memory_format)
+            get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
+                                   f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
+            losses = [build_loss({field: getattr(term, field) for field in LOSS_FIELDS}) for term in terms]
+            self.distiller = Distiller(
+                self.get_bare_model(self.net_g), self.net_teacher,
+                [DistillTerm(loss.to(self.device), term.layers) for loss, term in zip(losses, terms)],
+                probe_image(self.opt['network_g'].get('num_in_ch', 3), self.device))
+            self.distiller.adapters = self.model_to_device(self.distiller.adapters)
+            self.term_names = _log_names(terms)
+        super().init_training_settings()
+
+    def generator_parameters(self) -> list[dict[str, Any]]:
+        groups = super().generator_parameters()
+        if self.distiller:
+            for index, term in enumerate(distill_terms(self.opt['train']['distill_opt'])):
+                group: dict[str, Any] = {'params': self.distiller.adapter_parameters(index)}
+                if term.adapter_lr is not None:
+                    group['lr'] = term.adapter_lr
+                groups.append(group)
+        return groups
+
+    def run_generator(self, train_g: bool) -> Tensor:
+        if not (self.distiller and train_g):
+            return super().run_generator(train_g)
+        with torch.no_grad(), self.distiller.teacher:
+            self.net_teacher(self.lq)
+        with self.distiller.student:
+            return super().run_generator(train_g)
+
+    def generator_losses(self) -> OrderedDict[str, Tensor]:
+        losses = super().generator_losses()
+        if self.distiller:
+            with self.autocast():
+                terms = self.distiller.loss_terms()
+            self.l_g_distill = torch.stack(terms).detach().sum()
+            losses.update(zip(self.term_names, terms))
+        return losses
+
+    def log_only(self) -> dict[str, Tensor]:
+        return {'l_g_distill': self.l_g_distill} if self.l_g_distill is not None else {}
+
+    def further_state(self) -> dict[str, Any]:
+        return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict()} if self.distiller else {}
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a `.state` file: optimizers and schedulers as BasicSR, and the adapters.
+
+        Raises:
+            CheckpointError: The state was saved with other adapters, or none.
+        """
+        super().resume_training(resume_state)
+        if self.distiller:
+            try:
+                self.get_bare_model(self.distiller.adapters).load_state_dict(resume_state.get('adapters', {}))
+            except RuntimeError as error:
+                raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
+                                      f'{error}') from None
+
+
+def _build_teacher(opt: dict[str, Any]) -> nn.Module:
+    section = opt['teacher']
+    teacher = (section['path'], section['param_key'], section['network'])
+    steps = prune_steps(section['prune'])
+    if steps:
+        pruned = run_file(opt, 'teacher.pth')
+
+        def prune_once() -> None:
+            if not (opt['path'].get('resume_state') and os.path.isfile(pruned)):
+                prune_to_file(build_from_file(*teacher), steps, pruned)
+
+        on_master_first(prune_once)
+        teacher = (pruned, None, None)
+    return build_from_file(*teacher).requires_grad_(False).eval()
+
+
+def _inherit(opt: dict[str, Any]) -> nn.Module:
+    """A new student with the channels of the teacher before pruning, which is never narrower than after it."""
+    section = opt['teacher']
+    student = build_network(opt['network_g'])
+    inherit_rrdbnet(student, build_from_file(section['path'], section['param_key'], section['network']))
+    return student
+
+
+def _log_names(terms: list[DistillOptions]) -> list[str]:
+    """`l_g_distill_<type>`, numbered where a type is used twice."""
+    types = [term.type for term in terms]
+    return [
+        f'l_g_distill_{kind}' + (f'_{types[:index].count(kind) + 1}' if types.count(kind) > 1 else '')
+        for index, kind in enumerate(types)
+    ]

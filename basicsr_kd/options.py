@@ -1,0 +1,257 @@
+"""The plugin's own YAML sections as strict msgspec structs: an unknown key is an error with a suggestion.
+
+Imports neither torch nor BasicSR; what needs networks or files is checked in `basicsr_kd.preflight`.
+"""
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+OUR_MODELS = ('KDGANModel', 'PruneGANModel')
+
+# keys that BasicSR itself reads, beside which ours stand
+_TOP_KEYS = {
+    'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'path', 'train', 'val',
+    'logger', 'dist_params', 'find_unused_parameters', 'teacher', 'student', 'prune', 'dist', 'rank', 'world_size',
+    'auto_resume', 'is_train', 'root_path'
+}
+_TRAIN_KEYS = {
+    'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt', 'gan_opt',
+    'net_d_iters', 'net_d_init_iters', 'distill_opt', 'relativistic', 'amp', 'channels_last'
+}
+_PATH_KEYS = {
+    'pretrain_network_g', 'pretrain_network_d', 'param_key_g', 'param_key_d', 'strict_load_g', 'strict_load_d',
+    'resume_state', 'ignore_resume_networks', 'experiments_root', 'results_root', 'models', 'training_states', 'log',
+    'visualization'
+}
+_VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
+
+
+class OptionsError(ValueError):
+    """A fault in the options file; the text names the key's path, what was found and what is possible."""
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class PruneOptions(_Section):
+    """One pruning step; the meaning of each key is that of `basicsr_kd.pruning.prune_network`."""
+    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)]
+    of: Literal['params', 'macs'] = 'params'
+    layout: Literal['growth'] = 'growth'
+    allocation: Literal['global', 'uniform'] = 'global'
+    importance: Literal['l1', 'l2', 'random'] = 'l2'
+    round_to: Literal[16, 8, 4, 1] = 16
+
+
+class TeacherOptions(_Section):
+    """Where the frozen teacher comes from."""
+    path: str
+    network: dict[str, Any] | None = None  # left out: read off the file
+    param_key: str | None = None
+    prune: PruneOptions | list[PruneOptions] | None = None
+
+
+class StudentOptions(_Section):
+    """How the student starts."""
+    init: Literal['random', 'teacher'] = 'random'
+
+
+class DistillOptions(_Section):
+    """One distillation loss, its layers and its adapters."""
+    type: Literal['FeatureDistillLoss']
+    layers: list[str] | dict[str, str] = msgspec.field(default_factory=lambda: ['conv_first', 'body.*', 'conv_body'])
+    criterion: Literal['l1', 'l2', 'charbonnier'] = 'l2'
+    reduction: Literal['mean', 'norm'] = 'mean'
+    normalize: bool = False
+    adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # left out: the learning rate of optim_g
+    loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+
+
+class TrainOptions(_Section):
+    """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
+    distill_opt: DistillOptions | list[DistillOptions] | None = None
+    relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for KDGANModel
+    amp: Literal['fp32', 'bf16'] = 'fp32'
+    channels_last: bool = True
+
+
+def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
+    """Check the sections of KDGANModel and PruneGANModel and fill in their defaults, in place.
+
+    In test, the sections that only training needs (`teacher`, `student`, `prune`, `train`) are dropped.
+
+    Args:
+        opt: The parsed options file, as BasicSR's `parse_options` returns it.
+        is_train: Whether `train.py` runs.
+
+    Returns:
+        Warnings, a line each: keys nobody reads.
+
+    Raises:
+        OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
+    """
+    warnings = _unknown_keys(opt, _TOP_KEYS, '')
+    warnings += _unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
+    warnings += _unknown_keys(opt.get('val') or {}, _VAL_KEYS, 'val.')
+    if opt.get('val') is not None:
+        opt['val'].setdefault('suffix', None)
+        opt['val'].setdefault('save_img', False)
+    if not is_train:
+        for section in ('teacher', 'student', 'prune', 'train'):
+            opt.pop(section, None)
+        return warnings
+    train = opt.get('train')
+    if not isinstance(train, dict):
+        raise OptionsError(f'train: found {train!r}, expected a section (total_iter, optim_g, scheduler, …)')
+    warnings += _unknown_keys(train, _TRAIN_KEYS, 'train.')
+    opt['train'] = train = _numbers(train)
+    if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
+        train['amp'] = 'fp32'
+    ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
+    train.update(msgspec.to_builtins(_convert(ours, TrainOptions, 'train')))
+    for key, kind in (('teacher', TeacherOptions), ('student', StudentOptions),
+                      ('prune', PruneOptions | list[PruneOptions])):
+        if opt.get(key) is not None:
+            opt[key] = msgspec.to_builtins(_convert(_numbers(opt[key]), kind, key))
+    warnings += _check_together(opt, train)
+    return warnings
+
+
+def prune_steps(section: Any) -> list[PruneOptions]:
+    """A validated `prune:` section, mapping or list, as the list of its steps; none for a missing section."""
+    if section is None:
+        return []
+    return msgspec.convert(section if isinstance(section, list) else [section], list[PruneOptions])
+
+
+def distill_terms(section: Any) -> list[DistillOptions]:
+    """A validated `distill_opt`, mapping or list, as a list; none for a missing section."""
+    if section is None:
+        return []
+    return msgspec.convert(section if isinstance(section, list) else [section], list[DistillOptions])
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` for a name close to a known one, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known)}'
+
+
+def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
+    warnings = []
+    model, path = opt['model_type'], opt.get('path') or {}
+    for key in ('optim_g', 'scheduler', 'total_iter'):
+        if train.get(key) is None:
+            raise OptionsError(f'train.{key} is missing')
+    if train.get('pixel_opt') is None and train.get('perceptual_opt') is None:
+        raise OptionsError('train: neither pixel_opt nor perceptual_opt is given; at least one is needed')
+    if train.get('gan_opt') is None:
+        if opt.pop('network_d', None) is not None:
+            warnings.append('network_d: not used, train.gan_opt is not given')
+    else:
+        for section, key in ((opt, 'network_d'), (train, 'optim_d')):
+            if section.get(key) is None:
+                raise OptionsError(f'{"train." if section is train else ""}{key} is missing; train.gan_opt needs it '
+                                   f'(leave train.gan_opt out to train without a discriminator)')
+    if model == 'PruneGANModel':
+        for found, key in ((opt.get('teacher'), 'teacher'), (opt.get('student'), 'student'),
+                           (train['distill_opt'], 'train.distill_opt')):
+            if found is not None:
+                raise OptionsError(f'{key}: PruneGANModel does not distil; use model_type: KDGANModel')
+        if opt.get('prune') is not None and not path.get('pretrain_network_g') and not resumes(opt):
+            raise OptionsError('path.pretrain_network_g is missing: the trained network that `prune:` makes smaller')
+        return warnings
+    if opt.get('prune') is not None:
+        raise OptionsError('prune: KDGANModel prunes its teacher; move the section to teacher.prune '
+                           '(or use model_type: PruneGANModel)')
+    from_teacher = (opt.get('student') or {}).get('init') == 'teacher'
+    if opt.get('teacher') is None:
+        for found, key in ((train['distill_opt'], 'train.distill_opt'), (from_teacher, 'student.init: teacher')):
+            if found:
+                raise OptionsError(f'{key} needs the section `teacher:` (path: the trained network to learn from)')
+    elif train['distill_opt'] is None and not from_teacher:
+        warnings.append('teacher: not used, neither train.distill_opt nor student.init: teacher is given')
+    if from_teacher and path.get('pretrain_network_g') and not resumes(opt):
+        raise OptionsError('student.init: teacher and path.pretrain_network_g both say where the student starts; '
+                           'leave one out')
+    return warnings
+
+
+def resumes(opt: dict[str, Any]) -> bool:
+    """Whether this run was asked to go on from a saved state (which may turn out not to exist yet)."""
+    return bool(opt.get('auto_resume') or (opt.get('path') or {}).get('resume_state'))
+
+
+def _unknown_keys(section: dict[str, Any], known: set[str], prefix: str) -> list[str]:
+    warnings = []
+    for key in section:
+        if key in known:
+            continue
+        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
+        if close:
+            raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
+        if not prefix and str(key).startswith('network_'):
+            continue  # BasicSR leaves further networks to the model; ours just do not use them
+        warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
+    return warnings
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads `1e-2` as a string; read such strings as the numbers they are."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
+    'train': TrainOptions, 'train.distill_opt': DistillOptions
+}
+
+
+def _convert(section: Any, kind: Any, path: str) -> Any:
+    try:
+        return msgspec.convert(section, kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(' - at `$')
+        where = where.rstrip('`')
+        full = path + where
+        unknown = re.search(r'unknown field `(.*)`', message)
+        if unknown:
+            struct = _STRUCTS[re.sub(r'\[[^]]*\]', '', full)]
+            raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
+                               f'{closest(unknown[1], struct.__struct_fields__)}') from None
+        missing = re.search(r'missing required field `(.*)`', message)
+        if missing:
+            raise OptionsError(f'{full}.{missing[1]} is missing') from None
+        found = _look_up(section, where)
+        choices = _choices(full)
+        raise OptionsError(f'{full}: found {found!r}. ' + (f'Possible: {choices}' if choices else message)) from None
+
+
+def _look_up(section: Any, where: str) -> Any:
+    """The value at a msgspec path such as `.prune[0].ratio`; an inner `[...]` stands for some item of a mapping."""
+    for key, index in re.findall(r'\.([^.\[]+)|\[([^]]*)\]', where):
+        if index == '...':
+            return section
+        section = section[int(index)] if index else section[key]
+    return section
+
+
+def _choices(full: str) -> str:
+    """What the key at this path may be, where it takes one of a few words or numbers."""
+    struct_path, _, key = re.sub(r'\[[^]]*\]', '', full).rpartition('.')
+    if struct_path not in _STRUCTS or key not in _STRUCTS[struct_path].__struct_fields__:
+        return ''
+    kind = get_type_hints(_STRUCTS[struct_path])[key]
+    return ', '.join(map(str, get_args(kind))) if get_origin(kind) is Literal else ''
