@@ -47,8 +47,9 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
             ``param_key`` was asked for and the file has neither that key nor ``params_ema`` or ``params``.
     """
     path = Path(path)
-    if not path.is_file():
-        found = 'is a folder' if path.is_dir() else 'does not exist'
+    if not path.is_file() or not os.access(path, os.R_OK):
+        found = ('is a folder' if path.is_dir() else 'may not be read by this user' if path.exists() else
+                 'does not exist')
         raise CheckpointError(f'Checkpoint {path} {found}. Expected a .pth or .safetensors file.')
     content = _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
     state = {str(name).removeprefix('module.'): _plain(value)
@@ -104,7 +105,7 @@ def _load_torch(path: Path) -> Any:
             raise CheckpointError(f'Checkpoint {path} is a TorchScript program. Expected the weights alone: '
                                   'a .pth or .safetensors file with a state dict.') from error
         raise CheckpointError(_not_a_checkpoint(path)) from error
-    except (EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+    except (EOFError, OSError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(_not_a_checkpoint(path)) from error
 
 

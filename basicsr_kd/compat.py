@@ -15,8 +15,8 @@ class ResumeError(Exception):
 def prepare_import() -> None:
     """Answers `import torchvision.transforms.functional_tensor` in `basicsr/data/degradations.py`.
 
-    torchvision 0.17 removed that module, so PyPI's BasicSR 1.4.2 cannot be imported at all (BasicSR issue 663). It wants
-    one function of it, which is public elsewhere. To be called before BasicSR's own `__init__` runs.
+    torchvision 0.17 removed that module, so PyPI's BasicSR 1.4.2 cannot be imported at all (BasicSR issue 663). One
+    function of it is wanted, which is public elsewhere. To be called before BasicSR's own `__init__` runs.
     """
     name = 'torchvision.transforms.functional_tensor'
     try:

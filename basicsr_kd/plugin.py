@@ -38,7 +38,7 @@ def register() -> None:
         for name in package.__all__:
             _register_class(registry, name, getattr(package, name))
     for module_name in PARSERS:
-        module = importlib.import_module(module_name)
+        module: Any = importlib.import_module(module_name)
         module.parse_options = _wrap_parse_options(module.parse_options)
 
 
@@ -99,7 +99,7 @@ def _wrap_parse_options(parse_options: Callable[..., tuple[dict, Any]]) -> Calla
     @functools.wraps(parse_options)
     def wrapper(root_path: str, is_train: bool = True) -> tuple[dict, Any]:
         opt, args = parse_options(root_path, is_train=is_train)
-        main = sys.modules['__main__']
+        main: Any = sys.modules['__main__']
         if is_train and hasattr(main, 'train_pipeline') and hasattr(main, 'load_resume_state'):
             main.load_resume_state = compat.load_resume_state  # BasicSR's train.py run as a script has its own
         _check_options(opt, is_train)

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.metadata
 import os
+import site
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,22 +52,33 @@ def _module(package: str, name: str, todo: list[str]) -> Any:
     """Imports a module, prints its version (BasicSR: and its folder), and returns it; None where that fails."""
     try:
         module = importlib.import_module(name)
+        if module.__file__ is None:  # a mere folder of that name, such as `basicsr/` in the root of our repository
+            raise ModuleNotFoundError(name=name)
     except Exception as error:  # a broken binary raises more than ImportError
         absent = isinstance(error, ModuleNotFoundError) and error.name == name
         _line(package, 'not installed' if absent else f'does not import: {_reason(error)}')
-        todo.append(f'{package}: {_advice(package, absent)}')
+        todo.append(f'{package}: {_advice(package, absent, error)}')
         return None
-    version = getattr(module, '__version__', None) or importlib.metadata.version(package)
-    _line(package, f'{version} in {_folder(module)}' if name == 'basicsr' else version)
+    _line(package, _version(package, module))
     return module
 
 
-def _advice(package: str, absent: bool) -> str:
+def _version(package: str, module: Any) -> str:
+    if package == 'basicsr':  # may be a checkout on PYTHONPATH in front of the installed one
+        return f'{module.__version__} in {Path(module.__file__).resolve().parent}'
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # opencv-python-headless brings cv2 as well
+        return module.__version__
+
+
+def _advice(package: str, absent: bool, error: Exception) -> str:
     if package == 'opencv-python' and not absent:
         return LIBRARIES
     if package == 'basicsr' and absent and sys.version_info >= (3, 13):
         return OLDER_PYTHON
-    return f'pip install {package}' if absent else f'pip install --force-reinstall --no-deps {package}'
+    missing = isinstance(error, ModuleNotFoundError)  # itself, or something it needs
+    return f'pip install {package}' if missing else f'pip install --force-reinstall --no-deps {package}'
 
 
 def _plugin(basicsr: Any, todo: list[str]) -> str:
@@ -84,14 +96,15 @@ def _plugin(basicsr: Any, todo: list[str]) -> str:
 
 def _autoload(todo: list[str]) -> str:
     """Launchers and `python -m basicsr_kd.train` work without it, so what it lacks does not count as missing."""
-    folders = [folder for folder in sys.path if os.path.isfile(os.path.join(folder, 'basicsr_kd.pth'))]
+    files = [Path(folder, 'basicsr_kd.pth') for folder in [*site.getsitepackages(), site.getusersitepackages()]]
+    found = [str(file) for file in files if file.is_file()]
     if os.environ.get('BASICSR_KD_AUTOLOAD') == '0':
         todo.append('autoload: unset BASICSR_KD_AUTOLOAD, or train with python -m basicsr_kd.train')
         return 'off: BASICSR_KD_AUTOLOAD=0'
-    if not folders:
+    if not found:
         todo.append('autoload: pip install basicsr-kd, or train with python -m basicsr_kd.train')
         return 'off: no basicsr_kd.pth in the site-packages of this Python'
-    return f'active: {os.path.join(folders[0], "basicsr_kd.pth")}'
+    return f'active: {found[0]}'
 
 
 def _gpu(torch: Any) -> str:
@@ -100,10 +113,6 @@ def _gpu(torch: Any) -> str:
     if not torch.cuda.is_available():
         return 'none that PyTorch can use: num_gpu: auto trains on the CPU'
     return ', '.join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
-
-
-def _folder(module: Any) -> Path:
-    return Path(module.__file__).resolve().parent
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.pruning.groups import ChannelGroup
+
 LR_SIZE = (64, 64)
 """Height and width of the input that MACs are counted for. Their share that is left does not depend on it."""
 
@@ -66,3 +68,25 @@ def measure_convs(net: nn.Module, in_ch: int) -> dict[str, ConvCost]:
 def total_cost(convs: dict[str, ConvCost], of: str) -> int:
     """Parameters or MACs of all convolutions together."""
     return sum(conv.full_cost(of) for conv in convs.values())
+
+
+class Account:
+    """Costs while widths change: outputs and inputs of every convolution."""
+
+    def __init__(self, convs: dict[str, ConvCost], of: str) -> None:
+        self.convs = convs
+        self.of = of
+        self.widths = {name: [conv.outputs, conv.inputs] for name, conv in convs.items()}
+
+    def cost(self, names: set[str] | None = None) -> int:
+        """Of some convolutions, or of all."""
+        return sum(self.convs[name].cost(self.of, *self.widths[name])
+                   for name in (self.convs if names is None else names))
+
+    def drop(self, group: ChannelGroup, channels: int) -> int:
+        """Take channels out of a group (put them back if negative); returns what that saves."""
+        names = {member.conv for member in group.members}
+        before = self.cost(names)
+        for member in group.members:
+            self.widths[member.conv][member.dim] -= channels
+        return before - self.cost(names)

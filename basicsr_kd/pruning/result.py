@@ -50,7 +50,7 @@ class PruneResult:
         reached = self.macs_after if self.of == 'macs' else self.params_after
         if abs(reached - self.target) > 0.005 * self.target:
             lines.append(f'The budget was {round(self.target):,} {self.of}; steps of this round_to came no nearer than '
-                         f'{reached:,}. A smaller round_to does, or allocation: global.')
+                         f'{reached:,}. A smaller round_to does.')
         return '\n'.join(lines)
 
     def _dense_block(self, path: str) -> str:

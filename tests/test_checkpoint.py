@@ -1,0 +1,186 @@
+"""Reading and writing of checkpoints."""
+import argparse
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+
+from basicsr_kd.checkpoint import CheckpointError, atomic_save, read_state_dict, write_checkpoint
+
+
+def weights(value: float) -> dict[str, torch.Tensor]:
+    return {'conv.weight': torch.full((2, 3), value)}
+
+
+def saved(tmp_path, content) -> str:
+    path = tmp_path / 'net.pth'
+    torch.save(content, path)
+    return str(path)
+
+
+def same(state, other) -> bool:
+    return list(state) == list(other) and all(torch.equal(state[name], other[name]) for name in state)
+
+
+@pytest.mark.parametrize(('content', 'param_key', 'expected'), [
+    ({'params': weights(1), 'params_ema': weights(2)}, None, 2),
+    ({'params': weights(1), 'params_ema': weights(2)}, 'params', 1),
+    ({'params': weights(1)}, 'params_ema', 1),
+    ({'params': weights(1), 'mine': weights(3)}, 'mine', 3),
+    ({'state_dict': weights(4), 'epoch': 7}, None, 4),
+    ({'model': weights(5), 'optimizer': {'lr': 1}}, None, 5),
+    (weights(6), None, 6),
+    (OrderedDict(weights(7)), None, 7),
+])
+def test_the_meant_state_dict_is_picked(tmp_path, content, param_key, expected):
+    assert same(read_state_dict(saved(tmp_path, content), param_key), weights(expected))
+
+
+def test_module_prefix_is_stripped_and_half_precision_becomes_float32(tmp_path):
+    path = saved(tmp_path, {'params': {'module.a': torch.ones(2, dtype=torch.float16),
+                                       'module.b': torch.ones(2, dtype=torch.bfloat16),
+                                       'module.steps': torch.tensor(3)}})
+
+    state = read_state_dict(path)
+
+    assert {name: tensor.dtype for name, tensor in state.items()} == {
+        'a': torch.float32, 'b': torch.float32, 'steps': torch.int64}
+
+
+def test_safetensors_are_read(tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = tmp_path / 'net.safetensors'
+    safetensors.save_file({'conv.weight': torch.ones(2, 3, dtype=torch.float16)}, path)
+
+    assert same(read_state_dict(path), weights(1))
+
+
+def test_checkpoint_is_read_to_the_cpu_whatever_the_default_device(tmp_path):
+    path = saved(tmp_path, weights(1))
+    with torch.device('meta'):
+        state = read_state_dict(path)
+    assert same(state, weights(1))
+
+
+def test_keys_of_the_first_esrgan_release_become_basicsrs(tmp_path):
+    # spandrel keeps ESRGAN's first naming inside, so it makes such a file out of any RRDBNet.
+    spandrel = pytest.importorskip('spandrel')
+    state = RRDBNet(3, 3, num_feat=16, num_block=12, num_grow_ch=32).state_dict()
+    old = spandrel.ModelLoader().load_from_state_dict(dict(state)).model.state_dict()
+    assert 'model.1.sub.11.RDB3.conv5.0.weight' in old and 'model.1.sub.12.bias' in old
+
+    read = read_state_dict(saved(tmp_path, old))
+
+    assert same(dict(sorted(read.items())), dict(sorted(state.items())))
+
+
+def test_keys_of_the_second_esrgan_release_become_basicsrs(tmp_path):
+    state = RRDBNet(3, 3, num_feat=4, num_block=2, num_grow_ch=2).state_dict()
+    old = {}
+    for name, tensor in state.items():
+        for new, former in (('conv_body', 'trunk_conv'), ('body.', 'RRDB_trunk.'), ('rdb', 'RDB'),
+                            ('conv_up', 'upconv'), ('conv_hr', 'HRconv')):
+            name = name.replace(new, former)
+        old[f'module.{name}'] = tensor
+    assert 'module.RRDB_trunk.1.RDB2.conv3.weight' in old and 'module.HRconv.bias' in old
+
+    assert same(read_state_dict(saved(tmp_path, old)), state)
+
+
+def test_keys_that_are_only_partly_esrgans_stay_as_they_are(tmp_path):
+    state = {'model.0.weight': torch.ones(1), 'model.1.sub.0.RDB1.conv1x1.weight': torch.ones(1)}
+    assert same(read_state_dict(saved(tmp_path, state)), state)
+
+
+def test_missing_file_and_folder_are_told_apart(tmp_path):
+    with pytest.raises(CheckpointError, match=r'nothing\.pth does not exist\. Expected a \.pth or \.safetensors'):
+        read_state_dict(tmp_path / 'nothing.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        read_state_dict(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+@pytest.mark.parametrize('content', [b'', b'version https://git-lfs.github.com/spec/v1', b'<html>', b'PK\x03'])
+def test_other_kinds_of_file_are_refused(tmp_path, name, content):
+    if name.endswith('.safetensors'):
+        pytest.importorskip('safetensors')
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf'\({len(content)} bytes\) is not a checkpoint that can be read'):
+        read_state_dict(path)
+
+
+def test_cut_short_checkpoint_is_refused(tmp_path):
+    path = saved(tmp_path, {'params': {'weight': torch.ones(10_000)}})
+    os.truncate(path, os.path.getsize(path) // 2)
+    with pytest.raises(CheckpointError, match='damaged, cut short or another kind'):
+        read_state_dict(path)
+
+
+class _RunsCode:
+    def __reduce__(self):
+        return print, ('code in a checkpoint was run',)
+
+
+@pytest.mark.parametrize('content', [torch.nn.Conv2d(1, 1, 1), argparse.Namespace(lr=1),
+                                     {'params': weights(1), 'config': _RunsCode()}])
+def test_pickled_objects_are_refused_and_never_run(tmp_path, capsys, content):
+    path = saved(tmp_path, content)
+    with pytest.raises(CheckpointError, match=r'pickled Python objects.*Save the weights alone'):
+        read_state_dict(path)
+    assert capsys.readouterr().out == ''
+
+
+def test_file_without_tensors_says_what_it_holds(tmp_path):
+    state_file = saved(tmp_path, {'epoch': 1, 'iter': 2, 'optimizers': [], 'schedulers': []})
+    with pytest.raises(CheckpointError, match="no tensors; at its top are 'epoch', 'iter', 'optimizers', 'sched"):
+        read_state_dict(state_file)
+    with pytest.raises(CheckpointError, match='holds a list. Expected a dict of tensors'):
+        read_state_dict(saved(tmp_path, [1, 2]))
+
+
+def test_param_key_that_is_absent_with_nothing_in_its_place_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="has no 'mine', 'params_ema' or 'params'") as error:
+        read_state_dict(saved(tmp_path, weights(1)), 'mine')
+    assert "at its top are 'conv.weight'. Leave param_key out" in str(error.value)
+
+
+def test_written_checkpoint_holds_plain_tensors_under_basicsrs_keys(tmp_path):
+    net = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4).to(memory_format=torch.channels_last)
+    path = tmp_path / 'models' / 'net_g_5.pth'
+
+    write_checkpoint(path, net.state_dict(), dict(net.named_parameters()))
+
+    content = torch.load(path, weights_only=True)
+    assert list(content) == ['params', 'params_ema']
+    assert all(type(tensor) is torch.Tensor and tensor.is_contiguous() and not tensor.requires_grad
+               for state in content.values() for tensor in state.values())
+    assert same(read_state_dict(path), net.state_dict())
+
+
+def test_written_slice_does_not_bring_the_whole_tensor(tmp_path):
+    write_checkpoint(tmp_path / 'net.pth', {'weight': torch.zeros(1_000_000)[:10]})
+    assert (tmp_path / 'net.pth').stat().st_size < 10_000
+
+
+def test_without_a_moving_average_only_params_are_written(tmp_path):
+    write_checkpoint(tmp_path / 'net.pth', weights(1))
+    assert list(torch.load(tmp_path / 'net.pth', weights_only=True)) == ['params']
+
+
+def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / 'state.state'
+    atomic_save({'iter': 1}, path)
+    with pytest.raises(Exception, match='lambda'):  # of what class depends on the version of Python
+        atomic_save({'iter': lambda: 2}, path)
+    assert torch.load(path, weights_only=True) == {'iter': 1}
+    assert os.listdir(tmp_path) == ['state.state']
+
+
+def test_checkpoint_module_needs_no_basicsr():
+    code = 'import sys, basicsr_kd.checkpoint; sys.exit("basicsr" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

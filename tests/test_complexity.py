@@ -1,0 +1,68 @@
+"""Parameters and MACs: against hand counts, and without leaving a trace in the network."""
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from torch import nn
+
+from basicsr_kd.metrics.complexity import complexity
+
+
+def test_one_convolution_costs_what_the_formula_says():
+    conv = nn.Conv2d(3, 8, 3, padding=1)
+
+    cost = complexity(conv, lr_size=(10, 20))
+
+    assert cost.macs == 10 * 20 * 8 * 3 * 9
+    assert cost.params == 8 * 3 * 9 + 8
+    assert cost.lr_size == (10, 20)
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_rrdbnet_agrees_with_a_hand_count_of_its_convolutions_and_interpolations(scale):
+    net = RRDBNet(3, 3, scale=scale, num_feat=16, num_block=2, num_grow_ch=8)
+    counted = 0
+
+    def count(module: nn.Conv2d, _inputs, output: torch.Tensor) -> None:
+        nonlocal counted
+        counted += output.shape[2] * output.shape[3] * module.weight.numel()
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    net(torch.zeros(1, 3, 32, 48))
+    for hook in hooks:
+        hook.remove()
+    # RRDBNet of scale 2 first folds 2x2 pixels into channels, so both enlarge twice inside.
+    inner = 32 * 48 // (1 if scale == 4 else 4)
+    interpolated = 16 * inner * (2**2 + 4**2)
+
+    cost = complexity(net, lr_size=(32, 48))
+
+    assert cost.macs == counted + interpolated
+    assert isinstance(cost.macs, int)
+    assert cost.params == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_macs_grow_with_the_area_of_the_input():
+    net = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4)
+
+    assert complexity(net, lr_size=(32, 64)).macs == 8 * complexity(net, lr_size=(16, 16)).macs
+
+
+def test_training_flags_stay_as_they_were():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout())
+    net.train()
+    net[1].eval()
+    mean_before = net[1].running_mean.clone()
+
+    complexity(net)
+
+    assert [net.training, net[0].training, net[1].training, net[2].training] == [True, True, False, True]
+    assert torch.equal(net[1].running_mean, mean_before)
+
+
+def test_training_flags_are_restored_when_the_forward_pass_fails():
+    net = nn.Conv2d(4, 4, 1)
+
+    with pytest.raises(RuntimeError):
+        complexity(net, in_ch=3)
+
+    assert net.training

@@ -1,0 +1,120 @@
+"""The demo's parts: its data, its progress bar and its evaluation (the whole demo is run by hand: it takes minutes)."""
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / 'scripts'))
+from demo_data import CUTS, GAP, SCALE, Box, make_demo_data, photo_folder  # noqa: E402
+from demo_evaluate import as_input, evaluate, read_pairs, score, write_report  # noqa: E402
+from demo_run import RunError, iteration, run_logged, total_iterations  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('demo')
+    make_demo_data(root)
+    return root
+
+
+def apart(a: Box, b: Box, gap: int) -> bool:
+    return (a.x + a.width + gap <= b.x or b.x + b.width + gap <= a.x
+            or a.y + a.height + gap <= b.y or b.y + b.height + gap <= a.y)
+
+
+@pytest.mark.parametrize('cut', CUTS, ids=lambda cut: cut.photo)
+def test_held_out_parts_lie_apart_from_training_parts_and_all_inside_the_photo(cut):
+    width, height = Image.open(photo_folder() / cut.photo).size
+    for box in (cut.held_out, *cut.train):
+        assert min(box.x, box.y) >= 0 and box.x + box.width <= width and box.y + box.height <= height
+    assert all(apart(cut.held_out, box, GAP) for box in cut.train)
+
+
+def test_demo_data_is_large_enough_for_the_crops_and_divides_by_the_scale(data):
+    for part in ('train', 'val'):
+        files = sorted((data / part / 'HR').iterdir())
+        assert [file.name for file in files] == sorted(file.name for file in (data / part / 'LRx4').iterdir())
+        for file in files:
+            hr, lr = Image.open(file), Image.open(data / part / 'LRx4' / file.name)
+            assert hr.size == (lr.width * SCALE, lr.height * SCALE)
+            assert min(hr.size) >= 128
+    assert len(list((data / 'val/HR').iterdir())) == 5
+    assert {Image.open(file).size for file in (data / 'val/HR').iterdir()} == {(192, 192)}
+
+
+def test_the_iteration_is_read_off_basicsr_training_lines_only():
+    line = 'INFO: [demo_..][epoch:  3, iter:   1,200, lr:(1.000e-04,)] [eta: 0:00:10, time (data): 0.1] l_g_pix: 1'
+
+    assert iteration(line) == 1200
+    assert iteration('INFO: Start training from epoch: 0, iter: 0') is None
+    assert iteration('INFO: Network [RRDBNet] is created.') is None
+
+
+def test_total_iterations_come_from_the_yaml(tmp_path):
+    options = tmp_path / 'options.yml'
+    for written, expected in [('600', 600), ('1e3', 1000), ('!!float 4e2', 400)]:
+        options.write_text(f'train:\n  total_iter: {written}\n')
+        assert total_iterations(options) == expected
+
+
+def test_a_run_moves_its_bar_and_keeps_its_output_in_the_log(tmp_path, capsys):
+    lines = ''.join(f'[x][epoch:  0, iter: {i:8,d}, lr:(1e-4,)]\n' for i in (500, 1000))
+
+    run_logged([sys.executable, '-c', f'print({lines!r})'], tmp_path / 'logs/run.log', 'train', total=1000)
+
+    assert lines in (tmp_path / 'logs/run.log').read_text()
+    assert '1000/1000' in capsys.readouterr().err
+
+
+def test_a_failed_run_shows_the_end_of_its_log_and_where_it_is(tmp_path):
+    code = 'import sys; print("first"); [print("line", i) for i in range(40)]; sys.exit("out of luck")'
+
+    with pytest.raises(RunError) as error:
+        run_logged([sys.executable, '-c', code], tmp_path / 'run.log', 'train')
+
+    message = str(error.value)
+    assert 'ended with code 1' in message and str(tmp_path / 'run.log') in message
+    assert 'out of luck' in message and 'line 39' in message and 'first' not in message.split('\n\n', 1)[1]
+
+
+def test_an_exact_result_scores_infinite_psnr_and_bicubic_a_plausible_one(data):
+    pairs = read_pairs(data / 'val')
+
+    exact = score('truth', [pair.hr for pair in pairs], pairs)
+    bicubic = evaluate({}, pairs)[0]
+
+    assert exact.psnr == [float('inf')] * 5 and np.allclose(exact.ssim, 1)
+    assert bicubic.method == 'bicubic' and 26 < np.mean(bicubic.psnr) < 28 and 0.7 < np.mean(bicubic.ssim) < 0.9
+
+
+def test_networks_get_rgb_in_the_range_0_to_1(data):
+    pair = read_pairs(data / 'val')[0]
+    image = as_input(pair)
+
+    assert image.shape == (1, 3, 48, 48) and image.dtype == torch.float32
+    lr = Image.open(data / 'val/LRx4' / f'{pair.name}.png')
+    assert np.allclose(image[0].permute(1, 2, 0).numpy() * 255, np.asarray(lr), atol=1e-3)
+
+
+def test_the_report_holds_every_method_with_cost_quality_and_speed(data, tmp_path):
+    torch.manual_seed(0)
+    net = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4)
+    pairs = read_pairs(data / 'val')
+
+    text = write_report(evaluate({'student': net}, pairs), pairs, tmp_path / 'demo')
+
+    assert [line.split('|')[1].strip() for line in text.splitlines()] == ['method', '-' * 7, 'bicubic', 'student']
+    assert f'{sum(p.numel() for p in net.parameters()):,}' in text
+    assert text in (tmp_path / 'demo/table.md').read_text()
+    written = json.loads((tmp_path / 'demo/results.json').read_text())
+    student = written['methods'][1]
+    assert 'Y channel, 4 border pixels' in written['protocol']
+    assert student['lr_size'] == [48, 48] and student['macs'] > 0 and len(student['psnr']) == 5
+    assert 0 < student['seconds_quartiles'][0] <= student['seconds_quartiles'][1] <= student['seconds_quartiles'][2]
+    assert Image.open(tmp_path / 'demo/comparison.png').width > 600

@@ -1,0 +1,136 @@
+"""The YAML sections: what is accepted, what is filled in, and what each mistake is told."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from basicsr_kd.options import OptionsError, distill_terms, prune_steps, validate
+
+
+def put(opt: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split('.')
+    for key in parents:
+        opt = opt[key]
+    opt[last] = value
+
+
+def test_importing_options_needs_neither_torch_nor_basicsr():
+    code = 'import sys, basicsr_kd.options; print([m for m in ("torch", "basicsr") if m in sys.modules])'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
+
+
+def test_defaults_are_filled_in(kd_opt):
+    kd_opt['teacher']['prune'] = {'ratio': 0.3}
+    assert validate(kd_opt, is_train=True) == []
+    assert kd_opt['teacher']['prune'] == {'ratio': 0.3, 'of': 'params', 'layout': 'growth', 'allocation': 'global',
+                                          'importance': 'l2', 'round_to': 16}
+    assert kd_opt['train']['distill_opt']['layers'] == ['conv_first', 'body.*', 'conv_body']
+    assert kd_opt['train']['channels_last'] is True
+
+
+def test_numbers_written_as_strings_are_numbers(kd_opt):
+    put(kd_opt, 'train.distill_opt.loss_weight', '1e-2')
+    put(kd_opt, 'train.optim_g.lr', '1e-4')
+    put(kd_opt, 'teacher.prune', {'ratio': '3e-1'})
+    validate(kd_opt, is_train=True)
+    assert kd_opt['train']['distill_opt']['loss_weight'] == 0.01
+    assert kd_opt['train']['optim_g']['lr'] == 1e-4
+    assert kd_opt['teacher']['prune']['ratio'] == 0.3
+
+
+def test_amp_false_is_fp32(kd_opt):
+    put(kd_opt, 'train.amp', False)
+    validate(kd_opt, is_train=True)
+    assert kd_opt['train']['amp'] == 'fp32'
+
+
+def test_sections_may_be_lists(prune_opt, kd_opt):
+    prune_opt['prune'] = [{'ratio': 0.1}, {'ratio': 0.2, 'round_to': 8}]
+    validate(prune_opt, is_train=True)
+    assert [step.ratio for step in prune_steps(prune_opt['prune'])] == [0.1, 0.2]
+    assert distill_terms(None) == [] and prune_steps(None) == []
+
+
+def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
+    put(kd_opt, 'train.distill_opt', [{'type': 'FeatureDistillLoss', 'layers': ['conv_first']},
+                                      {'type': 'FeatureDistillLoss', 'criterion': 'l1'}])
+    validate(kd_opt, is_train=True)
+    assert [term.criterion for term in distill_terms(kd_opt['train']['distill_opt'])] == ['l2', 'l1']
+
+
+@pytest.mark.parametrize(('path', 'value', 'words'), [
+    ('teacher.prune', {'ratio': 1.2}, ['teacher.prune.ratio', '1.2', '< 1.0']),
+    ('teacher.prune', {'ratio': 1}, ['teacher.prune.ratio', '< 1.0']),
+    ('teacher.prune', {'ratio': -0.1}, ['teacher.prune.ratio', '-0.1', '>= 0']),
+    ('teacher.prune', {}, ['teacher.prune.ratio is missing']),
+    ('teacher.prune', [{'ratio': 0.1}, {'ratio': 'a lot'}], ['teacher.prune[1].ratio', "'a lot'", 'float']),
+    ('teacher.prune', {'ratio': 0.3, 'laoyut': 'growth'}, ['teacher.prune.laoyut', 'layout']),
+    ('teacher.prune', {'ratio': 0.3, 'layout': 'hight'}, ['teacher.prune.layout', "'hight'", 'Possible: growth']),
+    ('teacher.prune', {'ratio': 0.3, 'round_to': 12}, ['teacher.prune.round_to', '12', '16, 8, 4, 1']),
+    ('teacher.pth', 'x', ['teacher.pth', 'path']),
+    ('teacher', {}, ['teacher.path is missing']),
+    ('teacher', 'ESRGAN.pth', ['teacher', "'ESRGAN.pth'"]),
+    ('teacher', None, ['train.distill_opt needs', 'teacher:']),
+    ('student', {'init': 'techer'}, ['student.init', "'techer'", 'random, teacher']),
+    ('train.distil_opt', {}, ['train.distil_opt', 'distill_opt']),
+    ('train.channel_last', True, ['train.channel_last', 'channels_last']),
+    ('train.amp', 'half', ['train.amp', "'half'", 'fp32, bf16']),
+    ('train.relativistic', 'yes', ['train.relativistic', 'bool']),
+    ('train.distill_opt', {'type': 'FeatureDistilLoss'}, ['train.distill_opt.type', 'FeatureDistillLoss']),
+    ('train.distill_opt.layers', 'conv_first', ['train.distill_opt.layers', "'conv_first'", 'array']),
+    ('train.distill_opt.layers', ['conv_first', 3], ['train.distill_opt.layers[1]', '3']),
+    ('train.distill_opt.loss_weight', -1, ['train.distill_opt.loss_weight', '-1']),
+    ('train.optim_d', None, ['train.optim_d is missing', 'gan_opt']),
+    ('network_d', None, ['network_d is missing', 'gan_opt']),
+    ('train.optim_g', None, ['train.optim_g is missing']),
+    ('train.pixel_opt', None, ['pixel_opt', 'perceptual_opt']),
+    ('path.pretrian_network_g', 'x', ['path.pretrian_network_g', 'pretrain_network_g']),
+    ('val.val_frq', 5, ['val.val_frq', 'val_freq']),
+    ('techer', {}, ['techer', 'teacher']),
+    ('prune', {'ratio': 0.3}, ['prune', 'teacher.prune', 'PruneGANModel']),
+])
+def test_a_mistake_is_one_error_that_names_key_and_possibilities(kd_opt, path, value, words):
+    put(kd_opt, path, value)
+    with pytest.raises(OptionsError) as caught:
+        validate(kd_opt, is_train=True)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_student_cannot_start_in_two_ways(kd_opt):
+    kd_opt['student'] = {'init': 'teacher'}
+    put(kd_opt, 'path.pretrain_network_g', 'net_g.pth')
+    with pytest.raises(OptionsError, match='student.init: teacher and path.pretrain_network_g'):
+        validate(kd_opt, is_train=True)
+
+
+def test_prune_model_does_not_distil(prune_opt):
+    prune_opt['teacher'] = {'path': 'x.pth'}
+    with pytest.raises(OptionsError, match='KDGANModel'):
+        validate(prune_opt, is_train=True)
+
+
+def test_prune_needs_a_trained_network(prune_opt):
+    prune_opt['path']['pretrain_network_g'] = None
+    with pytest.raises(OptionsError, match='path.pretrain_network_g is missing'):
+        validate(prune_opt, is_train=True)
+
+
+def test_a_key_that_nobody_reads_is_a_warning(kd_opt):
+    put(kd_opt, 'train.my_own_remark', 'hello')
+    assert validate(kd_opt, is_train=True) == ['train.my_own_remark: unknown key, nothing reads it']
+
+
+def test_without_gan_the_discriminator_section_is_dropped(kd_opt):
+    kd_opt['train'].pop('gan_opt')
+    assert validate(kd_opt, is_train=True) == ['network_d: not used, train.gan_opt is not given']
+    assert 'network_d' not in kd_opt
+
+
+def test_test_time_needs_none_of_the_training_sections(kd_opt):
+    kd_opt['teacher'] = {'path': 'gone.pth', 'nonsense': 1}
+    validate(kd_opt, is_train=False)
+    assert not {'teacher', 'student', 'prune', 'train'} & set(kd_opt)
