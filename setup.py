@@ -15,8 +15,10 @@ ROOT = Path(__file__).resolve().parent
 START = """try:
     import basicsr_kd.autoload
 except Exception as error:
-    print(f'basicsr_kd: the plugin is not loaded ({error}); install it again, or: pip uninstall basicsr-kd',
-          file=sys.stderr)
+    if not hasattr(sys, 'basicsr_kd_fault'):  # a virtual environment's .pth files run twice
+        sys.basicsr_kd_fault = error
+        print(f'basicsr_kd: the plugin is not loaded ({error}); install it again, or: pip uninstall basicsr-kd',
+              file=sys.stderr)
 """
 # Editable: the checkout is on `sys.path` for this one import only. It holds a folder `basicsr` (the launchers) and
 # `tests`, which must not become importable everywhere.
@@ -35,14 +37,14 @@ class BuildPy(build_py):
     """Adds `basicsr_kd.pth` beside the package, and `options/*.yml` (the only copy in the repository) inside it."""
 
     def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # files of an earlier build that are gone from the checkout
         super().run()
         if self.editable_mode:  # `install_lib` is then the root of the wheel that is being made
             Path(self.get_finalized_command('install').install_lib, 'basicsr_kd.pth').write_text(pth(EDITABLE_START))
             return
         Path(self.build_lib, 'basicsr_kd.pth').write_text(pth(START))
         option_files = Path(self.build_lib, 'basicsr_kd', 'option_files')
-        shutil.rmtree(option_files, ignore_errors=True)  # an earlier build's
-        option_files.mkdir(parents=True)
+        option_files.mkdir()
         for path in sorted((ROOT / 'options').glob('*.yml')):
             shutil.copy(path, option_files)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from basicsr_kd.esrgan_keys import rename_esrgan_keys
@@ -110,12 +112,6 @@ def _load_torch(path: Path) -> Any:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(f'Reading {path} needs the package safetensors: '
-                              'pip install "basicsr-kd[export]"') from error
     try:
         return load_file(path, device='cpu')
     except (SafetensorError, OSError, ValueError) as error:

@@ -17,7 +17,8 @@ from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_imag
 from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable
 from basicsr_kd.distillation.layers import LayerError
 from basicsr_kd.distillation.taps import TapError
-from basicsr_kd.options import OptionsError, closest, distill_terms, resumes
+from basicsr_kd.options import OptionsError, closest, distill_terms, prune_steps, resumes
+from basicsr_kd.pruning import PruningError, check_prune
 
 META = torch.device('meta')
 
@@ -45,6 +46,8 @@ def check(opt: dict[str, Any]) -> None:
     _check_scale(student, image, opt['scale'], 'network_g')
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
+    if opt.get('prune') and not resumes(opt):
+        _check_prune(student, opt['prune'], 'prune')
     if opt.get('teacher'):
         _check_teacher(opt, student, image)
 
@@ -171,11 +174,22 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
             check_inheritable(student.state_dict(), state)
         except InheritanceError as error:
             raise OptionsError(str(error)) from None
+    if section['prune']:
+        _check_prune(teacher, section['prune'], 'teacher.prune')
     terms = distill_terms(opt['train'].get('distill_opt'))
     try:
         Distiller(student, teacher, [DistillTerm(nn.Identity(), term.layers) for term in terms], image)
     except (LayerError, TapError) as error:
         raise OptionsError(f'train.distill_opt: {error}') from None
+
+
+def _check_prune(net: nn.Module, section: Any, key: str) -> None:
+    step = prune_steps(section)[0]  # what a later step finds is only known once this one is done
+    try:
+        check_prune(net, ratio=step.ratio, of=step.of, layout=step.layout, allocation=step.allocation,
+                    importance=step.importance, round_to=step.round_to)
+    except PruningError as error:
+        raise OptionsError(f'{key}{str(error).removeprefix("prune")}') from None
 
 
 def _run(forward: Callable[[], Tensor], key: str) -> Tensor:

@@ -8,21 +8,10 @@ fail() {
     exit 1
 }
 
-# basicsr 1.4.2 comes as source and builds on Python 3.10 to 3.12.
-find_python() {
-    local candidate
-    for candidate in "${PYTHON:-python3}" python3.12 python3.11 python3.10; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2> /dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-    fail "no Python 3.10, 3.11 or 3.12 found (python3 is $(python3 --version 2>&1)); name one: PYTHON=/path/to/python3.12"
-}
-
 make_environment() {
-    local python
-    python=$(find_python)
+    local python=${PYTHON:-python3}
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+        || fail "$python is not Python 3.10 or later; name another one: PYTHON=/path/to/python3 bash $0"
     echo "Making .venv with $("$python" --version)"
     # Debian's python3 comes without ensurepip; its pip can furnish the environment instead.
     "$python" -m venv .venv > /dev/null 2>&1 \
@@ -38,6 +27,9 @@ install_repository() {
         return
     fi
     echo "Installing basicsr-kd and what it needs (PyTorch is large: this takes minutes the first time)"
+    if python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! python -m pip show --quiet basicsr 2> /dev/null; then
+        bash scripts/install_basicsr.sh || fail 'basicsr could not be built; the messages are above'
+    fi
     python -m pip install --editable ".${extra:+[$extra]}" || fail 'pip could not install; its messages are above'
     echo "$fingerprint" > "$stamp"
 }

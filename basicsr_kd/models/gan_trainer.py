@@ -44,8 +44,8 @@ class GANTrainer(SRGANModel):
             if not self.opt['path'].get('pretrain_network_d'):
                 train.setdefault('net_d_init_iters', int(train['total_iter']) // 100)
                 get_root_logger().warning(
-                    'path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher\'s, '
-                    f'and trains alone for the first net_d_init_iters = {train["net_d_init_iters"]} iterations.')
+                    "path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher's; "
+                    f'it trains alone for {train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
             super().init_training_settings()
         else:
             SRModel.init_training_settings(self)

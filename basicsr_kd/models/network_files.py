@@ -19,8 +19,7 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str) ->
     for step in steps:
         result = prune_network(net, ratio=step.ratio, of=step.of, layout=step.layout, allocation=step.allocation,
                                importance=step.importance, round_to=step.round_to)
-        get_root_logger().info(f'Pruned {type(net).__name__} ({step.layout}, {step.importance}, ratio {step.ratio} of '
-                               f'{step.of}):\n{result.table()}')
+        get_root_logger().info(result.table())
         net = result.network
     write_checkpoint(target, net.state_dict())
 

@@ -1,0 +1,47 @@
+"""Drive a model of ours as BasicSR's train.py does, without its files and logs."""
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+import torch
+from basicsr.models import build_model
+
+from basicsr_kd import compat, options, preflight
+
+
+def start(opt: dict[str, Any]) -> Any:
+    """Validate, check, resume if asked, and build the model; `opt` itself stays as it was."""
+    opt = copy.deepcopy(opt)
+    for folder in ('models', 'training_states'):
+        os.makedirs(opt['path'][folder], exist_ok=True)
+    options.validate(opt, opt['is_train'])
+    preflight.check(opt)
+    state = compat.load_resume_state(opt) if opt['is_train'] else None
+    model = build_model(opt)
+    if state:
+        model.resume_training(state)
+    return model
+
+
+def batch(seed: int) -> dict[str, torch.Tensor]:
+    """The same batch for the same seed: lq (2, 3, 32, 32), gt (2, 3, 128, 128), RGB in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    return {'lq': torch.rand(2, 3, 32, 32, generator=generator), 'gt': torch.rand(2, 3, 128, 128, generator=generator)}
+
+
+def train(model: Any, first: int, last: int) -> None:
+    """Iterations `first` … `last`, each on its own batch."""
+    for iteration in range(first, last + 1):
+        model.update_learning_rate(iteration)
+        model.feed_data(batch(iteration))
+        model.optimize_parameters(iteration)
+
+
+def weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

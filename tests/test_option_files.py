@@ -1,0 +1,94 @@
+"""Every YAML file in options/: sections validated, networks built at real size, files and layers checked."""
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
+from basicsr.utils.options import ordered_yaml
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+
+from basicsr_kd import options, preflight
+
+FOLDER = Path(__file__).resolve().parents[1] / 'options'
+FILES = sorted(path.name for path in FOLDER.glob('*.yml'))
+PARAMETERS = {'kd_esrgan_s16.yml': 6_538_115, 'kd_esrgan_s32.yml': 9_588_355, 'kd_esrgan_s48.yml': 12_974_979,
+              'demo_kd_s16.yml': 321_923, 'train_demo_teacher.yml': 578_755, 'train_rrdb_psnr.yml': 16_697_987}
+ESRGAN = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3}
+DEMO = {**ESRGAN, 'num_feat': 32, 'num_block': 3, 'num_grow_ch': 16}
+
+
+def read(name: str) -> dict[str, Any]:
+    with open(FOLDER / name, encoding='ascii') as file:  # BasicSR opens them in the machine's own encoding
+        opt = yaml.load(file, Loader=ordered_yaml()[0])
+    is_train = 'train' in opt
+    opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train, auto_resume=False)
+    opt['path'].update(models='experiments/x/models')
+    return opt
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every file that the options name: real sizes, random weights, empty data sets."""
+    root = tmp_path_factory.mktemp('root')
+    saved: dict[str, Path] = {}
+    for path, kind in (named for name in FILES for named in _named_files(read(name)).items()):
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if kind in saved:
+            if not target.exists():
+                shutil.copy(saved[kind], target)
+            continue
+        network = {'g': ESRGAN, 'demo g': DEMO, 'd': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 64},
+                   'demo d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 8}}[kind]
+        torch.save({'params': build_network(network).state_dict()}, target)
+        saved[kind] = target
+    for dataset in (dataset for name in FILES for dataset in read(name)['datasets'].values()):
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            (root / dataset[key]).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _named_files(opt: dict[str, Any]) -> dict[str, str]:
+    """The checkpoints that an options file names, and which kind of network each holds."""
+    named = {opt['path'].get('pretrain_network_g'): 'g', opt['path'].get('pretrain_network_d'): 'd',
+             (opt.get('teacher') or {}).get('path'): 'g'}
+    return {path: ('demo ' if 'demo' in path else '') + kind for path, kind in named.items() if path}
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_file_is_good(name, root, monkeypatch):
+    monkeypatch.chdir(root)
+    opt = read(name)
+    assert opt['name'] == Path(name).stem
+    assert opt['model_type'] in MODEL_REGISTRY
+    assert all(dataset['type'] in DATASET_REGISTRY for dataset in opt['datasets'].values())
+    if opt['model_type'] in options.OUR_MODELS:
+        assert options.validate(opt, opt['is_train']) == []
+        preflight.check(opt)
+    else:
+        for key in ('network_g', 'network_d'):
+            if key in opt:
+                preflight.build_on_meta(opt[key], key)
+    if name in PARAMETERS:
+        assert sum(p.numel() for p in preflight.build_on_meta(opt['network_g'], 'network_g').parameters()) == \
+            PARAMETERS[name]
+
+
+def test_the_papers_files_are_all_there():
+    papers = {'train_rrdb_psnr', 'train_esrgan_teacher', 'prune_esrgan_r30', 'prune_esrgan_r50', 'prune_esrgan_r80',
+              'kd_esrgan_s16', 'kd_esrgan_s32', 'kd_esrgan_s48', 'test_esrgan'}
+    assert papers | {'train_demo_teacher', 'demo_prune', 'demo_kd_s16', 'demo_test'} <= {Path(f).stem for f in FILES}
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name.startswith('kd_esrgan')])
+def test_the_students_are_trained_as_in_the_paper(name):
+    opt = read(name)
+    train = opt['train']
+    assert opt['student'] == {'init': 'random'} and train['total_iter'] == 100_000
+    assert 'perceptual_opt' not in train and train['relativistic'] is False
+    assert train['gan_opt']['gan_type'] == 'vanilla' and train['distill_opt']['type'] == 'FeatureDistillLoss'

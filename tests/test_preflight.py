@@ -1,0 +1,117 @@
+"""What is refused before a run creates anything."""
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+
+from basicsr_kd import options, preflight
+from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.options import OptionsError
+
+
+def check(opt):
+    options.validate(opt, opt['is_train'])
+    preflight.check(opt)
+
+
+def put(opt, path, value):
+    *parents, last = path.split('.')
+    for key in parents:
+        opt = opt[key]
+    opt[last] = value
+
+
+@pytest.mark.parametrize(('path', 'value', 'words'), [
+    ('teacher.path', 'experiments/ESRGAN_x4.pth', ['teacher.path', 'experiments/ESRGAN_x4.pth', 'does not exist']),
+    ('path.pretrain_network_d', 'no/net_d.pth', ['path.pretrain_network_d', 'does not exist']),
+    ('datasets.train.dataroot_lq', 'no/LRx4', ['datasets.train.dataroot_lq', 'does not exist']),
+    ('datasets.train.type', 'PairdImageDataset', ['datasets.train.type', 'PairedImageDataset']),
+    ('network_g.type', 'SlimRRDBnet', ['network_g.type', "'SlimRRDBnet'", 'SlimRRDBNet']),
+    ('network_g.num_feats', 4, ['network_g.num_feats', 'num_feat']),
+    ('network_g.num_feat', 'many', ['network_g', 'many']),
+    ('network_g.scale', 2, ['network_g', 'enlarges 2 times', 'scale: is 4']),
+    ('teacher.network', {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 3},
+     ['teacher.path', 'does not fit teacher.network', 'conv_first.weight']),
+    ('train.pixel_opt.type', 'L1Los', ['train.pixel_opt.type', 'L1Loss']),
+    ('train.gan_opt.type', 'GanLoss', ['train.gan_opt.type', 'GANLoss']),
+    ('val.metrics.psnr.type', 'calculate_pnsr', ['val.metrics.psnr.type', 'calculate_psnr']),
+    ('datasets.train.gt_size', 64, ['network_d with datasets.train.gt_size 64', 'input_size']),
+    ('train.distill_opt.layers', ['conv_fisrt'], ['train.distill_opt', "'conv_fisrt'", 'conv_first']),
+    ('train.distill_opt.layers', ['body.*.rdb9'], ['train.distill_opt', "'body.*.rdb9'", 'no module of the student']),
+    ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '32x32 and 16x16']),
+    ('network_g.num_block', 1, ['train.distill_opt', "'body.*'", '1 modules of the student', '2 of the teacher']),
+    ('num_gpu', 3, ['num_gpu', '3', 'num_gpu: auto']),
+])
+def test_a_fault_is_one_error_that_names_the_key(kd_opt, path, value, words):
+    put(kd_opt, path, value)
+    with pytest.raises(OptionsError) as caught:
+        check(kd_opt)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+def test_a_good_file_passes(kd_opt, prune_opt):
+    check(prune_opt)
+
+
+def test_a_missing_file_names_what_is_there(kd_opt):
+    kd_opt['teacher']['path'] = kd_opt['teacher']['path'].replace('teacher.pth', 'techer.pth')
+    with pytest.raises(OptionsError, match="did you mean 'teacher.pth'"):
+        check(kd_opt)
+
+
+def test_a_file_that_is_no_checkpoint(kd_opt, tmp_path):
+    (tmp_path / 'notes.pth').write_text('hello')
+    kd_opt['teacher']['path'] = str(tmp_path / 'notes.pth')
+    with pytest.raises(CheckpointError, match='notes.pth'):
+        check(kd_opt)
+
+
+def test_a_teacher_of_another_scale(kd_opt, tmp_path):
+    net = RRDBNet(3, 3, scale=2, num_feat=4, num_block=2, num_grow_ch=4)
+    torch.save({'params': net.state_dict()}, tmp_path / 'x2.pth')
+    kd_opt['teacher']['path'] = str(tmp_path / 'x2.pth')
+    with pytest.raises(OptionsError, match='teacher: enlarges 2 times, but scale: is 4'):
+        check(kd_opt)
+
+
+def test_a_teacher_whose_architecture_cannot_be_read(kd_opt, tmp_path):
+    torch.save({'params': {'weight': torch.zeros(3)}}, tmp_path / 'other.pth')
+    kd_opt['teacher']['path'] = str(tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='teacher.network'):
+        check(kd_opt)
+
+
+def test_a_generator_file_of_another_size(kd_opt):
+    kd_opt['path']['pretrain_network_g'] = kd_opt['teacher']['path']
+    with pytest.raises(OptionsError, match=r'path.pretrain_network_g: .* does not fit network_g \(SlimRRDBNet\)'):
+        check(kd_opt)
+
+
+def test_test_needs_a_trained_network(kd_opt):
+    kd_opt['is_train'] = False
+    with pytest.raises(OptionsError, match='path.pretrain_network_g is missing'):
+        check(kd_opt)
+
+
+def test_a_prune_ratio_out_of_reach_is_told_with_the_range(prune_opt):
+    prune_opt['prune'] = {'ratio': 0.95}
+    with pytest.raises(OptionsError, match='prune: .*0.95'):
+        check(prune_opt)
+
+
+def test_a_teachers_prune_ratio_out_of_reach_too(kd_opt):
+    kd_opt['teacher']['prune'] = {'ratio': 0.95}
+    with pytest.raises(OptionsError, match='teacher.prune: .*0.95'):
+        check(kd_opt)
+
+
+def test_checking_opens_no_log_file(kd_opt):
+    """BasicSR's logger keeps the file of its first use, which must be the run's."""
+    from basicsr.utils.logger import initialized_logger
+    before = copy.copy(initialized_logger)
+    check(kd_opt)
+    assert initialized_logger == before
