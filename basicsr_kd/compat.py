@@ -13,10 +13,15 @@ class ResumeError(Exception):
 
 
 def prepare_import() -> None:
-    """Answers `import torchvision.transforms.functional_tensor` in `basicsr/data/degradations.py`.
+    """Provides the modules that BasicSR imports and that are gone; to be called before its own `__init__` runs."""
+    _provide_functional_tensor()
+    _provide_distutils()
 
-    torchvision 0.17 removed that module, so PyPI's BasicSR 1.4.2 cannot be imported at all (BasicSR issue 663). One
-    function of it is wanted, which is public elsewhere. To be called before BasicSR's own `__init__` runs.
+
+def _provide_functional_tensor() -> None:
+    """torchvision 0.17 removed `transforms.functional_tensor`, which `basicsr/data/degradations.py` imports.
+
+    PyPI's BasicSR 1.4.2 cannot be imported without (BasicSR issue 663). One function is wanted, public elsewhere.
     """
     name = 'torchvision.transforms.functional_tensor'
     try:
@@ -26,6 +31,14 @@ def prepare_import() -> None:
         module = ModuleType(name, 'Stand-in by basicsr_kd for a module that torchvision 0.17 removed.')
         module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
         sys.modules[name] = module
+
+
+def _provide_distutils() -> None:
+    """Python 3.12 removed `distutils`, which `basicsr/archs/arch_util.py` imports; setuptools brings its own."""
+    try:
+        importlib.import_module('distutils.version')
+    except ModuleNotFoundError:
+        importlib.import_module('setuptools')
 
 
 def patch_basicsr() -> None:

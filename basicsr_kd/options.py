@@ -15,13 +15,13 @@ OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
 # keys that BasicSR itself reads, beside which ours stand
 _TOP_KEYS = {
-    'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'path', 'train', 'val',
-    'logger', 'dist_params', 'find_unused_parameters', 'teacher', 'student', 'prune', 'dist', 'rank', 'world_size',
-    'auto_resume', 'is_train', 'root_path'
+    'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'path', 'train',
+    'val', 'logger', 'dist_params', 'find_unused_parameters', 'teacher', 'student', 'prune', 'dist', 'rank',
+    'world_size', 'auto_resume', 'is_train', 'root_path'
 }
 _TRAIN_KEYS = {
-    'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt', 'gan_opt',
-    'net_d_iters', 'net_d_init_iters', 'distill_opt', 'relativistic', 'amp', 'channels_last'
+    'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt',
+    'gan_opt', 'net_d_iters', 'net_d_init_iters', 'distill_opt', 'relativistic', 'amp', 'channels_last'
 }
 _PATH_KEYS = {
     'pretrain_network_g', 'pretrain_network_d', 'param_key_g', 'param_key_d', 'strict_load_g', 'strict_load_d',

@@ -1,4 +1,5 @@
-# Sourced by the other scripts, from the root of the repository: `. scripts/env.sh [extra]`.
+# Sourced by the other scripts, from the root of the repository: `. scripts/env.sh test`, or `. scripts/env.sh ''` for no
+# extra (with no argument at all it would read those of the script that sources it).
 # Activates a Python environment in which this repository is installed (with the extra, such as `test`): the active
 # virtualenv or conda environment, else `.venv` here, made with python3 where it is missing. Installs only when
 # setup.py or pyproject.toml changed since the last time.

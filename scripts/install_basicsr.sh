@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 # This fails as pip install does, but leaves the unpacked source behind.
 TMPDIR=$work python -m pip download --no-clean --no-deps --no-binary basicsr --dest "$work" basicsr==1.4.2 \
     > "$work/log" 2>&1 || true
-setup=$(find "$work" -path '*/basicsr_*/setup.py' | head -n 1)
+setup=$(find "$work" -path '*/basicsr_*/setup.py' -print -quit)
 if [ -z "$setup" ]; then
     cat "$work/log" >&2
     exit 1

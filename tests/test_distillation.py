@@ -123,7 +123,7 @@ def test_the_loss_is_that_of_adapted_features():
     by_hand = 0.0
     features = [(student.conv_first(IMAGE), teacher.conv_first(IMAGE))]
     features.append((student.body(features[0][0]), teacher.body(features[0][1])))
-    for name, (s, t) in zip(('conv_first', 'body.2'), features):
+    for name, (s, t) in zip(('conv_first', 'body.2'), features, strict=True):
         by_hand += (distiller.adapters.of(f'0.{name}')(s) - t).square().mean()
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-5)
 
@@ -158,5 +158,6 @@ def test_maps_of_different_size_are_told_with_both_sizes():
 
 def test_networks_of_different_families_can_be_paired():
     student, teacher = EDSR(3, 3, num_feat=4, num_block=2, upscale=4), rrdb(8)
-    distiller = Distiller(student, teacher, [DistillTerm(FeatureDistillLoss(), {'conv_after_body': 'conv_body'})], IMAGE)
+    term = DistillTerm(FeatureDistillLoss(), {'conv_after_body': 'conv_body'})
+    distiller = Distiller(student, teacher, [term], IMAGE)
     assert run(student, teacher, distiller)[0].item() > 0

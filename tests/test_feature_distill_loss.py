@@ -16,7 +16,7 @@ def features() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 
 def recomputed(student, teacher, criterion, reduction, normalize) -> float:
     total = 0.0
-    for s, t in zip(student, teacher):
+    for s, t in zip(student, teacher, strict=True):
         s, t = s.detach().double().numpy(), t.double().numpy()
         if normalize:
             scale = np.sqrt((t**2).mean())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def test_prune_distil_resume_and_test_in_an_unmodified_basicsr(kd_opt, teacher_f
 
     distilling['train'] = kd_opt['train'] | {'total_iter': 5}
     output = run(root, 'train', as_file(distilling, tmp_path / 'kd.yml'), '--auto_resume')
-    assert 'Resuming training from epoch: 0, iter: 4.' in output or 'Resuming training from epoch: 1, iter: 4.' in output
+    assert re.search(r'Resuming training from epoch: \d, iter: 4\.', output)
     assert not list((root / 'experiments').glob('kd_archived_*'))
 
     test = {key: kd_opt[key] for key in ('model_type', 'scale', 'num_gpu', 'val')} | {

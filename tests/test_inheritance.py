@@ -22,7 +22,7 @@ def teacher(blocks: int = 2) -> RRDBNet:
 def test_a_student_of_the_same_size_is_the_teacher():
     big, student = teacher(), SlimRRDBNet(num_feat=8, num_block=2, num_grow_ch=4)
     inherit_rrdbnet(student, big)
-    assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), big.state_dict().values()))
+    assert all(torch.equal(tensor, big.state_dict()[name]) for name, tensor in student.state_dict().items())
 
 
 def test_dead_channels_are_left_behind_and_the_output_stays():
@@ -52,7 +52,7 @@ def test_channels_the_teacher_lacks_start_without_effect_and_can_learn():
 def test_blocks_of_a_deeper_teacher_are_taken_at_even_distances():
     big, student = teacher(blocks=5), SlimRRDBNet(num_feat=8, num_block=3, num_grow_ch=4)
     inherit_rrdbnet(student, big)
-    for own, theirs in zip(range(3), (0, 2, 4)):
+    for own, theirs in zip(range(3), (0, 2, 4), strict=True):
         assert torch.equal(student.body[own].rdb2.conv4.weight, big.body[theirs].rdb2.conv4.weight)
 
 

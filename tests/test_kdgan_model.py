@@ -69,7 +69,7 @@ def test_the_generators_gradient_is_that_of_the_three_part_loss(kd_opt):
     again.net_d.load_state_dict(weights(model.net_d))
     train(again, 1, 1)
     for expected, found in zip((*student.parameters(), *adapters.parameters()),
-                               (*again.net_g.parameters(), *again.distiller.adapters.parameters())):
+                               (*again.net_g.parameters(), *again.distiller.adapters.parameters()), strict=True):
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-7)
 
 
@@ -123,7 +123,7 @@ def test_plain_training_gives_the_weights_that_basicsr_gives(kd_opt, model_type)
     for model in (ours, theirs):
         train(model, 1, 3)
     for net in ('net_g', 'net_d', 'net_g_ema'):
-        for left, right in zip(getattr(ours, net).parameters(), getattr(theirs, net).parameters()):
+        for left, right in zip(getattr(ours, net).parameters(), getattr(theirs, net).parameters(), strict=True):
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
 
 

@@ -12,7 +12,7 @@ from basicsr.archs import build_network
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 
-from basicsr_kd import options, preflight
+from basicsr_kd import network_checks, options, preflight
 
 FOLDER = Path(__file__).resolve().parents[1] / 'options'
 FILES = sorted(path.name for path in FOLDER.glob('*.yml'))
@@ -73,9 +73,9 @@ def test_the_file_is_good(name, root, monkeypatch):
     else:
         for key in ('network_g', 'network_d'):
             if key in opt:
-                preflight.build_on_meta(opt[key], key)
+                network_checks.build_on_meta(opt[key], key)
     if name in PARAMETERS:
-        assert sum(p.numel() for p in preflight.build_on_meta(opt['network_g'], 'network_g').parameters()) == \
+        assert sum(p.numel() for p in network_checks.build_on_meta(opt['network_g'], 'network_g').parameters()) == \
             PARAMETERS[name]
 
 

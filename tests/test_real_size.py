@@ -22,5 +22,5 @@ def test_a_step_of_the_papers_student(kd_opt, tmp_path):
     model.feed_data({'lq': torch.rand(1, 3, 32, 32), 'gt': torch.rand(1, 3, 128, 128)})
     model.optimize_parameters(1)
     assert all(torch.isfinite(torch.tensor(value)) for value in model.get_current_log().values())
-    assert all(not torch.equal(old, new) for old, new in zip(before, model.net_g.parameters()))
+    assert all(not torch.equal(old, new) for old, new in zip(before, model.net_g.parameters(), strict=True))
     assert all(p.grad is not None for p in model.distiller.adapters.parameters())

@@ -21,8 +21,8 @@ NEEDED = {
 }
 # What to do where installing the package again is not the answer.
 LIBRARIES = 'apt-get install libgl1 libglib2.0-0 (system libraries of OpenCV), or: pip install opencv-python-headless'
-OLDER_PYTHON = ('use Python 3.10 to 3.12: the source package of basicsr does not build on 3.13 and later; '
-                'the README has a way around that')
+FROM_SOURCE = ('pip cannot build basicsr 1.4.2 on Python 3.13 and later; scripts/install_basicsr.sh of the repository '
+               'can, see the README')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def _advice(package: str, absent: bool, error: Exception) -> str:
     if package == 'opencv-python' and not absent:
         return LIBRARIES
     if package == 'basicsr' and absent and sys.version_info >= (3, 13):
-        return OLDER_PYTHON
+        return FROM_SOURCE
     missing = isinstance(error, ModuleNotFoundError)  # itself, or something it needs
     return f'pip install {package}' if missing else f'pip install --force-reinstall --no-deps {package}'
 

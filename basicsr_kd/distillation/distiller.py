@@ -17,7 +17,7 @@ class DistillTerm:
     """One loss over some layers.
 
     Attributes:
-        loss: Takes (adapted student features, teacher features), two equally long lists of (n, c, h, w); gives a scalar.
+        loss: Takes the adapted student features and the teacher features, two lists of (n, c, h, w); gives a scalar.
         layers: As for `distillation.layers.pair_layers`.
     """
     loss: nn.Module
@@ -57,9 +57,9 @@ class Distiller:
             for s, t in pairs:
                 left, right = student_shapes[s], teacher_shapes[t]
                 if left[2:] != right[2:]:
-                    raise LayerError(f'the feature maps of the student at {s} and of the teacher at {t} differ in size: '
-                                     f'{left[2]}x{left[3]} and {right[2]}x{right[3]} for the same image; choose layers '
-                                     f'at the same resolution')
+                    raise LayerError(f'the feature maps of the student at {s} and of the teacher at {t} differ in '
+                                     f'size: {left[2]}x{left[3]} and {right[2]}x{right[3]} for the same image; choose '
+                                     f'layers at the same resolution')
                 channels[f'{i}.{s}'] = (left[1], right[1])
         self._adapters = FeatureAdapters(channels).to(image.device)
         self.adapters: nn.Module = self._adapters
@@ -74,7 +74,7 @@ class Distiller:
         adapted = self.adapters({f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs})
         return [
             loss([adapted[f'{i}.{s}'] for s, _ in pairs], [teacher[t] for _, t in pairs])
-            for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs))
+            for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs, strict=True))
         ]
 
 

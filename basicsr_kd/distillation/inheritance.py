@@ -67,16 +67,16 @@ def inherit_rrdbnet(student: nn.Module, teacher: nn.Module) -> None:
     scores = _scores(large, large_layout, large_widths)
     kept = {
         group: scores[twin].topk(min(small_widths[group], large_widths[twin])).indices.sort().values
-        for group, twin in zip(small_widths, large_widths)
+        for group, twin in zip(small_widths, large_widths, strict=True)
     }
-    for (name, writes, reads), (twin, _, twin_reads) in zip(small_layout, large_layout):
+    for (name, writes, reads), (twin, _, twin_reads) in zip(small_layout, large_layout, strict=True):
         rows = kept[writes]
         if not len(rows):
             continue
         weight, source = small[f'{name}.weight'], large[f'{twin}.weight'][rows]
         inherited = torch.zeros_like(weight[:len(rows)])
         start, twin_start = 0, 0
-        for group, twin_group in zip(reads, twin_reads):
+        for group, twin_group in zip(reads, twin_reads, strict=True):
             columns = kept[group]
             inherited[:, start:start + len(columns)] = source[:, twin_start + columns]
             start, twin_start = start + small_widths[group], twin_start + large_widths[twin_group]
@@ -100,7 +100,7 @@ def _layout(blocks: Sequence[int]) -> list[Conv]:
             convs.append((names[4], 'stream', ['stream', *names[:4]]))
     convs.append(('conv_body', 'stream', ['stream']))
     tail = ['stream', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last']
-    return convs + [(name, name, [before]) for before, name in zip(tail, tail[1:])]
+    return convs + [(name, name, [before]) for before, name in zip(tail[:-1], tail[1:], strict=True)]
 
 
 def _group_widths(state: State, layout: list[Conv]) -> dict[str, int]:
@@ -123,7 +123,7 @@ def _scores(state: State, layout: list[Conv], widths: dict[str, int]) -> dict[st
         written[writes] += norms / norms.mean().clamp_min(1e-12)
         norms = weight.norm(dim=(0, 2))
         norms = norms / norms.mean().clamp_min(1e-12)
-        for group, part in zip(reads, norms.split([widths[group] for group in reads])):
+        for group, part in zip(reads, norms.split([widths[group] for group in reads]), strict=True):
             read[group] += part
     written['image'] += 1  # the image and the output are written and read from outside
     read['conv_last'] += 1

@@ -70,7 +70,7 @@ def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teache
                          f'({left[0]} … {left[-1]}) but {teacher_pattern!r} matches {len(right)} of the teacher '
                          f'({right[0]} … {right[-1]}); give pairs, for instance layers: '
                          f'{{{left[0]}: {right[0]}, {left[-1]}: {right[-1]}}}')
-    return list(zip(left, right))
+    return list(zip(left, right, strict=True))
 
 
 def _glob_to_regex(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""The feature distillation loss of pruning + knowledge distillation of ESRGAN (J. Broadcast Engineering 29(6), 2024)."""
+"""The distillation loss of pruning + knowledge distillation of ESRGAN (J. Broadcast Engineering 29(6), 2024)."""
 from __future__ import annotations
 
 from collections.abc import Sequence

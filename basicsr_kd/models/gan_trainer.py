@@ -1,4 +1,4 @@
-"""What PruneGANModel and KDGANModel share: BasicSR's GAN training, with the parts it leaves no choice in made options."""
+"""What PruneGANModel and KDGANModel share: BasicSR's GAN training, with options where it leaves no choice."""
 from __future__ import annotations
 
 import os
@@ -69,7 +69,7 @@ class GANTrainer(SRGANModel):
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move to the device and wrap for distributed training; unlike BasicSR's, also with gloo on a CPU."""
-        net = net.to(device=self.device, memory_format=self.memory_format)
+        net = net.to(self.device).to(memory_format=self.memory_format)
         if isinstance(net, VGGStyleDiscriminator):
             # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
             last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
@@ -84,7 +84,7 @@ class GANTrainer(SRGANModel):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
-        self.lq = self.lq.contiguous(memory_format=self.memory_format)
+        self.lq: Tensor = self.lq.contiguous(memory_format=self.memory_format)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
@@ -137,7 +137,7 @@ class GANTrainer(SRGANModel):
         return {}
 
     def train_discriminator(self) -> OrderedDict[str, Tensor]:
-        """One step of the discriminator; real and fake go through it apart, as in BasicSR (BatchNorm sees each alone)."""
+        """One step of the discriminator; real and fake go through it apart, so that BatchNorm sees each alone."""
         self.net_d.requires_grad_(True)
         self.optimizer_d.zero_grad()
         fake_image = self.output.detach()
@@ -165,7 +165,8 @@ class GANTrainer(SRGANModel):
             logits = self.net_d(image.contiguous(memory_format=self.memory_format))
         return logits.float()
 
-    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True,
+                     param_key: str | None = 'params') -> None:
         """Load a `.pth` or `.safetensors` file; old ESRGAN keys and `module.` are understood.
 
         Raises:
@@ -182,14 +183,14 @@ class GANTrainer(SRGANModel):
         """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
         nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
         states = {
-            key: {name: tensor.detach().cpu().contiguous() for name, tensor in self.get_bare_model(n).state_dict().items()}
-            for n, key in zip(nets, keys)
+            key: {name: value.cpu().contiguous() for name, value in self.get_bare_model(one).state_dict().items()}
+            for one, key in zip(nets, keys, strict=True)
         }
         label = 'latest' if current_iter == -1 else current_iter
         atomic_save(states, os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
     def save(self, epoch: int, current_iter: int) -> None:
-        (super() if self.with_gan else super(SRGANModel, self)).save(epoch, current_iter)
+        (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:

@@ -29,7 +29,7 @@ class KDGANModel(GANTrainer):
     runs without gradient, outside the optimizer. The adapters are learned with the student, as a parameter group of
     `optim_g`, and kept in the `.state` files. The discriminator starts as the teacher's (`path.pretrain_network_d`).
 
-    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher, loaded again on resume) and
+    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher, which resume loads) and
     `models/net_g_init.pth` (a student that inherits from the teacher). Without `teacher:` it is plain training.
 
     Raises:
@@ -51,13 +51,13 @@ class KDGANModel(GANTrainer):
     def init_training_settings(self) -> None:
         terms = distill_terms(self.opt['train'].get('distill_opt'))
         if terms:
-            self.net_teacher = _build_teacher(self.opt).to(device=self.device, memory_format=self.memory_format)
+            self.net_teacher = _build_teacher(self.opt).to(self.device).to(memory_format=self.memory_format)
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             losses = [build_loss({field: getattr(term, field) for field in LOSS_FIELDS}) for term in terms]
             self.distiller = Distiller(
                 self.get_bare_model(self.net_g), self.net_teacher,
-                [DistillTerm(loss.to(self.device), term.layers) for loss, term in zip(losses, terms)],
+                [DistillTerm(loss.to(self.device), term.layers) for loss, term in zip(losses, terms, strict=True)],
                 probe_image(self.opt['network_g'].get('num_in_ch', 3), self.device))
             self.distiller.adapters = self.model_to_device(self.distiller.adapters)
             self.term_names = _log_names(terms)
@@ -87,7 +87,7 @@ class KDGANModel(GANTrainer):
             with self.autocast():
                 terms = self.distiller.loss_terms()
             self.l_g_distill = torch.stack(terms).detach().sum()
-            losses.update(zip(self.term_names, terms))
+            losses.update(zip(self.term_names, terms, strict=True))
         return losses
 
     def log_only(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Networks that must be files before BasicSR builds anything: it builds `network_g` twice and loads both from a file."""
+"""Networks that must be files before BasicSR builds any: it builds `network_g` twice and loads both from a file."""
 from __future__ import annotations
 
 import os
