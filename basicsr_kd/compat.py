@@ -105,7 +105,7 @@ def _load_resume_state(opt: dict) -> dict | None:
     from basicsr.utils import check_resume
 
     if opt['auto_resume']:
-        opt['path']['resume_state'] = _latest_state(opt['path']['training_states'])
+        opt['path']['resume_state'] = latest_state(opt['path']['training_states'])
     path = opt['path'].get('resume_state')
     if not path:
         return None
@@ -125,7 +125,7 @@ def _load_resume_state(opt: dict) -> dict | None:
     return state
 
 
-def _latest_state(folder: str) -> str | None:
+def latest_state(folder: str) -> str | None:
     """The `<iteration>.state` with the highest iteration; other files there are not ours to read."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     iterations = [int(name[:-len('.state')]) for name in names

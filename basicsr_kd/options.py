@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from basicsr_kd.compat import latest_state
+
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
 # keys that BasicSR itself reads, beside which ours stand
@@ -186,8 +188,11 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
 
 
 def resumes(opt: dict[str, Any]) -> bool:
-    """Whether this run was asked to go on from a saved state (which may turn out not to exist yet)."""
-    return bool(opt.get('auto_resume') or (opt.get('path') or {}).get('resume_state'))
+    """Whether this run goes on from a saved state; with `--auto_resume` only where one was saved already."""
+    path = opt.get('path') or {}
+    if opt.get('auto_resume'):
+        return latest_state(path.get('training_states', '')) is not None
+    return bool(path.get('resume_state'))
 
 
 def _unknown_keys(section: dict[str, Any], known: set[str], prefix: str) -> list[str]:

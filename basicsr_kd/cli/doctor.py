@@ -16,7 +16,7 @@ EXAMPLE = 'basicsr-kd doctor'
 # Package to install, and the module it brings; in the order in which one needs the other.
 NEEDED = {
     'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pyyaml': 'yaml',
-    'msgspec': 'msgspec', 'basicsr': 'basicsr', 'mmengine': 'mmengine', 'lpips': 'lpips',
+    'msgspec': 'msgspec', 'safetensors': 'safetensors', 'basicsr': 'basicsr', 'mmengine': 'mmengine', 'lpips': 'lpips',
     'torch-pruning': 'torch_pruning',
 }
 # What to do where installing the package again is not the answer.

@@ -38,7 +38,7 @@ def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int) -> tuple[int
     loss = np.abs(truth.astype(np.float32) - baseline.astype(np.float32)).mean(axis=2)
     # With the anchor at the corner, means[y, x] is that of the square whose left upper corner is (x, y).
     means = cv2.boxFilter(loss, -1, (side, side), anchor=(0, 0))[:loss.shape[0] - side + 1, :loss.shape[1] - side + 1]
-    top, left = np.unravel_index(int(means.argmax()), means.shape)
+    top, left = np.unravel_index(int(np.argmax(means)), means.shape)
     return int(left), int(top), side
 
 
