@@ -37,7 +37,8 @@ class BuildPy(build_py):
     """Adds `basicsr_kd.pth` beside the package, and `options/*.yml` (the only copy in the repository) inside it."""
 
     def run(self) -> None:
-        shutil.rmtree(self.build_lib, ignore_errors=True)  # files of an earlier build that are gone from the checkout
+        # files of an earlier build that are gone from the checkout
+        shutil.rmtree(Path(self.build_lib, 'basicsr_kd'), ignore_errors=True)
         super().run()
         if self.editable_mode:  # `install_lib` is then the root of the wheel that is being made
             Path(self.get_finalized_command('install').install_lib, 'basicsr_kd.pth').write_text(pth(EDITABLE_START))

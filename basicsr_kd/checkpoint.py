@@ -45,8 +45,7 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
         Name to tensor, on the CPU, floating-point tensors as float32.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects or no tensors, or
-            ``param_key`` was asked for and the file has neither that key nor ``params_ema`` or ``params``.
+        CheckpointError: the file is missing, is not a checkpoint, or holds pickled objects or no tensors.
     """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -128,14 +127,10 @@ def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
     """The one state dict that is meant, out of all that the file holds."""
     if not isinstance(content, Mapping):
         raise CheckpointError(f'Checkpoint {path} holds a {type(content).__name__}. Expected a dict of tensors.')
-    keys = [key for key in (param_key, 'params_ema', 'params') if key and _has_tensors(content.get(key))]
-    if not keys and param_key:
-        raise CheckpointError(f"Checkpoint {path} has no '{param_key}', 'params_ema' or 'params'; at its top are "
-                              f'{_some(content)}. Leave param_key out to take the weights as they are.')
-    keys += [key for key in _WRAPPERS if _has_tensors(content.get(key))]
-    if keys:
-        return content[keys[0]]
-    if not _has_tensors(content):
+    for key in (param_key, 'params_ema', 'params', *_WRAPPERS):
+        if key and _has_tensors(content.get(key)):
+            return content[key]
+    if not _has_tensors(content):  # else it is the weights alone: a .safetensors file, ESRGAN's own releases
         raise CheckpointError(f'Checkpoint {path} holds no tensors; at its top are {_some(content)}. Expected the '
                               'weights of a network, e.g. net_g_latest.pth (a .state file only serves to resume).')
     return content

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import pickle
 import sys
 from types import ModuleType
 from typing import Any
@@ -115,8 +116,12 @@ def _load_resume_state(opt: dict) -> dict | None:
         state = torch.load(path, map_location='cpu', weights_only=True)
         iteration = state['iter']
     except Exception as error:
-        raise ResumeError(f'{path} is not a readable training state ({type(error).__name__}: {error}). '
-                          'Delete it to resume from the one before.') from error
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError) and 'Weights only load failed' in reason:
+            raise ResumeError(f'{path} holds Python objects besides tensors and numbers, which could run code and are '
+                              'not loaded') from error
+        raise ResumeError(f'{path} is damaged or no training state ({reason}). To resume from the one before, move it '
+                          'away.') from error
     check_resume(opt, iteration)
     for key, network in opt['path'].items():
         if key.startswith('pretrain_network') and network and not os.path.isfile(network):

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,8 +19,6 @@ from basicsr_kd.distillation.taps import TapError
 from basicsr_kd.options import OptionsError, closest, distill_terms, prune_steps, resumes
 from basicsr_kd.pruning import PruningError, check_prune
 
-META = torch.device('meta')
-
 
 def check_training_networks(opt: dict[str, Any]) -> None:
     """Student, discriminator, teacher, pruning and distilled layers fit their files and each other.
@@ -29,9 +26,9 @@ def check_training_networks(opt: dict[str, Any]) -> None:
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
-    student = _build(opt, 'network_g', 'path.pretrain_network_g')
-    image = probe_image(opt['network_g'].get('num_in_ch', 3), META)
-    _check_scale(student, image, opt['scale'], 'network_g')
+    image = probe_image(opt['network_g'].get('num_in_ch', 3), torch.device('cpu'))
+    student = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
+    _check_pretrained(student, opt, 'g')
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
     if opt.get('prune') and not resumes(opt):
@@ -48,52 +45,85 @@ def read_test_network(opt: dict[str, Any]) -> None:
     """
     path = opt['path']['pretrain_network_g']
     state = read_state_dict(path, opt['path'].get('param_key_g'))
-    if rrdbnet_options(state) is not None:
-        opt['network_g'] = like_file(path)
-    _must_fit(build_on_meta(opt.get('network_g'), 'network_g'), state, f'path.pretrain_network_g: {path}', 'network_g')
+    found = rrdbnet_options(state)
+    if found is None and opt.get('network_g') is None:
+        raise OptionsError(f'network_g is missing: {path} is no RRDBNet, so its architecture cannot be read off it')
+    image = probe_image((found or opt['network_g']).get('num_in_ch', 3), torch.device('cpu'))
+    opt['network_g'] = like_file(path) if found else opt['network_g']
+    net = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
+    _must_fit(net, state, f'path.pretrain_network_g: {path}', 'network_g')
 
 
-def must_be_registered(name: Any, registry: Any, key: str) -> None:
-    """Raises:
-        OptionsError: The name is not in one of BasicSR's registries; the text has the closest that is.
+def must_be_registered(name: Any, registry: Any, key: str) -> Any:
+    """Look a name up in one of BasicSR's registries, which may have it under `<name>_basicsr`.
+
+    Raises:
+        OptionsError: It is not there; the text has the closest name that is.
     """
-    if name not in registry and f'{name}_basicsr' not in registry:
-        raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
+    for known in (name, f'{name}_basicsr'):
+        if known in registry:
+            return registry.get(known)
+    raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
 
 
-def _build(opt: dict[str, Any], key: str, path_key: str) -> nn.Module:
-    """Build a network on the meta device and check that its checkpoint, if any, fits it."""
-    network = opt.get(key)
-    path = opt['path'].get(path_key.removeprefix('path.'))
-    state = read_state_dict(path) if path and not resumes(opt) else None
-    if network is None and state is not None and key == 'network_g':
-        network = opt[key] = read_architecture(state, path)
-    net = build_on_meta(network, key)
-    if state is not None and opt['path'].get(path_key.replace('path.pretrain_network', 'strict_load'), True):
-        _must_fit(net, state, f'{path_key}: {path}', key)
+def check_arguments(section: Any, registry: Any, key: str) -> Any:
+    """The registered class that a section with `type:` names; it takes all the other keys of the section.
+
+    Raises:
+        OptionsError: No section, no type, an unknown type or an unknown argument.
+    """
+    if not isinstance(section, dict) or 'type' not in section:
+        raise OptionsError(f'{key}: found {section!r}, expected a section with type: and its arguments')
+    named = must_be_registered(section['type'], registry, f'{key}.type')
+    parameters = inspect.signature(named).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for argument in section:
+            if argument != 'type' and argument not in parameters:
+                raise OptionsError(f'{key}.{argument}: unknown argument of {section["type"]}; '
+                                   f'{closest(argument, parameters)}')
+    return named
+
+
+def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = None) -> nn.Module:
+    """Build BasicSR network options and run them on an image (n, c, h, w), without memory for weights where that works.
+
+    Not by BasicSR's `build_network`: it opens the logger, which must wait for the folder of its file.
+
+    Args:
+        network: The section of the options file.
+        key: Its name there.
+        image: An input of the network; only its shape matters.
+        scale: How many times larger the output must be; None for a discriminator.
+
+    Raises:
+        OptionsError: An unknown type or argument, one that the network refuses, or another scale.
+    """
+    arch = check_arguments(network, ARCH_REGISTRY, key)
+    arguments = {name: value for name, value in network.items() if name != 'type'}
+    net, output = _build_and_run(arch, arguments, key, image)
+    if scale is not None and output.shape[-1] != scale * image.shape[-1]:
+        raise OptionsError(f'{key}: enlarges {output.shape[-1] / image.shape[-1]:g} times, but scale: is {scale}')
     return net
 
 
-def build_on_meta(network: Any, key: str) -> nn.Module:
-    """Build BasicSR network options without memory for the weights.
+def _build_and_run(arch: Any, arguments: dict[str, Any], key: str, image: Tensor) -> tuple[nn.Module, Tensor]:
+    for device in ('meta', 'cpu'):  # some networks look at values while they are built (SwinIR), so the CPU must do
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
+                net = arch(**arguments)
+                return net, net(image.to(device))
+        except Exception as error:  # whatever a network's own code raises
+            if device == 'cpu':
+                raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
+                                   f'{tuple(image.shape)}: {error}') from None
+    raise AssertionError('unreachable')
 
-    Raises:
-        OptionsError: An unknown type or argument, or one that the network refuses.
-    """
-    if not isinstance(network, dict) or 'type' not in network:
-        raise OptionsError(f'{key}: found {network!r}, expected a section with type: and the arguments of the network')
-    must_be_registered(network['type'], ARCH_REGISTRY, f'{key}.type')
-    arch = ARCH_REGISTRY.get(network['type'])
-    accepted = list(inspect.signature(arch).parameters)
-    for argument in network:
-        if argument != 'type' and argument not in accepted:
-            raise OptionsError(f'{key}.{argument}: unknown argument of {network["type"]}; '
-                               f'{closest(argument, accepted)}')
-    try:
-        with META:  # not by build_network: it opens BasicSR's logger, which must wait for the folder of its file
-            return arch(**{name: value for name, value in network.items() if name != 'type'})
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise OptionsError(f'{key}: {network["type"]} cannot be built: {error}') from None
+
+def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
+    path = opt['path'].get(f'pretrain_network_{which}')
+    if path and not resumes(opt) and opt['path'].get(f'strict_load_{which}', True):
+        state = read_state_dict(path, opt['path'].get(f'param_key_{which}'))
+        _must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
 
 
 def _must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> None:
@@ -106,17 +136,11 @@ def _must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) ->
                            f'{in_network} in the network')
 
 
-def _check_scale(net: nn.Module, image: Tensor, scale: int, key: str) -> None:
-    height = _run(lambda: net(image), key).shape[-1]
-    if height != scale * image.shape[-1]:
-        raise OptionsError(f'{key}: enlarges {height / image.shape[-1]:g} times, but scale: is {scale}')
-
-
 def _check_discriminator(opt: dict[str, Any]) -> None:
-    net_d = _build(opt, 'network_d', 'path.pretrain_network_d')
-    size = opt['datasets']['train'].get('gt_size')
-    if size:
-        _run(lambda: net_d(torch.zeros(2, 3, size, size, device=META)), f'network_d with datasets.train.gt_size {size}')
+    size = opt['datasets']['train'].get('gt_size') or 128
+    net_d = build_for_check(opt['network_d'], 'network_d',
+                            torch.zeros(2, opt['network_d'].get('num_in_ch', 3), size, size))
+    _check_pretrained(net_d, opt, 'd')
 
 
 def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> None:
@@ -125,9 +149,8 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
         return  # a resumed run, which loads models/teacher.pth
     state = read_state_dict(section['path'], section['param_key'])
     network = section['network'] or read_architecture(state, section['path'])
-    teacher = build_on_meta(network, 'teacher.network')
+    teacher = build_for_check(network, 'teacher.network' if section['network'] else 'teacher', image, opt['scale'])
     _must_fit(teacher, state, f'teacher.path: {section["path"]}', 'teacher.network')
-    _check_scale(teacher, image, opt['scale'], 'teacher')
     if (opt.get('student') or {}).get('init') == 'teacher':
         try:
             check_inheritable(student.state_dict(), state)
@@ -137,7 +160,8 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
         _check_prune(teacher, section['prune'], 'teacher.prune')
     terms = distill_terms(opt['train'].get('distill_opt'))
     try:
-        Distiller(student, teacher, [DistillTerm(nn.Identity(), term.layers) for term in terms], image)
+        with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed
+            Distiller(student, teacher, [DistillTerm(nn.Identity(), term.layers) for term in terms], image)
     except (LayerError, TapError) as error:
         raise OptionsError(f'train.distill_opt: {error}') from None
 
@@ -148,12 +172,4 @@ def _check_prune(net: nn.Module, section: Any, key: str) -> None:
         check_prune(net, ratio=step.ratio, of=step.of, layout=step.layout, allocation=step.allocation,
                     importance=step.importance, round_to=step.round_to)
     except PruningError as error:
-        raise OptionsError(f'{key}{str(error).removeprefix("prune")}') from None
-
-
-def _run(forward: Callable[[], Tensor], key: str) -> Tensor:
-    try:
-        with torch.no_grad():
-            return forward()
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise OptionsError(f'{key}: {error}') from None
+        raise OptionsError(f'{key}: {str(error).removeprefix("prune: ")}') from None

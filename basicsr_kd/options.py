@@ -5,6 +5,7 @@ Imports neither torch nor BasicSR; what needs networks or files is checked in `b
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -13,6 +14,7 @@ import msgspec
 
 from basicsr_kd.compat import latest_state
 
+_MOST_NAMES = 40  # that an error lists
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
 # keys that BasicSR itself reads, beside which ours stand
@@ -31,6 +33,7 @@ _PATH_KEYS = {
     'visualization'
 }
 _VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
+_SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
 
@@ -40,6 +43,9 @@ class OptionsError(ValueError):
 
 class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     pass
+
+
+_NOT_EMPTY = msgspec.Meta(min_length=1)
 
 
 class PruneOptions(_Section):
@@ -68,7 +74,8 @@ class StudentOptions(_Section):
 class DistillOptions(_Section):
     """One distillation loss, its layers and its adapters."""
     type: Literal['FeatureDistillLoss']
-    layers: list[str] | dict[str, str] = msgspec.field(default_factory=lambda: ['conv_first', 'body.*', 'conv_body'])
+    layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] = msgspec.field(
+        default_factory=lambda: ['conv_first', 'body.*', 'conv_body'])
     criterion: Literal['l1', 'l2', 'charbonnier'] = 'l2'
     reduction: Literal['mean', 'norm'] = 'mean'
     normalize: bool = False
@@ -100,6 +107,10 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
     warnings = _unknown_keys(opt, _TOP_KEYS, '')
+    for key in ('scale', 'datasets', 'path'):
+        if opt.get(key) is None:
+            raise OptionsError(f'{key} is missing')
+    opt.update(_numbers(opt))
     warnings += _unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
     warnings += _unknown_keys(opt.get('val') or {}, _VAL_KEYS, 'val.')
     if opt.get('val') is not None:
@@ -113,7 +124,6 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if not isinstance(train, dict):
         raise OptionsError(f'train: found {train!r}, expected a section (total_iter, optim_g, scheduler, …)')
     warnings += _unknown_keys(train, _TRAIN_KEYS, 'train.')
-    opt['train'] = train = _numbers(train)
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
@@ -121,7 +131,9 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     for key, kind in (('teacher', TeacherOptions), ('student', StudentOptions),
                       ('prune', PruneOptions | list[PruneOptions])):
         if opt.get(key) is not None:
-            opt[key] = msgspec.to_builtins(_convert(_numbers(opt[key]), kind, key))
+            opt[key] = msgspec.to_builtins(_convert(opt[key], kind, key))
+    if opt.get('teacher'):
+        opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
     return warnings
 
@@ -141,18 +153,21 @@ def distill_terms(section: Any) -> list[DistillOptions]:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` for a name close to a known one, else the list of what is known."""
+    """`did you mean …?` for a name close to a known one, else what is known, as far as it can be read."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known)}'
+    more = f' and {len(known) - _MOST_NAMES} more' if len(known) > _MOST_NAMES else ''
+    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
 
 
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     warnings = []
     model, path = opt['model_type'], opt.get('path') or {}
-    for key in ('optim_g', 'scheduler', 'total_iter'):
-        if train.get(key) is None:
-            raise OptionsError(f'train.{key} is missing')
+    for section, prefix, keys in ((opt, '', ('network_g',)), (opt['datasets'], 'datasets.', ('train',)),
+                                  (train, 'train.', ('optim_g', 'scheduler', 'total_iter'))):
+        for key in keys:
+            if section.get(key) is None:
+                raise OptionsError(f'{prefix}{key} is missing')
     if train.get('pixel_opt') is None and train.get('perceptual_opt') is None:
         raise OptionsError('train: neither pixel_opt nor perceptual_opt is given; at least one is needed')
     if train.get('gan_opt') is None:
@@ -163,6 +178,11 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
             if section.get(key) is None:
                 raise OptionsError(f'{"train." if section is train else ""}{key} is missing; train.gan_opt needs it '
                                    f'(leave train.gan_opt out to train without a discriminator)')
+        train.setdefault('net_d_init_iters', 0 if path.get('pretrain_network_d') else int(train['total_iter']) // 100)
+    _check_optimizers(train)
+    if opt.get('prune') is not None and 'network_g' in (path.get('ignore_resume_networks') or ()):
+        raise OptionsError('path.ignore_resume_networks: network_g of a pruned run cannot be left out, its widths come '
+                           'from the file to resume')
     if model == 'PruneGANModel':
         for found, key in ((opt.get('teacher'), 'teacher'), (opt.get('student'), 'student'),
                            (train['distill_opt'], 'train.distill_opt')):
@@ -187,6 +207,20 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     return warnings
 
 
+def _check_optimizers(train: dict[str, Any]) -> None:
+    for key in ('optim_g', 'optim_d', 'scheduler'):
+        section = train.get(key)
+        if section is None and key == 'optim_d':
+            continue
+        if not isinstance(section, dict) or 'type' not in section:
+            raise OptionsError(f'train.{key}: found {section!r}, expected a section with type:')
+        if key != 'scheduler' and (not isinstance(section.get('lr'), (int, float)) or isinstance(section['lr'], bool)):
+            raise OptionsError(f'train.{key}.lr: found {section.get("lr")!r}, expected a number')
+    if train['scheduler']['type'] not in _SCHEDULERS:
+        raise OptionsError(f'train.scheduler.type: found {train["scheduler"]["type"]!r}; '
+                           f'{closest(str(train["scheduler"]["type"]), _SCHEDULERS)}')
+
+
 def resumes(opt: dict[str, Any]) -> bool:
     """Whether this run goes on from a saved state; with `--auto_resume` only where one was saved already."""
     path = opt.get('path') or {}
@@ -198,13 +232,11 @@ def resumes(opt: dict[str, Any]) -> bool:
 def _unknown_keys(section: dict[str, Any], known: set[str], prefix: str) -> list[str]:
     warnings = []
     for key in section:
-        if key in known:
-            continue
+        if key in known or (not prefix and str(key).startswith('network_')):
+            continue  # BasicSR leaves further networks to the model; ours just do not use them
         close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
         if close:
             raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
-        if not prefix and str(key).startswith('network_'):
-            continue  # BasicSR leaves further networks to the model; ours just do not use them
         warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
     return warnings
 

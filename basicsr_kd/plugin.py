@@ -5,6 +5,7 @@ Calling it again changes nothing, so the import hook, the launchers and a user's
 
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -125,7 +126,7 @@ def _check_options(opt: dict, is_train: bool) -> None:
         warnings = options.validate(opt, is_train)
         preflight.check(opt)
     except (options.OptionsError, CheckpointError, PruningError) as error:
-        if opt['rank'] == 0:
+        if int(os.environ.get('LOCAL_RANK', opt['rank'])) == 0:  # once a node: files may be missing on one only
             print(f'basicsr_kd: {error}', file=sys.stderr)
         sys.exit(2)
     if opt['rank'] == 0:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
-from basicsr_kd.network_checks import check_training_networks, must_be_registered, read_test_network
+from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
 from basicsr_kd.options import OptionsError, closest, resumes
 
 
@@ -33,12 +33,17 @@ def check(opt: dict[str, Any]) -> None:
 
 
 def _check_device(opt: dict[str, Any]) -> None:
+    if opt['dist']:
+        return  # a process a GPU, as the launcher started them
     gpus = torch.cuda.device_count()
     if opt['num_gpu'] > gpus:
         raise OptionsError(f'num_gpu: found {opt["num_gpu"]}, this machine has {gpus} GPU(s); use num_gpu: auto')
-    if opt['num_gpu'] > 1 and not opt['dist']:
+    if opt['num_gpu'] > 1 and not opt['is_train']:
+        opt['num_gpu'] = 1  # BasicSR tests image by image; a second GPU would have nothing to do
+    if opt['num_gpu'] > 1:
         raise OptionsError(f'num_gpu: found {opt["num_gpu"]} without a launcher; start with torchrun --nproc_per_node='
-                           f'{opt["num_gpu"]} basicsr/train.py -opt … --launcher pytorch, or set num_gpu: 1')
+                           f'{opt["num_gpu"]} basicsr/train.py -opt ... --launcher pytorch, or train on one GPU with '
+                           'num_gpu: 1 (--force_yml num_gpu=1)')
 
 
 def _check_files(opt: dict[str, Any]) -> None:
@@ -48,15 +53,25 @@ def _check_files(opt: dict[str, Any]) -> None:
                 _must_exist(dataset[key], f'datasets.{phase}.{key}')
     path = opt['path']
     resuming = opt['is_train'] and resumes(opt)
-    if path.get('resume_state'):
-        _must_exist(path['resume_state'], 'path.resume_state')
-    for key in ('pretrain_network_g', 'pretrain_network_d'):
-        if path.get(key) and not resuming:  # in a resumed run BasicSR puts the saved networks in their place
-            _must_exist(path[key], f'path.{key}')
     if not opt['is_train'] and not path.get('pretrain_network_g'):
         raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
+    if resuming and path.get('resume_state') and not opt['auto_resume']:
+        _must_exist(path['resume_state'], 'path.resume_state')
+    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place
+        for key in ('pretrain_network_g', 'pretrain_network_d'):
+            if path.get(key):
+                _must_stay(path[key], f'path.{key}', opt)
     if opt.get('teacher') and not (resuming and os.path.isfile(os.path.join(path['models'], 'teacher.pth'))):
-        _must_exist(opt['teacher']['path'], 'teacher.path')
+        _must_stay(opt['teacher']['path'], 'teacher.path', opt)
+
+
+def _must_stay(path: str, key: str, opt: dict[str, Any]) -> None:
+    """The file exists, and not in the folder of an earlier run of this name, which BasicSR moves away at the start."""
+    _must_exist(path, key)
+    own = opt['path'].get('experiments_root')
+    if own and opt['is_train'] and not resumes(opt) and os.path.realpath(path).startswith(os.path.realpath(own) + os.sep):
+        raise OptionsError(f'{key}: {path} lies in the folder of this run, which BasicSR moves away at the start; copy '
+                           'it elsewhere or give the run another name:')
 
 
 def _must_exist(path: str, key: str) -> None:
@@ -64,7 +79,7 @@ def _must_exist(path: str, key: str) -> None:
         folder = os.path.dirname(os.path.abspath(path))
         there = sorted(os.listdir(folder)) if os.path.isdir(folder) else None
         hint = f'the folder {folder} does not exist either' if there is None else \
-            closest(os.path.basename(path), there[:20]) if there else f'the folder {folder} is empty'
+            closest(os.path.basename(path), there) if there else f'the folder {folder} is empty'
         raise OptionsError(f'{key}: {path} does not exist (from {os.getcwd()}); {hint}')
 
 
@@ -74,6 +89,8 @@ def _check_names(opt: dict[str, Any]) -> None:
         must_be_registered(dataset.get('type'), DATASET_REGISTRY, f'datasets.{phase}.type')
     for key in ('pixel_opt', 'perceptual_opt', 'gan_opt'):
         if train.get(key):
-            must_be_registered(train[key].get('type'), LOSS_REGISTRY, f'train.{key}.type')
+            check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        if not isinstance(metric, dict):
+            raise OptionsError(f'val.metrics.{name}: found {metric!r}, expected a section with type:')
         must_be_registered(metric.get('type'), METRIC_REGISTRY, f'val.metrics.{name}.type')

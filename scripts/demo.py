@@ -6,6 +6,7 @@
 BasicSR's own train.py and test.py do the work, by options/demo_prune.yml, demo_kd_s16.yml and demo_test.yml.
 """
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def train(name: str, title: str, iterations: int | None) -> None:
     options = Path(f'options/{name}.yml')
     command = [sys.executable, 'basicsr/train.py', '-opt', str(options)]
     if iterations is not None:
-        command += ['--force_yml', f'train:total_iter={iterations}']
+        command += ['--force_yml', f'train:total_iter={iterations}', f'train:scheduler:periods=[{iterations}]']
     run_logged(command, RESULTS / f'{name}.log', title, iterations or total_iterations(options))
 
 
@@ -61,6 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     if Path.cwd() != ROOT:
         sys.exit(f"demo: run it from the repository's root: cd {ROOT} && python scripts/demo.py")
+    os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # nets this small need no second GPU
     try:
         demo(args.iters)
     except (RunError, FileNotFoundError) as error:

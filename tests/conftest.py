@@ -75,9 +75,9 @@ def kd_opt(image_pairs: Path, teacher_file: Path, tmp_path: Path) -> dict[str, A
         'network_d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 2},
         'teacher': {'path': str(teacher_file)},
         'path': {'pretrain_network_g': None, 'pretrain_network_d': None, 'resume_state': None,
-                 'experiments_root': str(tmp_path), 'models': str(tmp_path / 'models'),
-                 'training_states': str(tmp_path / 'training_states'), 'log': str(tmp_path),
-                 'visualization': str(tmp_path / 'visualization')},
+                 'experiments_root': str(tmp_path / 'run'), 'models': str(tmp_path / 'run' / 'models'),
+                 'training_states': str(tmp_path / 'run' / 'training_states'), 'log': str(tmp_path / 'run'),
+                 'visualization': str(tmp_path / 'run' / 'visualization')},
         'train': {
             'ema_decay': 0.9, 'optim_g': dict(optim), 'optim_d': dict(optim), 'total_iter': 4, 'warmup_iter': -1,
             'scheduler': {'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.5},

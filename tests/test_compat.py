@@ -56,7 +56,7 @@ def test_a_state_file_that_was_cut_off_is_named_with_what_to_do(experiment, caps
     path = experiment / 'training_states' / '10.state'
     path.write_bytes(path.read_bytes()[:100])
     error = stopped_with(resume_options(experiment), capsys)
-    assert f'{path} is not a readable training state' in error and 'Delete it' in error
+    assert f'{path} is damaged or no training state' in error and 'move it away' in error
 
 
 def test_a_state_whose_network_is_gone_is_named(experiment, capsys):

@@ -151,6 +151,17 @@ def test_each_term_has_adapters_of_its_own():
     assert len(run(student, teacher, distiller)) == 2
 
 
+def test_probing_leaves_batchnorm_and_the_mode_alone():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    FeatureTaps(net, ['0']).probe(IMAGE)
+    assert net.training and net[1].num_batches_tracked == 0
+
+
+def test_a_student_layer_has_one_partner():
+    with pytest.raises(LayerError, match="'body.0' of the student is paired more than once"):
+        pair_layers({'body.0': 'body.1', 'body.*': 'body.*'}, rrdb(), rrdb())
+
+
 def test_maps_of_different_size_are_told_with_both_sizes():
     with pytest.raises(LayerError, match='conv_up1.*conv_first.*16x16 and 8x8'):
         distilled({'conv_up1': 'conv_first'})

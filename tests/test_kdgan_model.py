@@ -11,7 +11,7 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
 from model_helpers import batch, same, start, train, weights
 
-from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict
 
 
 def test_every_loss_term_is_in_the_log(kd_opt):
@@ -100,7 +100,7 @@ def test_without_gan_there_is_no_discriminator(kd_opt, tmp_path):
     model.save(0, 1)
     assert set(model.get_current_log()) == {'l_g_pix', 'l_g_distill', 'l_g_distill_FeatureDistillLoss'}
     assert len(model.optimizers) == 1 and not hasattr(model, 'net_d')
-    assert sorted(os.listdir(tmp_path / 'models')) == ['net_g_1.pth']
+    assert sorted(os.listdir(tmp_path / 'run' / 'models')) == ['net_g_1.pth']
 
 
 def test_without_teacher_it_is_plain_training(kd_opt):
@@ -169,7 +169,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(kd_opt, tmp_path, way):
     if way == 'auto_resume':
         kd_opt['auto_resume'] = True
     else:
-        kd_opt['path']['resume_state'] = str(tmp_path / 'training_states' / '2.state')
+        kd_opt['path']['resume_state'] = str(tmp_path / 'run' / 'training_states' / '2.state')
     torch.manual_seed(99)
     again = start(kd_opt)
     assert same(weights(again.distiller.adapters), kept)
@@ -180,28 +180,87 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(kd_opt, tmp_path, way):
     assert same(weights(again.distiller.adapters), weights(model.distiller.adapters))
 
 
+def test_resume_inside_the_discriminators_head_start_keeps_it(kd_opt):
+    kd_opt['train'].pop('net_d_init_iters')
+    kd_opt['train']['total_iter'] = 400
+    model = start(kd_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    kd_opt['auto_resume'] = True
+    assert start(kd_opt).net_d_init_iters == 4
+
+
+def test_resume_trains_on_from_the_weights_and_not_from_their_average(kd_opt):
+    kd_opt['path']['param_key_g'] = None
+    model = start(kd_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    kd_opt['auto_resume'] = True
+    again = start(kd_opt)
+    assert same(weights(again.net_g), weights(model.net_g)) and same(weights(again.net_g_ema), weights(model.net_g_ema))
+
+
+def test_resume_without_the_discriminator_it_had_is_told(kd_opt):
+    model = start(kd_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    kd_opt['auto_resume'] = True
+    kd_opt['train'].pop('gan_opt')
+    with pytest.raises(CheckpointError, match='does not fit these options'):
+        start(kd_opt)
+
+
+def test_the_chosen_weights_of_a_teacher_file_are_taken(kd_opt, tmp_path):
+    state = read_state_dict(kd_opt['teacher']['path'])
+    other = {name: tensor + 1 for name, tensor in state.items()}
+    torch.save({'params': other, 'params_ema': state}, tmp_path / 'both.pth')
+    for key, expected in ((None, state), ('params_ema', state), ('params', other)):
+        kd_opt['teacher'] = {'path': str(tmp_path / 'both.pth'), 'param_key': key}
+        assert same(weights(start(kd_opt).net_teacher), expected)
+
+
+def test_a_file_of_the_weights_alone_starts_generator_and_ema(kd_opt, tmp_path):
+    from safetensors.torch import save_file
+    student = build_network(kd_opt['network_g'])
+    save_file(student.state_dict(), tmp_path / 'student.safetensors')
+    kd_opt['path']['pretrain_network_g'] = str(tmp_path / 'student.safetensors')
+    model = start(kd_opt)
+    assert same(weights(model.net_g), weights(student)) and same(weights(model.net_g_ema), weights(student))
+
+
+def test_the_distillation_loss_is_logged_only_where_it_was_computed(kd_opt):
+    kd_opt['train']['net_d_iters'] = 2
+    model = start(kd_opt)
+    train(model, 1, 1)
+    assert 'l_g_distill' not in model.get_current_log()
+    train(model, 2, 2)
+    assert 'l_g_distill' in model.get_current_log()
+    train(model, 3, 3)
+    assert 'l_g_distill' not in model.get_current_log()
+
+
 def test_resume_with_other_layers_is_told(kd_opt):
     model = start(kd_opt)
     train(model, 1, 2)
     model.save(0, 2)
     kd_opt['auto_resume'] = True
     kd_opt['train']['distill_opt']['layers'] = ['conv_first']
-    with pytest.raises(Exception, match='layers|parameter group'):
+    with pytest.raises(CheckpointError, match='other layers in train.distill_opt'):
         start(kd_opt)
 
 
 def test_a_student_inherits_before_its_ema_is_made_and_not_on_resume(kd_opt, tmp_path):
     kd_opt['student'] = {'init': 'teacher'}
     model = start(kd_opt)
-    assert same(weights(model.net_g), read_state_dict(tmp_path / 'models' / 'net_g_init.pth'))
+    assert same(weights(model.net_g), read_state_dict(tmp_path / 'run' / 'models' / 'net_g_init.pth'))
     assert same(weights(model.net_g), weights(model.net_g_ema))
     train(model, 1, 2)
     model.save(0, 2)
-    os.remove(tmp_path / 'models' / 'net_g_init.pth')
+    os.remove(tmp_path / 'run' / 'models' / 'net_g_init.pth')
     kd_opt['auto_resume'] = True
     again = start(kd_opt)
     assert same(weights(again.net_g), weights(model.net_g))
-    assert not (tmp_path / 'models' / 'net_g_init.pth').exists()
+    assert not (tmp_path / 'run' / 'models' / 'net_g_init.pth').exists()
 
 
 @pytest.mark.parametrize('form', ['safetensors', 'params only', 'module', 'old ESRGAN', 'older ESRGAN'])
@@ -238,7 +297,7 @@ def test_the_saved_student_opens_in_a_plain_rrdbnet(kd_opt, tmp_path):
     model = start(kd_opt)
     train(model, 1, 1)
     model.save(0, -1)
-    saved = torch.load(tmp_path / 'models' / 'net_g_latest.pth', weights_only=True)
+    saved = torch.load(tmp_path / 'run' / 'models' / 'net_g_latest.pth', weights_only=True)
     assert set(saved) == {'params', 'params_ema'}
     plain = RRDBNet(3, 3, num_feat=4, num_block=2, num_grow_ch=4)
     plain.load_state_dict(saved['params_ema'])
@@ -252,6 +311,7 @@ def test_in_test_no_teacher_is_needed_and_the_file_says_what_it_is(kd_opt, tmp_p
     kd_opt.update(is_train=False)
     kd_opt['teacher'] = {'path': 'gone.pth'}
     kd_opt['network_g'] = {'type': 'SlimRRDBNet', 'num_feat': 16}  # not what the file holds
-    kd_opt['path'].update(pretrain_network_g=str(tmp_path / 'models' / 'net_g_latest.pth'), param_key_g='params_ema')
+    saved = tmp_path / 'run' / 'models' / 'net_g_latest.pth'
+    kd_opt['path'].update(pretrain_network_g=str(saved), param_key_g='params_ema')
     tested = start(kd_opt)
     assert same(weights(tested.net_g), weights(model.net_g_ema))

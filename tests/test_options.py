@@ -41,6 +41,24 @@ def test_numbers_written_as_strings_are_numbers(kd_opt):
     assert kd_opt['teacher']['prune']['ratio'] == 0.3
 
 
+def test_numbers_are_read_in_the_sections_of_basicsr_too(kd_opt):
+    put(kd_opt, 'val.val_freq', '5e3')
+    validate(kd_opt, is_train=True)
+    assert kd_opt['val']['val_freq'] == 5000
+
+
+def test_further_networks_are_nobodys_mistake(kd_opt):
+    kd_opt['network_t'] = {'type': 'RRDBNet'}
+    assert validate(kd_opt, is_train=True) == []
+
+
+def test_a_fresh_discriminator_trains_alone_at_first_unless_told_otherwise(kd_opt):
+    kd_opt['train'].update(total_iter=5000)
+    kd_opt['train'].pop('net_d_init_iters')
+    validate(kd_opt, is_train=True)
+    assert kd_opt['train']['net_d_init_iters'] == 50
+
+
 def test_amp_false_is_fp32(kd_opt):
     put(kd_opt, 'train.amp', False)
     validate(kd_opt, is_train=True)
@@ -84,6 +102,13 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('train.distill_opt.layers', ['conv_first', 3], ['train.distill_opt.layers[1]', '3']),
     ('train.distill_opt.loss_weight', -1, ['train.distill_opt.loss_weight', '-1']),
     ('train.optim_d', None, ['train.optim_d is missing', 'gan_opt']),
+    ('train.distill_opt.layers', [], ['train.distill_opt.layers', '[]']),
+    ('train.optim_g', {'lr': 1e-4}, ['train.optim_g', 'type']),
+    ('train.optim_g', {'type': 'Adam', 'lr': 'small'}, ['train.optim_g.lr', "'small'"]),
+    ('train.scheduler', {'type': 'MultistepLR'}, ['train.scheduler.type', "'MultiStepLR'"]),
+    ('scale', None, ['scale is missing']),
+    ('datasets.train', None, ['datasets.train is missing']),
+    ('network_g', None, ['network_g is missing']),
     ('network_d', None, ['network_d is missing', 'gan_opt']),
     ('train.optim_g', None, ['train.optim_g is missing']),
     ('train.pixel_opt', None, ['pixel_opt', 'perceptual_opt']),

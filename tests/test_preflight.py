@@ -6,6 +6,7 @@ import copy
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_kd import options, preflight
 from basicsr_kd.checkpoint import CheckpointError
@@ -37,8 +38,10 @@ def put(opt, path, value):
      ['teacher.path', 'does not fit teacher.network', 'conv_first.weight']),
     ('train.pixel_opt.type', 'L1Los', ['train.pixel_opt.type', 'L1Loss']),
     ('train.gan_opt.type', 'GanLoss', ['train.gan_opt.type', 'GANLoss']),
+    ('val.metrics.psnr', None, ['val.metrics.psnr', 'type:']),
+    ('train.pixel_opt.loss_wieght', 1, ['train.pixel_opt.loss_wieght', 'loss_weight']),
     ('val.metrics.psnr.type', 'calculate_pnsr', ['val.metrics.psnr.type', 'calculate_psnr']),
-    ('datasets.train.gt_size', 64, ['network_d with datasets.train.gt_size 64', 'input_size']),
+    ('datasets.train.gt_size', 64, ['network_d', '(2, 3, 64, 64)', 'input_size']),
     ('train.distill_opt.layers', ['conv_fisrt'], ['train.distill_opt', "'conv_fisrt'", 'conv_first']),
     ('train.distill_opt.layers', ['body.*.rdb9'], ['train.distill_opt', "'body.*.rdb9'", 'no module of the student']),
     ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '32x32 and 16x16']),
@@ -75,6 +78,34 @@ def test_a_teacher_of_another_scale(kd_opt, tmp_path):
     torch.save({'params': net.state_dict()}, tmp_path / 'x2.pth')
     kd_opt['teacher']['path'] = str(tmp_path / 'x2.pth')
     with pytest.raises(OptionsError, match='teacher: enlarges 2 times, but scale: is 4'):
+        check(kd_opt)
+
+
+def test_a_network_that_cannot_be_built_without_memory_is_checked_all_the_same(kd_opt, tmp_path):
+    swin = {'type': 'SwinIR', 'img_size': 16, 'window_size': 8, 'depths': [2], 'num_heads': [2], 'embed_dim': 8,
+            'mlp_ratio': 2, 'upscale': 4, 'upsampler': 'pixelshuffledirect', 'img_range': 1.0,
+            'resi_connection': '1conv'}
+    torch.save({'params': ARCH_REGISTRY.get('SwinIR')(**{k: v for k, v in swin.items() if k != 'type'}).state_dict()},
+               tmp_path / 'swinir.pth')
+    kd_opt['teacher'] = {'path': str(tmp_path / 'swinir.pth'), 'network': swin}
+    kd_opt['train']['distill_opt']['layers'] = {'conv_body': 'conv_after_body'}
+    state = torch.random.get_rng_state()
+    check(kd_opt)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_file_in_the_runs_own_folder_would_be_moved_away(kd_opt, tmp_path):
+    (tmp_path / 'run').mkdir()
+    torch.save({'params': {}}, tmp_path / 'run' / 'net_g.pth')
+    kd_opt['teacher']['path'] = str(tmp_path / 'run' / 'net_g.pth')
+    with pytest.raises(OptionsError, match='teacher.path: .* lies in the folder of this run'):
+        check(kd_opt)
+
+
+def test_auto_resume_without_a_saved_state_checks_as_for_a_new_run(kd_opt):
+    kd_opt['auto_resume'] = True
+    kd_opt['path']['pretrain_network_d'] = 'gone.pth'
+    with pytest.raises(OptionsError, match='path.pretrain_network_d: gone.pth does not exist'):
         check(kd_opt)
 
 

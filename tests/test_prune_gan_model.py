@@ -17,7 +17,7 @@ def parameters(net: torch.nn.Module) -> int:
 
 def test_generator_and_ema_start_as_the_pruned_file(prune_opt, tmp_path):
     model = start(prune_opt)
-    pruned = read_state_dict(tmp_path / 'models' / 'net_g_pruned.pth')
+    pruned = read_state_dict(tmp_path / 'run' / 'models' / 'net_g_pruned.pth')
     assert same(weights(model.net_g), pruned) and same(weights(model.net_g_ema), pruned)
     full = sum(tensor.numel() for tensor in read_state_dict(prune_opt['path']['pretrain_network_g']).values())
     assert parameters(model.net_g) == pytest.approx(0.7 * full, rel=0.02)
@@ -43,18 +43,18 @@ def test_resume_prunes_nothing_and_goes_on(prune_opt, tmp_path):
     train(model, 1, 2)
     model.save(0, 2)
     train(model, 3, 4)
-    os.remove(tmp_path / 'models' / 'net_g_pruned.pth')
+    os.remove(tmp_path / 'run' / 'models' / 'net_g_pruned.pth')
     prune_opt['auto_resume'] = True
     again = start(prune_opt)
     train(again, 3, 4)
     for net in ('net_g', 'net_g_ema', 'net_d'):
         assert same(weights(getattr(again, net)), weights(getattr(model, net))), net
-    assert not (tmp_path / 'models' / 'net_g_pruned.pth').exists()
+    assert not (tmp_path / 'run' / 'models' / 'net_g_pruned.pth').exists()
 
 
 def test_its_result_is_a_teacher_for_distillation(prune_opt, kd_opt, tmp_path):
     model = start(prune_opt)
     model.save(0, -1)
-    teacher = build_from_file(str(tmp_path / 'models' / 'net_g_latest.pth'))
+    teacher = build_from_file(str(tmp_path / 'run' / 'models' / 'net_g_latest.pth'))
     lq = batch(1)['lq']
     torch.testing.assert_close(teacher(lq), model.net_g_ema(lq), rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -50,7 +51,11 @@ def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module,
         LayerError: Nothing matches, or the two sides do not fit together.
     """
     if isinstance(layers, Mapping):
-        return [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher)]
+        mapped = [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher)]
+        twice = [s for s, count in Counter(s for s, _ in mapped).items() if count > 1]
+        if twice:
+            raise LayerError(f'layer {twice[0]!r} of the student is paired more than once')
+        return mapped
     pairs: list[tuple[str, str]] = []
     for pattern in layers:
         matched = _pair(pattern, pattern, student, teacher)

@@ -64,12 +64,19 @@ class FeatureTaps:
 
     @torch.no_grad()
     def probe(self, image: Tensor) -> dict[str, tuple[int, ...]]:
-        """Run the network once on `image` (n, c, h, w): find the taps that must be cloned, give all shapes."""
+        """Run the network on `image` (n, c, h, w): find the taps that must be cloned, give all shapes.
+
+        It runs in evaluation mode, so that the probe leaves no trace in BatchNorm's statistics.
+        """
+        image = image.to(next(self.net.parameters()).device)
+        training = self.net.training
+        self.net.eval()
         with self:
             self.net(image)
         self._cloned.update(self._overwritten(self._features))
         with self:
             self.net(image)
+        self.net.train(training)
         return {name: tuple(feature.shape) for name, feature in self.take().items()}
 
     def _overwritten(self, features: dict[str, Tensor]) -> list[str]:

@@ -15,7 +15,7 @@ from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr_kd.checkpoint import atomic_save, read_state_dict
+from basicsr_kd.checkpoint import CheckpointError, atomic_save, read_state_dict, write_checkpoint
 
 
 class GANTrainer(SRGANModel):
@@ -34,15 +34,16 @@ class GANTrainer(SRGANModel):
         self.with_gan = bool(train.get('gan_opt'))
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
-        self.bf16 = train.get('amp') == 'bf16'
+        self.bf16 = train.get('amp') == 'bf16' and _has_bf16(opt)
         self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
+        if opt['path'].get('resume_state'):
+            opt['path'].update(param_key_g='params', param_key_d='params')  # what trains; EMA is loaded besides
         super().__init__(opt)
 
     def init_training_settings(self) -> None:
         train = self.opt['train']
         if self.with_gan:
             if not self.opt['path'].get('pretrain_network_d'):
-                train.setdefault('net_d_init_iters', int(train['total_iter']) // 100)
                 get_root_logger().warning(
                     "path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher's; "
                     f'it trains alone for {train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
@@ -182,12 +183,9 @@ class GANTrainer(SRGANModel):
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
         """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
         nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
-        states = {
-            key: {name: value.cpu().contiguous() for name, value in self.get_bare_model(one).state_dict().items()}
-            for one, key in zip(nets, keys, strict=True)
-        }
+        states = {key: self.get_bare_model(one).state_dict() for one, key in zip(nets, keys, strict=True)}
         label = 'latest' if current_iter == -1 else current_iter
-        atomic_save(states, os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+        write_checkpoint(os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'), **states)
 
     def save(self, epoch: int, current_iter: int) -> None:
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
@@ -206,6 +204,26 @@ class GANTrainer(SRGANModel):
         }
         atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a `.state` file: optimizers and schedulers.
+
+        Raises:
+            CheckpointError: The state is that of a run with other networks or losses.
+        """
+        try:
+            super().resume_training(resume_state)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise CheckpointError('The state to resume does not fit these options; was it saved with other networks, '
+                                  f'losses or distilled layers? ({error})') from None
+
     def further_state(self) -> dict[str, Any]:
         """What a subclass needs besides to go on."""
         return {}
+
+
+def _has_bf16(opt: dict[str, Any]) -> bool:
+    """Whether bf16 is fast here; a CPU without the instructions for it would be many times slower than in fp32."""
+    if opt['num_gpu'] != 0 or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return True
+    get_root_logger().warning('train.amp: bf16 is not for this CPU (no AVX-512); training in fp32.')
+    return False

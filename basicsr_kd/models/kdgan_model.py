@@ -81,6 +81,10 @@ class KDGANModel(GANTrainer):
         with self.distiller.student:
             return super().run_generator(train_g)
 
+    def optimize_parameters(self, current_iter: int) -> None:
+        self.l_g_distill = None
+        super().optimize_parameters(current_iter)
+
     def generator_losses(self) -> OrderedDict[str, Tensor]:
         losses = super().generator_losses()
         if self.distiller:
@@ -97,18 +101,18 @@ class KDGANModel(GANTrainer):
         return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict()} if self.distiller else {}
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a `.state` file: optimizers and schedulers as BasicSR, and the adapters.
+        """Go on from a `.state` file: adapters, optimizers and schedulers.
 
         Raises:
             CheckpointError: The state was saved with other adapters, or none.
         """
-        super().resume_training(resume_state)
         if self.distiller:
             try:
                 self.get_bare_model(self.distiller.adapters).load_state_dict(resume_state.get('adapters', {}))
             except RuntimeError as error:
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
+        super().resume_training(resume_state)
 
 
 def _build_teacher(opt: dict[str, Any]) -> nn.Module:
