@@ -68,8 +68,10 @@ def _check_files(opt: dict[str, Any]) -> None:
 def _must_stay(path: str, key: str, opt: dict[str, Any]) -> None:
     """The file exists, and not in the folder of an earlier run of this name, which BasicSR moves away at the start."""
     _must_exist(path, key)
-    own = opt['path'].get('experiments_root')
-    if own and opt['is_train'] and not resumes(opt) and os.path.realpath(path).startswith(os.path.realpath(own) + os.sep):
+    if not opt['is_train'] or resumes(opt):
+        return
+    own = os.path.realpath(opt['path']['experiments_root'])
+    if os.path.realpath(path).startswith(own + os.sep):
         raise OptionsError(f'{key}: {path} lies in the folder of this run, which BasicSR moves away at the start; copy '
                            'it elsewhere or give the run another name:')
 

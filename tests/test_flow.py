@@ -10,6 +10,7 @@ from typing import Any
 import basicsr
 import torch
 from entry_helpers import run_python, write_options
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 PARSED = ('dist', 'rank', 'world_size', 'is_train', 'auto_resume')  # what parse_options adds
 PARSED_PATHS = ('experiments_root', 'models', 'training_states', 'log', 'visualization')
@@ -47,9 +48,11 @@ def test_prune_distil_resume_and_test_in_an_unmodified_basicsr(kd_opt, teacher_f
                            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': True}}
     distil = as_file(distilling, tmp_path / 'kd.yml')
     output = run(root, 'train', distil, PYTHONPATH='./')
-    for term in ('l_g_pix', 'l_g_gan', 'l_g_distill', 'l_g_distill_FeatureDistillLoss', 'l_d_real'):
+    terms = ('l_g_pix', 'l_g_gan', 'l_g_distill', 'l_g_distill_FeatureDistillLoss', 'l_d_real', 'l_d_fake')
+    for term in terms:
         assert f'{term}: ' in output
-    assert list((root / 'tb_logger' / 'kd').iterdir())
+    events = EventAccumulator(str(root / 'tb_logger' / 'kd')).Reload()
+    assert {f'losses/{term}' for term in terms} <= set(events.Tags()['scalars'])
     models = root / 'experiments' / 'kd' / 'models'
     assert {'net_g_latest.pth', 'net_d_latest.pth', 'net_g_4.pth'} <= {path.name for path in models.iterdir()}
     state = torch.load(root / 'experiments' / 'kd' / 'training_states' / '4.state', weights_only=False)
