@@ -49,7 +49,8 @@ def read_test_network(opt: dict[str, Any]) -> None:
     if found is None and opt.get('network_g') is None:
         raise OptionsError(f'network_g is missing: {path} is no RRDBNet, so its architecture cannot be read off it')
     image = probe_image((found or opt['network_g']).get('num_in_ch', 3), torch.device('cpu'))
-    opt['network_g'] = like_file(path) if found else opt['network_g']
+    if found:  # equal widths are few words in the log, others a list of hundreds
+        opt['network_g'] = found if found['type'] == 'RRDBNet' else like_file(path)
     net = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
     _must_fit(net, state, f'path.pretrain_network_g: {path}', 'network_g')
 

@@ -180,6 +180,23 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(kd_opt, tmp_path, way):
     assert same(weights(again.distiller.adapters), weights(model.distiller.adapters))
 
 
+def test_networks_of_other_families_are_teacher_and_student(kd_opt, tmp_path):
+    teacher = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'upscale': 4}
+    torch.save({'params': build_network(teacher).state_dict()}, tmp_path / 'edsr.pth')
+    kd_opt['teacher'] = {'path': str(tmp_path / 'edsr.pth'), 'network': teacher}
+    kd_opt['network_g'] = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 2,
+                           'upscale': 4}
+    kd_opt['train']['distill_opt']['layers'] = {'conv_first': 'conv_first', 'body.*': 'body.*'}
+    model = start(kd_opt)
+    train(model, 1, 1)
+    assert model.get_current_log()['l_g_distill'] > 0
+    model.save(0, -1)
+    kd_opt['is_train'] = False
+    kd_opt['path']['pretrain_network_g'] = str(tmp_path / 'run' / 'models' / 'net_g_latest.pth')
+    kd_opt['path']['param_key_g'] = 'params_ema'
+    assert same(weights(start(kd_opt).net_g), weights(model.net_g_ema))
+
+
 def test_resume_inside_the_discriminators_head_start_keeps_it(kd_opt):
     kd_opt['train'].pop('net_d_init_iters')
     kd_opt['train']['total_iter'] = 400

@@ -223,7 +223,8 @@ class GANTrainer(SRGANModel):
 
 def _has_bf16(opt: dict[str, Any]) -> bool:
     """Whether bf16 is fast here; a CPU without the instructions for it would be many times slower than in fp32."""
-    if opt['num_gpu'] != 0 or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if opt['num_gpu'] != 0 or (torch.backends.mkldnn.is_available() and
+                               torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return True
-    get_root_logger().warning('train.amp: bf16 is not for this CPU (no AVX-512); training in fp32.')
+    get_root_logger().warning('train.amp: PyTorch has no fast bf16 on this CPU (it wants AVX-512); training in fp32.')
     return False
