@@ -242,9 +242,9 @@ def _unknown_keys(section: dict[str, Any], known: set[str], prefix: str) -> list
 
 
 def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads `1e-2` as a string; read such strings as the numbers they are."""
+    """YAML 1.1 reads `1e-2` as a string; read such strings as the numbers they are, save for a run's or set's name."""
     if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
+        return {key: item if key == 'name' else _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value

@@ -43,8 +43,9 @@ def test_numbers_written_as_strings_are_numbers(kd_opt):
 
 def test_numbers_are_read_in_the_sections_of_basicsr_too(kd_opt):
     put(kd_opt, 'val.val_freq', '5e3')
+    kd_opt['name'] = '1e-4'
     validate(kd_opt, is_train=True)
-    assert kd_opt['val']['val_freq'] == 5000
+    assert kd_opt['val']['val_freq'] == 5000 and kd_opt['name'] == '1e-4'
 
 
 def test_further_networks_are_nobodys_mistake(kd_opt):
