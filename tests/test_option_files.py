@@ -27,7 +27,7 @@ def read(name: str) -> dict[str, Any]:
         opt = yaml.load(file, Loader=ordered_yaml()[0])
     is_train = 'train' in opt
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train, auto_resume=False)
-    opt['path'].update(models='experiments/x/models')
+    opt['path'].update(experiments_root=f'experiments/{opt["name"]}', models=f'experiments/{opt["name"]}/models')
     return opt
 
 
