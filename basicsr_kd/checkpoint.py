@@ -38,14 +38,16 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
 
     Args:
         path: the file.
-        param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not in the file, or not
-            given: ``params_ema``, else ``params``, else the state dict under a usual wrapper, else the file itself.
+        param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not given, or one of
+            BasicSR's two that is not in the file: ``params_ema``, else ``params``, else the state dict under a usual
+            wrapper, else the file itself.
 
     Returns:
         Name to tensor, on the CPU, floating-point tensors as float32.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint, or holds pickled objects or no tensors.
+        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects or no tensors, or has no
+            weights under a ``param_key`` of the user's own.
     """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -127,8 +129,12 @@ def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
     """The one state dict that is meant, out of all that the file holds."""
     if not isinstance(content, Mapping):
         raise CheckpointError(f'Checkpoint {path} holds a {type(content).__name__}. Expected a dict of tensors.')
+    nested = [key for key, value in content.items() if _has_tensors(value)]
+    if nested and param_key not in (None, 'params', 'params_ema', *nested):
+        raise CheckpointError(f'Checkpoint {path} has no weights under param_key {param_key!r}. It has them under: '
+                              f'{", ".join(map(str, nested))}.')
     for key in (param_key, 'params_ema', 'params', *_WRAPPERS):
-        if key and _has_tensors(content.get(key)):
+        if key in nested:
             return content[key]
     if not _has_tensors(content):  # else it is the weights alone: a .safetensors file, ESRGAN's own releases
         raise CheckpointError(f'Checkpoint {path} holds no tensors; at its top are {_some(content)}. Expected the '

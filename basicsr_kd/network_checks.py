@@ -63,15 +63,21 @@ def must_be_registered(name: Any, registry: Any, key: str) -> Any:
     """
     for known in (name, f'{name}_basicsr'):
         if known in registry:
-            return registry.get(known)
+            return registry.get(known)  # found, so BasicSR's Registry.get prints nothing
     raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
 
 
-def check_arguments(section: Any, registry: Any, key: str) -> Any:
-    """The registered class that a section with `type:` names; it takes all the other keys of the section.
+def check_arguments(section: Any, registry: Any, key: str, given: tuple[str, ...] = ()) -> Any:
+    """The registered class or function that a section with `type:` names; the other keys are the arguments it takes.
+
+    Args:
+        section: The section of the options file.
+        registry: What has the types by name: one of BasicSR's registries, or a dict.
+        key: The section's name there.
+        given: Arguments that BasicSR adds.
 
     Raises:
-        OptionsError: No section, no type, an unknown type or an unknown argument.
+        OptionsError: No section, no type, an unknown type, an unknown argument or a missing one.
     """
     if not isinstance(section, dict) or 'type' not in section:
         raise OptionsError(f'{key}: found {section!r}, expected a section with type: and its arguments')
@@ -82,6 +88,10 @@ def check_arguments(section: Any, registry: Any, key: str) -> Any:
             if argument != 'type' and argument not in parameters:
                 raise OptionsError(f'{key}.{argument}: unknown argument of {section["type"]}; '
                                    f'{closest(argument, parameters)}')
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and \
+                name not in (*section, *given):
+            raise OptionsError(f'{key}.{name} is missing; {section["type"]} needs it')
     return named
 
 
@@ -133,14 +143,19 @@ def _must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) ->
     differs = next((name for name in (*own, *theirs) if own.get(name) != theirs.get(name)), None)
     if differs is not None:
         in_file, in_network = theirs.get(differs, 'missing'), own.get(differs, 'missing')
+        options = rrdbnet_options(state) or {}
+        holds = ', '.join(f'{name} {value}' for name, value in options.items() if isinstance(value, int))
         raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): {differs} is {in_file} in the file, '
-                           f'{in_network} in the network')
+                           f'{in_network} in the network' + (f'; the file holds {holds}' if holds else ''))
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
     size = opt['datasets']['train'].get('gt_size') or 128
-    net_d = build_for_check(opt['network_d'], 'network_d',
-                            torch.zeros(2, opt['network_d'].get('num_in_ch', 3), size, size))
+    image = torch.zeros(2, opt['network_d'].get('num_in_ch', 3), size, size)
+    try:
+        net_d = build_for_check(opt['network_d'], 'network_d', image)
+    except OptionsError as error:
+        raise OptionsError(f'{error} (its images are those of datasets.train.gt_size: {size})') from None
     _check_pretrained(net_d, opt, 'd')
 
 

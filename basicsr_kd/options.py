@@ -113,6 +113,8 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     opt.update(_numbers(opt))
     warnings += _unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
     warnings += _unknown_keys(opt.get('val') or {}, _VAL_KEYS, 'val.')
+    if opt.get('val') is None and not is_train:
+        opt['val'] = {}  # BasicSR's test reads it
     if opt.get('val') is not None:
         opt['val'].setdefault('suffix', None)
         opt['val'].setdefault('save_img', False)
@@ -273,7 +275,15 @@ def _convert(section: Any, kind: Any, path: str) -> Any:
             raise OptionsError(f'{full}.{missing[1]} is missing') from None
         found = _look_up(section, where)
         choices = _choices(full)
-        raise OptionsError(f'{full}: found {found!r}. ' + (f'Possible: {choices}' if choices else message)) from None
+        raise OptionsError(f'{full}: found {found!r}. ' +
+                           (f'Possible: {choices}' if choices else _in_yaml_words(message))) from None
+
+
+def _in_yaml_words(message: str) -> str:
+    """What msgspec says of Python's types, in the words of an options file."""
+    words = {'object': 'a section', 'array': 'a list', 'str': 'a text', 'float': 'a number', 'int': 'a whole number',
+             'bool': 'true or false', 'null': 'nothing'}
+    return re.sub(r'`([^`]*)`', lambda types: ' or '.join(words.get(t, t) for t in types[1].split(' | ')), message)
 
 
 def _look_up(section: Any, where: str) -> Any:

@@ -3,6 +3,7 @@
 Calling it again changes nothing, so the import hook, the launchers and a user's own script may all do it.
 """
 
+import difflib
 import functools
 import importlib
 import os
@@ -110,6 +111,16 @@ def _wrap_parse_options(parse_options: Callable[..., tuple[dict, Any]]) -> Calla
     return wrapper
 
 
+def _check_model_type(found: Any) -> None:
+    """Ends the process on a name that nobody registered but that is close to one of ours."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    from basicsr_kd import options
+    close = difflib.get_close_matches(str(found), options.OUR_MODELS, n=1, cutoff=0.7)
+    if close and found not in MODEL_REGISTRY:
+        sys.exit(f'basicsr_kd: model_type: found {found!r}; did you mean {close[0]!r}?')
+
+
 def _check_options(opt: dict, is_train: bool) -> None:
     """Ends the process on wrong options of one of our models.
 
@@ -118,6 +129,7 @@ def _check_options(opt: dict, is_train: bool) -> None:
     """
     from basicsr_kd import options
     if opt.get('model_type') not in options.OUR_MODELS:
+        _check_model_type(opt.get('model_type'))
         return
     from basicsr_kd import preflight
     from basicsr_kd.checkpoint import CheckpointError

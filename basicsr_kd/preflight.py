@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
+from basicsr_kd.dataset_checks import check_datasets, must_exist
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
-from basicsr_kd.options import OptionsError, closest, resumes
+from basicsr_kd.options import OptionsError, resumes
 
 
 def check(opt: dict[str, Any]) -> None:
@@ -26,6 +27,7 @@ def check(opt: dict[str, Any]) -> None:
     _check_device(opt)
     _check_files(opt)
     _check_names(opt)
+    check_datasets(opt)
     if opt['is_train']:
         check_training_networks(opt)
     else:
@@ -47,16 +49,12 @@ def _check_device(opt: dict[str, Any]) -> None:
 
 
 def _check_files(opt: dict[str, Any]) -> None:
-    for phase, dataset in opt['datasets'].items():
-        for key in ('dataroot_gt', 'dataroot_lq'):
-            if isinstance(dataset.get(key), str):
-                _must_exist(dataset[key], f'datasets.{phase}.{key}')
     path = opt['path']
     resuming = opt['is_train'] and resumes(opt)
     if not opt['is_train'] and not path.get('pretrain_network_g'):
         raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
     if resuming and path.get('resume_state') and not opt['auto_resume']:
-        _must_exist(path['resume_state'], 'path.resume_state')
+        must_exist(path['resume_state'], 'path.resume_state')
     if not resuming:  # in a resumed run BasicSR puts the saved networks in their place
         for key in ('pretrain_network_g', 'pretrain_network_d'):
             if path.get(key):
@@ -67,22 +65,13 @@ def _check_files(opt: dict[str, Any]) -> None:
 
 def _must_stay(path: str, key: str, opt: dict[str, Any]) -> None:
     """The file exists, and not in the folder of an earlier run of this name, which BasicSR moves away at the start."""
-    _must_exist(path, key)
+    must_exist(path, key)
     if not opt['is_train'] or resumes(opt):
         return
     own = os.path.realpath(opt['path']['experiments_root'])
     if os.path.realpath(path).startswith(own + os.sep):
         raise OptionsError(f'{key}: {path} lies in the folder of this run, which BasicSR moves away at the start; copy '
-                           'it elsewhere or give the run another name:')
-
-
-def _must_exist(path: str, key: str) -> None:
-    if not os.path.exists(path):
-        folder = os.path.dirname(os.path.abspath(path))
-        there = sorted(os.listdir(folder)) if os.path.isdir(folder) else None
-        hint = f'the folder {folder} does not exist either' if there is None else \
-            closest(os.path.basename(path), there) if there else f'the folder {folder} is empty'
-        raise OptionsError(f'{key}: {path} does not exist (from {os.getcwd()}); {hint}')
+                           f'it elsewhere or change the name of this run ({opt["name"]})')
 
 
 def _check_names(opt: dict[str, Any]) -> None:
@@ -92,7 +81,14 @@ def _check_names(opt: dict[str, Any]) -> None:
     for key in ('pixel_opt', 'perceptual_opt', 'gan_opt'):
         if train.get(key):
             check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
+    for key in ('optim_g', 'optim_d'):
+        if train.get(key):
+            check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
-        if not isinstance(metric, dict):
-            raise OptionsError(f'val.metrics.{name}: found {metric!r}, expected a section with type:')
-        must_be_registered(metric.get('type'), METRIC_REGISTRY, f'val.metrics.{name}.type')
+        check_arguments(metric, METRIC_REGISTRY, f'val.metrics.{name}', given=('img', 'img2'))
+
+
+def _optimizers() -> dict[str, Any]:
+    """PyTorch's optimizers by name; BasicSR 1.4.2 takes only Adam of them, later versions more."""
+    found = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type)}
+    return {name: cls for name, cls in found.items() if issubclass(cls, torch.optim.Optimizer)}

@@ -95,6 +95,7 @@ def prepare(output: Path, settings: Settings, workers: int) -> list[Outcome]:
             elif outcome.note:
                 tqdm.write(f'{outcome.photo}: {outcome.note}')
     if not any(outcome.pairs for outcome in outcomes):
+        (output / SETTINGS_FILE).unlink()  # nothing was made, so the next try may have other settings
         raise PrepareError(f'none of the {len(photos)} photos in {source} could be used; the lines above say why.')
     return outcomes
 

@@ -143,6 +143,12 @@ def test_file_without_tensors_says_what_it_holds(tmp_path):
         read_state_dict(saved(tmp_path, [1, 2]))
 
 
+def test_a_param_key_of_ones_own_that_is_not_there_is_an_error(tmp_path):
+    path = saved(tmp_path, {'params': weights(1), 'params_ema': weights(2)})
+    with pytest.raises(CheckpointError, match=r"param_key 'parms_ema'.*under: params, params_ema"):
+        read_state_dict(path, 'parms_ema')
+
+
 def test_a_file_of_the_weights_alone_has_no_use_for_a_param_key(tmp_path):
     """A .safetensors file or ESRGAN's release as `pretrain_network_g`: BasicSR always asks for `params` or its EMA."""
     for key in ('params', 'params_ema', 'mine'):

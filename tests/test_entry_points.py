@@ -81,6 +81,15 @@ def test_wrong_options_of_our_models_end_in_one_error_before_anything_is_created
     assert sorted(path.name for path in root.iterdir()) == ['basicsr', 'train.yml']
 
 
+@pytest.mark.parametrize('root', ['copy of BasicSR'], indirect=True)
+def test_a_misspelt_model_of_ours_is_told_with_its_name(root, data):
+    train = write_options(root / 'train.yml', stock_options('kd', data) | {'model_type': 'KDGanModel'})
+    result = run_python('basicsr/train.py', '-opt', train, cwd=root)
+    assert result.returncode == 1
+    assert "model_type: found 'KDGanModel'; did you mean 'KDGANModel'?" in result.stderr
+    assert sorted(path.name for path in root.iterdir()) == ['basicsr', 'train.yml']
+
+
 def test_a_launcher_without_the_plugin_says_how_to_install_it(tmp_path):
     result = run_python('-S', REPOSITORY / 'basicsr' / 'train.py', cwd=tmp_path)
     assert result.returncode == 1

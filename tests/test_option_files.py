@@ -33,7 +33,7 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file that the options name: real sizes, random weights, empty data sets."""
+    """A folder with every file that the options name: real sizes, random weights, 16 empty images a set."""
     root = tmp_path_factory.mktemp('root')
     saved: dict[str, Path] = {}
     for path, kind in (named for name in FILES for named in _named_files(read(name)).items()):
@@ -50,6 +50,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for dataset in (dataset for name in FILES for dataset in read(name)['datasets'].values()):
         for key in ('dataroot_gt', 'dataroot_lq'):
             (root / dataset[key]).mkdir(parents=True, exist_ok=True)
+            for index in range(16):
+                (root / dataset[key] / f'{index}.png').touch()
     return root
 
 

@@ -39,9 +39,16 @@ def put(opt, path, value):
     ('train.pixel_opt.type', 'L1Los', ['train.pixel_opt.type', 'L1Loss']),
     ('train.gan_opt.type', 'GanLoss', ['train.gan_opt.type', 'GANLoss']),
     ('val.metrics.psnr', None, ['val.metrics.psnr', 'type:']),
+    ('val.metrics.psnr', {'type': 'calculate_psnr'}, ['val.metrics.psnr.crop_border is missing']),
+    ('datasets.train.gt_size', None, ['datasets.train.gt_size is missing']),
+    ('datasets.val.io_backend', None, ['datasets.val.io_backend is missing']),
+    ('datasets.train.batch_size_per_gpu', 16, ['3 images', 'the batch is 16', 'dataset_enlarge_ratio']),
+    ('train.optim_g.type', 'Adamm', ['train.optim_g.type', "'Adam'"]),
+    ('train.optim_g.beta', [0.9, 0.99], ['train.optim_g.beta', "'betas'"]),
+    ('teacher.param_key', 'param_ema', ["param_key 'param_ema'", 'params, params_ema']),
     ('train.pixel_opt.loss_wieght', 1, ['train.pixel_opt.loss_wieght', 'loss_weight']),
     ('val.metrics.psnr.type', 'calculate_pnsr', ['val.metrics.psnr.type', 'calculate_psnr']),
-    ('datasets.train.gt_size', 64, ['network_d', '(2, 3, 64, 64)', 'input_size']),
+    ('datasets.train.gt_size', 64, ['network_d', 'datasets.train.gt_size: 64', 'input_size']),
     ('train.distill_opt.layers', ['conv_fisrt'], ['train.distill_opt', "'conv_fisrt'", 'conv_first']),
     ('train.distill_opt.layers', ['body.*.rdb9'], ['train.distill_opt', "'body.*.rdb9'", 'no module of the student']),
     ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '32x32 and 16x16']),
@@ -50,10 +57,23 @@ def put(opt, path, value):
 ])
 def test_a_fault_is_one_error_that_names_the_key(kd_opt, path, value, words):
     put(kd_opt, path, value)
-    with pytest.raises(OptionsError) as caught:
+    with pytest.raises((OptionsError, CheckpointError)) as caught:
         check(kd_opt)
     for word in words:
         assert word in str(caught.value), str(caught.value)
+
+
+def test_folders_of_different_size_and_empty_ones(kd_opt, tmp_path):
+    for name, images, words in (('few', 1, '3 images in dataroot_gt, 1 in dataroot_lq'), ('none', 0, '3 images in')):
+        (tmp_path / name).mkdir()
+        for index in range(images):
+            (tmp_path / name / f'{index}.png').touch()
+        kd_opt['datasets']['val']['dataroot_lq'] = str(tmp_path / name)
+        with pytest.raises(OptionsError, match=f'datasets.val: {words}'):
+            check(kd_opt)
+    kd_opt['datasets']['val']['dataroot_gt'] = str(tmp_path / 'none')
+    with pytest.raises(OptionsError, match='datasets.val.dataroot_gt: no images'):
+        check(kd_opt)
 
 
 def test_a_good_file_passes(kd_opt, prune_opt):

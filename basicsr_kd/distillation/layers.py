@@ -73,8 +73,7 @@ def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teache
     if len(left) != len(right):
         raise LayerError(f'layer {student_pattern!r} matches {len(left)} modules of the student '
                          f'({left[0]} … {left[-1]}) but {teacher_pattern!r} matches {len(right)} of the teacher '
-                         f'({right[0]} … {right[-1]}); give pairs, for instance layers: '
-                         f'{{{left[0]}: {right[0]}, {left[-1]}: {right[-1]}}}')
+                         f'({right[0]} … {right[-1]}); give pairs, layers: {{{left[0]}: {right[-1]}, …}}')
     return list(zip(left, right, strict=True))
 
 

@@ -1,0 +1,63 @@
+"""The checks of `basicsr_kd.preflight` on the image folders of BasicSR's PairedImageDataset."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from basicsr_kd.options import OptionsError, closest
+
+_ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
+_TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
+
+
+def check_datasets(opt: dict[str, Any]) -> None:
+    """Folders exist, GT and LQ images are equally many, and enough for one batch.
+
+    Raises:
+        OptionsError: BasicSR would fail after it has moved an earlier run away, or, with fewer images than a batch,
+            train nothing and save the network as it was.
+    """
+    for phase, dataset in opt['datasets'].items():
+        key = f'datasets.{phase}'
+        for root in ('dataroot_gt', 'dataroot_lq'):
+            if isinstance(dataset.get(root), str):
+                must_exist(dataset[root], f'{key}.{root}')
+        if dataset.get('type') != 'PairedImageDataset':
+            continue
+        for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
+            if dataset.get(needed) is None:
+                raise OptionsError(f'{key}.{needed} is missing')
+        if dataset.get('meta_info_file') is None and dataset['io_backend'].get('type') == 'disk':
+            _check_images(dataset, key, opt['world_size'] if phase == 'train' else None)
+
+
+def _check_images(dataset: dict[str, Any], key: str, world_size: int | None) -> None:
+    gt, lq = (sum(entry.is_file() and not entry.name.startswith('.') for entry in os.scandir(dataset[root]))
+              for root in ('dataroot_gt', 'dataroot_lq'))
+    if gt != lq:
+        raise OptionsError(f'{key}: {gt} images in dataroot_gt, {lq} in dataroot_lq; expected as many')
+    if gt == 0:
+        raise OptionsError(f'{key}.dataroot_gt: no images in {dataset["dataroot_gt"]}')
+    if world_size is None:
+        return
+    drawn = gt * dataset.get('dataset_enlarge_ratio', 1)
+    batch = dataset['batch_size_per_gpu'] * world_size
+    if drawn < batch:
+        raise OptionsError(f'{key}: {gt} images, the batch is {batch} and a last one that is not full is dropped, so '
+                           f'nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // gt)}')
+
+
+def must_exist(path: str, key: str) -> None:
+    """Raises:
+        OptionsError: No such file or folder; the text has the closest name that is there.
+    """
+    if os.path.exists(path):
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        hint = f'the folder {folder} does not exist either'
+    elif os.listdir(folder):
+        hint = closest(os.path.basename(path), os.listdir(folder))
+    else:
+        hint = f'the folder {folder} is empty'
+    raise OptionsError(f'{key}: {path} does not exist (from {os.getcwd()}); {hint}')
