@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from basicsr_kd.options import OptionsError, closest
+from basicsr_kd.option_errors import OptionsError, closest
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
 _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')

@@ -16,7 +16,8 @@ from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_imag
 from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable
 from basicsr_kd.distillation.layers import LayerError
 from basicsr_kd.distillation.taps import TapError
-from basicsr_kd.options import OptionsError, closest, distill_terms, prune_steps, resumes
+from basicsr_kd.option_errors import OptionsError, closest
+from basicsr_kd.options import distill_terms, prune_steps, resumes
 from basicsr_kd.pruning import PruningError, check_prune
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from basicsr_kd.compat import latest_state
+from basicsr_kd.option_errors import OptionsError, closest, convert
 
-_MOST_NAMES = 40  # that an error lists
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
 # keys that BasicSR itself reads, beside which ours stand
@@ -35,10 +34,6 @@ _PATH_KEYS = {
 _VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
-
-
-class OptionsError(ValueError):
-    """A fault in the options file; the text names the key's path, what was found and what is possible."""
 
 
 class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -91,6 +86,12 @@ class TrainOptions(_Section):
     channels_last: bool = True
 
 
+_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
+    'train': TrainOptions, 'train.distill_opt': DistillOptions
+}
+
+
 def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     """Check the sections of KDGANModel and PruneGANModel and fill in their defaults, in place.
 
@@ -129,11 +130,11 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
-    train.update(msgspec.to_builtins(_convert(ours, TrainOptions, 'train')))
+    train.update(msgspec.to_builtins(convert(ours, TrainOptions, 'train', _STRUCTS)))
     for key, kind in (('teacher', TeacherOptions), ('student', StudentOptions),
                       ('prune', PruneOptions | list[PruneOptions])):
         if opt.get(key) is not None:
-            opt[key] = msgspec.to_builtins(_convert(opt[key], kind, key))
+            opt[key] = msgspec.to_builtins(convert(opt[key], kind, key, _STRUCTS))
     if opt.get('teacher'):
         opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
@@ -152,14 +153,6 @@ def distill_terms(section: Any) -> list[DistillOptions]:
     if section is None:
         return []
     return msgspec.convert(section if isinstance(section, list) else [section], list[DistillOptions])
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean …?` for a name close to a known one, else what is known, as far as it can be read."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    more = f' and {len(known) - _MOST_NAMES} more' if len(known) > _MOST_NAMES else ''
-    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
 
 
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
@@ -250,55 +243,3 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
-
-
-_STRUCTS: dict[str, type[msgspec.Struct]] = {
-    'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
-    'train': TrainOptions, 'train.distill_opt': DistillOptions
-}
-
-
-def _convert(section: Any, kind: Any, path: str) -> Any:
-    try:
-        return msgspec.convert(section, kind)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(' - at `$')
-        where = where.rstrip('`')
-        full = path + where
-        unknown = re.search(r'unknown field `(.*)`', message)
-        if unknown:
-            struct = _STRUCTS[re.sub(r'\[[^]]*\]', '', full)]
-            raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
-                               f'{closest(unknown[1], struct.__struct_fields__)}') from None
-        missing = re.search(r'missing required field `(.*)`', message)
-        if missing:
-            raise OptionsError(f'{full}.{missing[1]} is missing') from None
-        found = _look_up(section, where)
-        choices = _choices(full)
-        raise OptionsError(f'{full}: found {found!r}. ' +
-                           (f'Possible: {choices}' if choices else _in_yaml_words(message))) from None
-
-
-def _in_yaml_words(message: str) -> str:
-    """What msgspec says of Python's types, in the words of an options file."""
-    words = {'object': 'a section', 'array': 'a list', 'str': 'a text', 'float': 'a number', 'int': 'a whole number',
-             'bool': 'true or false', 'null': 'nothing'}
-    return re.sub(r'`([^`]*)`', lambda types: ' or '.join(words.get(t, t) for t in types[1].split(' | ')), message)
-
-
-def _look_up(section: Any, where: str) -> Any:
-    """The value at a msgspec path such as `.prune[0].ratio`; an inner `[...]` stands for some item of a mapping."""
-    for key, index in re.findall(r'\.([^.\[]+)|\[([^]]*)\]', where):
-        if index == '...':
-            return section
-        section = section[int(index)] if index else section[key]
-    return section
-
-
-def _choices(full: str) -> str:
-    """What the key at this path may be, where it takes one of a few words or numbers."""
-    struct_path, _, key = re.sub(r'\[[^]]*\]', '', full).rpartition('.')
-    if struct_path not in _STRUCTS or key not in _STRUCTS[struct_path].__struct_fields__:
-        return ''
-    kind = get_type_hints(_STRUCTS[struct_path])[key]
-    return ', '.join(map(str, get_args(kind))) if get_origin(kind) is Literal else ''

@@ -133,11 +133,12 @@ def _check_options(opt: dict, is_train: bool) -> None:
         return
     from basicsr_kd import preflight
     from basicsr_kd.checkpoint import CheckpointError
+    from basicsr_kd.option_errors import OptionsError
     from basicsr_kd.pruning import PruningError
     try:
         warnings = options.validate(opt, is_train)
         preflight.check(opt)
-    except (options.OptionsError, CheckpointError, PruningError) as error:
+    except (OptionsError, CheckpointError, PruningError) as error:
         if int(os.environ.get('LOCAL_RANK', opt['rank'])) == 0:  # once a node: files may be missing on one only
             print(f'basicsr_kd: {error}', file=sys.stderr)
         sys.exit(2)

@@ -9,7 +9,8 @@ from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGIS
 
 from basicsr_kd.dataset_checks import check_datasets, must_exist
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
-from basicsr_kd.options import OptionsError, resumes
+from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.options import resumes
 
 
 def check(opt: dict[str, Any]) -> None:

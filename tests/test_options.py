@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from basicsr_kd.options import OptionsError, distill_terms, prune_steps, validate
+from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.options import distill_terms, prune_steps, validate
 
 
 def put(opt: dict[str, Any], path: str, value: Any) -> None:

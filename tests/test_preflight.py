@@ -10,7 +10,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_kd import options, preflight
 from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.options import OptionsError
+from basicsr_kd.option_errors import OptionsError
 
 
 def check(opt):

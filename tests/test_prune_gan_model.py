@@ -52,6 +52,16 @@ def test_resume_prunes_nothing_and_goes_on(prune_opt, tmp_path):
     assert not (tmp_path / 'run' / 'models' / 'net_g_pruned.pth').exists()
 
 
+def test_resume_with_another_budget_keeps_the_network_and_warns(prune_opt, caplog):
+    model = start(prune_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    prune_opt.update(auto_resume=True, prune={'ratio': 0.5, 'round_to': 1})
+    again = start(prune_opt)
+    assert parameters(again.net_g) == parameters(model.net_g)
+    assert any('prune: was' in message and '0.5' in message for message in caplog.messages)
+
+
 def test_its_result_is_a_teacher_for_distillation(prune_opt, kd_opt, tmp_path):
     model = start(prune_opt)
     model.save(0, -1)

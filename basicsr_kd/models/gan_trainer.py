@@ -1,6 +1,7 @@
 """What PruneGANModel and KDGANModel share: BasicSR's GAN training, with options where it leaves no choice."""
 from __future__ import annotations
 
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_kd.checkpoint import CheckpointError, atomic_save, read_state_dict, write_checkpoint
+
+SECTIONS = ('teacher', 'student', 'prune')
 
 
 class GANTrainer(SRGANModel):
@@ -35,6 +38,7 @@ class GANTrainer(SRGANModel):
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
         self.bf16 = train.get('amp') == 'bf16' and _has_bf16(opt)
+        self.sections = {name: json.dumps(opt.get(name)) for name in SECTIONS}
         self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
         if opt['path'].get('resume_state'):
             opt['path'].update(param_key_g='params', param_key_d='params')  # what trains; EMA is loaded besides
@@ -200,16 +204,21 @@ class GANTrainer(SRGANModel):
             'iter': current_iter,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'sections': self.sections,
             **self.further_state()
         }
         atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a `.state` file: optimizers and schedulers.
+        """Go on from a `.state` file: optimizers and schedulers. What was pruned or inherited stays as it was.
 
         Raises:
             CheckpointError: The state is that of a run with other networks or losses.
         """
+        saved = resume_state.get('sections', self.sections)
+        for section in (name for name in SECTIONS if saved[name] != self.sections[name]):
+            get_root_logger().warning(f'{section}: was {saved[section]} when this run was saved and is '
+                                      f'{self.sections[section]} now; networks already made from it stay as they are.')
         try:
             super().resume_training(resume_state)
         except (AssertionError, ValueError, KeyError) as error:

@@ -1,0 +1,80 @@
+"""What is said of a fault in an options file: the key's path, what was found and what is possible."""
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+_MOST_NAMES = 40  # that an error lists
+
+
+class OptionsError(ValueError):
+    """A fault in the options file; the text names the key's path, what was found and what is possible."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`did you mean …?` for a name close to a known one, else what is known, as far as it can be read."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    more = f' and {len(known) - _MOST_NAMES} more' if len(known) > _MOST_NAMES else ''
+    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
+
+
+def convert(section: Any, kind: Any, path: str, structs: Mapping[str, type[msgspec.Struct]]) -> Any:
+    """msgspec.convert, with errors for people.
+
+    Args:
+        section: A section of an options file.
+        kind: The struct (or union) it must be.
+        path: Where it stands in the file.
+        structs: The structs by their paths, for suggestions.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+    """
+    try:
+        return msgspec.convert(section, kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(' - at `$')
+        where = where.rstrip('`')
+        full = path + where
+        unknown = re.search(r'unknown field `(.*)`', message)
+        if unknown:
+            struct = structs[re.sub(r'\[[^]]*\]', '', full)]
+            raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
+                               f'{closest(unknown[1], struct.__struct_fields__)}') from None
+        missing = re.search(r'missing required field `(.*)`', message)
+        if missing:
+            raise OptionsError(f'{full}.{missing[1]} is missing') from None
+        found = _look_up(section, where)
+        choices = _choices(full, structs)
+        raise OptionsError(f'{full}: found {found!r}. ' +
+                           (f'Possible: {choices}' if choices else _in_yaml_words(message))) from None
+
+
+def _in_yaml_words(message: str) -> str:
+    """What msgspec says of Python's types, in the words of an options file."""
+    words = {'object': 'a section', 'array': 'a list', 'str': 'a text', 'float': 'a number', 'int': 'a whole number',
+             'bool': 'true or false', 'null': 'nothing'}
+    return re.sub(r'`([^`]*)`', lambda types: ' or '.join(words.get(t, t) for t in types[1].split(' | ')), message)
+
+
+def _look_up(section: Any, where: str) -> Any:
+    """The value at a msgspec path such as `.prune[0].ratio`; an inner `[...]` stands for some item of a mapping."""
+    for key, index in re.findall(r'\.([^.\[]+)|\[([^]]*)\]', where):
+        if index == '...':
+            return section
+        section = section[int(index)] if index else section[key]
+    return section
+
+
+def _choices(full: str, structs: Mapping[str, type[msgspec.Struct]]) -> str:
+    """What the key at this path may be, where it takes one of a few words or numbers."""
+    struct_path, _, key = re.sub(r'\[[^]]*\]', '', full).rpartition('.')
+    if struct_path not in structs or key not in structs[struct_path].__struct_fields__:
+        return ''
+    kind = get_type_hints(structs[struct_path])[key]
+    return ', '.join(map(str, get_args(kind))) if get_origin(kind) is Literal else ''
