@@ -5,6 +5,7 @@ import inspect
 import os
 from typing import Any
 
+import msgspec
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -119,16 +120,19 @@ def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = N
 
 
 def _build_and_run(arch: Any, arguments: dict[str, Any], key: str, image: Tensor) -> tuple[nn.Module, Tensor]:
-    for device in ('meta', 'cpu'):  # some networks look at values while they are built (SwinIR), so the CPU must do
+    def attempt(device: str) -> tuple[nn.Module, Tensor]:
+        with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
+            net = arch(**arguments)
+            return net, net(image.to(device))
+
+    try:
+        return attempt('meta')
+    except Exception:  # a fault in the options, or a network that looks at values while it is built (SwinIR)
         try:
-            with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
-                net = arch(**arguments)
-                return net, net(image.to(device))
+            return attempt('cpu')
         except Exception as error:  # whatever a network's own code raises
-            if device == 'cpu':
-                raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
-                                   f'{tuple(image.shape)}: {error}') from None
-    raise AssertionError('unreachable')
+            raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
+                               f'{tuple(image.shape)}: {error}') from None
 
 
 def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
@@ -184,9 +188,8 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
 
 
 def _check_prune(net: nn.Module, section: Any, key: str) -> None:
-    step = prune_steps(section)[0]  # what a later step finds is only known once this one is done
+    first = prune_steps(section)[0]  # what a later step finds is only known once this one is done
     try:
-        check_prune(net, ratio=step.ratio, of=step.of, layout=step.layout, allocation=step.allocation,
-                    importance=step.importance, round_to=step.round_to)
+        check_prune(net, **msgspec.structs.asdict(first))
     except PruningError as error:
         raise OptionsError(f'{key}: {str(error).removeprefix("prune: ")}') from None

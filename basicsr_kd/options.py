@@ -111,6 +111,9 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     for key in ('scale', 'datasets', 'path'):
         if opt.get(key) is None:
             raise OptionsError(f'{key} is missing')
+    for key in ('network_g', 'network_d', 'datasets', 'path', 'train', 'val'):
+        if not isinstance(opt.get(key), dict | None):
+            raise OptionsError(f'{key}: found {opt[key]!r}, expected a section')
     opt.update(_numbers(opt))
     warnings += _unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
     warnings += _unknown_keys(opt.get('val') or {}, _VAL_KEYS, 'val.')
@@ -124,8 +127,8 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
             opt.pop(section, None)
         return warnings
     train = opt.get('train')
-    if not isinstance(train, dict):
-        raise OptionsError(f'train: found {train!r}, expected a section (total_iter, optim_g, scheduler, …)')
+    if train is None:
+        raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
     warnings += _unknown_keys(train, _TRAIN_KEYS, 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'

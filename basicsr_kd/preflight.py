@@ -54,9 +54,7 @@ def _check_files(opt: dict[str, Any]) -> None:
     resuming = opt['is_train'] and resumes(opt)
     if not opt['is_train'] and not path.get('pretrain_network_g'):
         raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
-    if resuming and path.get('resume_state') and not opt['auto_resume']:
-        must_exist(path['resume_state'], 'path.resume_state')
-    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place
+    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place, which `compat` looks for
         for key in ('pretrain_network_g', 'pretrain_network_d'):
             if path.get(key):
                 _must_stay(path[key], f'path.{key}', opt)

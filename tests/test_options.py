@@ -110,6 +110,8 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('train.scheduler', {'type': 'MultistepLR'}, ['train.scheduler.type', "'MultiStepLR'"]),
     ('scale', None, ['scale is missing']),
     ('datasets.train', None, ['datasets.train is missing']),
+    ('network_g', 'RRDBNet', ['network_g', "'RRDBNet'", 'a section']),
+    ('train', None, ['train is missing']),
     ('network_g', None, ['network_g is missing']),
     ('network_d', None, ['network_d is missing', 'gan_opt']),
     ('train.optim_g', None, ['train.optim_g is missing']),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 CRITERIA = ('l1', 'l2', 'charbonnier')
 REDUCTIONS = ('mean', 'norm')
-CHARBONNIER_EPS = 1e-6  # added to the squared difference, as in TecoGAN's and BasicSR's Charbonnier losses
+CHARBONNIER_EPS = 1e-6  # added to the squared difference, as TecoGAN has it; BasicSR's own loss takes 1e-12
 
 
 class FeatureDistillLoss(nn.Module):

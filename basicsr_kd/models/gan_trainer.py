@@ -110,7 +110,7 @@ class GANTrainer(SRGANModel):
             self.optimizer_g.step()
         if self.with_gan:
             log.update(self.train_discriminator())
-        log.update(self.log_only())
+        log.update(self.log_only(log))
         self.log_dict = self.reduce_loss_dict(log)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -137,8 +137,8 @@ class GANTrainer(SRGANModel):
                 losses['l_g_gan'] = self.cri_gan(fake, True, is_disc=False)
         return losses
 
-    def log_only(self) -> dict[str, Tensor]:
-        """Further values for the log that are not terms of the loss."""
+    def log_only(self, log: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Further values for the log that are no terms of the loss, made from those that are in it."""
         return {}
 
     def train_discriminator(self) -> OrderedDict[str, Tensor]:

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
@@ -18,8 +20,6 @@ from basicsr_kd.distillation.inheritance import inherit_rrdbnet
 from basicsr_kd.models.gan_trainer import GANTrainer
 from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
 from basicsr_kd.options import DistillOptions, distill_terms, prune_steps
-
-LOSS_FIELDS = ('type', 'criterion', 'reduction', 'normalize', 'loss_weight')
 
 
 class KDGANModel(GANTrainer):
@@ -45,7 +45,7 @@ class KDGANModel(GANTrainer):
             on_master_first(lambda: write_checkpoint(start, _inherit(opt).state_dict()))
             opt['path'].update(pretrain_network_g=start, param_key_g='params')
         self.distiller: Distiller | None = None
-        self.l_g_distill: Tensor | None = None
+        self.term_names: list[str] = []
         super().__init__(opt)
 
     def init_training_settings(self) -> None:
@@ -54,7 +54,7 @@ class KDGANModel(GANTrainer):
             self.net_teacher = _build_teacher(self.opt).to(self.device).to(memory_format=self.memory_format)
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
-            losses = [build_loss({field: getattr(term, field) for field in LOSS_FIELDS}) for term in terms]
+            losses = [build_loss(_loss_arguments(term)) for term in terms]
             self.distiller = Distiller(
                 self.get_bare_model(self.net_g), self.net_teacher,
                 [DistillTerm(loss.to(self.device), term.layers) for loss, term in zip(losses, terms, strict=True)],
@@ -81,21 +81,16 @@ class KDGANModel(GANTrainer):
         with self.distiller.student:
             return super().run_generator(train_g)
 
-    def optimize_parameters(self, current_iter: int) -> None:
-        self.l_g_distill = None
-        super().optimize_parameters(current_iter)
-
     def generator_losses(self) -> OrderedDict[str, Tensor]:
         losses = super().generator_losses()
         if self.distiller:
             with self.autocast():
-                terms = self.distiller.loss_terms()
-            self.l_g_distill = torch.stack(terms).detach().sum()
-            losses.update(zip(self.term_names, terms, strict=True))
+                losses.update(zip(self.term_names, self.distiller.loss_terms(), strict=True))
         return losses
 
-    def log_only(self) -> dict[str, Tensor]:
-        return {'l_g_distill': self.l_g_distill} if self.l_g_distill is not None else {}
+    def log_only(self, log: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        terms = [log[name] for name in self.term_names if name in log]  # none where the generator does not learn
+        return {'l_g_distill': torch.stack(terms).sum()} if terms else {}
 
     def further_state(self) -> dict[str, Any]:
         return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict()} if self.distiller else {}
@@ -113,6 +108,11 @@ class KDGANModel(GANTrainer):
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
         super().resume_training(resume_state)
+
+
+def _loss_arguments(term: DistillOptions) -> dict[str, Any]:
+    """What of the section is the loss's own; layers and adapters are the distiller's."""
+    return {name: value for name, value in msgspec.structs.asdict(term).items() if name not in ('layers', 'adapter_lr')}
 
 
 def _build_teacher(opt: dict[str, Any]) -> nn.Module:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
 from torch import nn
@@ -17,8 +18,7 @@ from basicsr_kd.pruning import prune_network
 def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str) -> None:
     """Prune a network by each step in turn, say in the log what became of it, and write it to `target`."""
     for step in steps:
-        result = prune_network(net, ratio=step.ratio, of=step.of, layout=step.layout, allocation=step.allocation,
-                               importance=step.importance, round_to=step.round_to)
+        result = prune_network(net, **msgspec.structs.asdict(step))
         get_root_logger().info(result.table())
         net = result.network
     write_checkpoint(target, net.state_dict())
