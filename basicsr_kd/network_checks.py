@@ -5,21 +5,21 @@ import inspect
 import os
 from typing import Any
 
-import msgspec
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_kd.archs.from_file import like_file, read_architecture
+from basicsr_kd.archs.from_file import network_section, read_architecture
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
-from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
 from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable
 from basicsr_kd.distillation.layers import LayerError
 from basicsr_kd.distillation.taps import TapError
 from basicsr_kd.option_errors import OptionsError, closest
-from basicsr_kd.options import distill_terms, prune_steps, resumes
-from basicsr_kd.pruning import PruningError, check_prune
+from basicsr_kd.options import distill_terms, resumes
+from basicsr_kd.prune_checks import check_pruning
+from basicsr_kd.prune_options import prune_steps
 
 
 def check_training_networks(opt: dict[str, Any]) -> None:
@@ -33,28 +33,33 @@ def check_training_networks(opt: dict[str, Any]) -> None:
     _check_pretrained(student, opt, 'g')
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
-    if opt.get('prune') and not resumes(opt):
-        _check_prune(student, opt['prune'], 'prune')
+    if opt.get('prune') and (not resumes(opt) or prune_steps(opt['prune'])[0].steps > 1):  # stages may be left to do
+        check_pruning(student, opt['prune'], 'prune', opt)
     if opt.get('teacher'):
         _check_teacher(opt, student, image)
 
 
 def read_test_network(opt: dict[str, Any]) -> None:
-    """Set `network_g` to what the file to test holds, where its shapes tell; check that it fits otherwise.
+    """Set `network_g` to what the file to test holds: as its shapes or the `.yml` beside it tell, or else `network_g`
+    itself, perhaps pruned.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
-    path = opt['path']['pretrain_network_g']
+    path, network = opt['path']['pretrain_network_g'], opt.get('network_g')
     state = read_state_dict(path, opt['path'].get('param_key_g'))
-    found = rrdbnet_options(state)
-    if found is None and opt.get('network_g') is None:
-        raise OptionsError(f'network_g is missing: {path} is no RRDBNet, so its architecture cannot be read off it')
-    image = probe_image((found or opt['network_g']).get('num_in_ch', 3), torch.device('cpu'))
-    if found:  # equal widths are few words in the log, others a list of hundreds
-        opt['network_g'] = found if found['type'] == 'RRDBNet' else like_file(path)
-    net = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
-    _must_fit(net, state, f'path.pretrain_network_g: {path}', 'network_g')
+    try:
+        network = read_architecture(state, path)
+    except CheckpointError as error:
+        if network is None:
+            raise OptionsError(f'network_g is missing, and {error}') from None
+        check_arguments(network, ARCH_REGISTRY, 'network_g')
+    try:  # equal widths are few words in the log, others a list of hundreds
+        opt['network_g'] = network_section(state, path, network)
+    except (CheckpointError, ValueError) as error:
+        raise OptionsError(f'path.pretrain_network_g: {path} does not fit network_g: {error}') from None
+    image = probe_image(network.get('base', network).get('num_in_ch', 3), torch.device('cpu'))  # base: of PrunedNet
+    build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
 
 
 def must_be_registered(name: Any, registry: Any, key: str) -> Any:
@@ -178,18 +183,10 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
         except InheritanceError as error:
             raise OptionsError(str(error)) from None
     if section['prune']:
-        _check_prune(teacher, section['prune'], 'teacher.prune')
+        check_pruning(teacher, section['prune'], 'teacher.prune', opt)
     terms = distill_terms(opt['train'].get('distill_opt'))
     try:
         with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed
             Distiller(student, teacher, [DistillTerm(nn.Identity(), term.layers) for term in terms], image)
     except (LayerError, TapError) as error:
         raise OptionsError(f'train.distill_opt: {error}') from None
-
-
-def _check_prune(net: nn.Module, section: Any, key: str) -> None:
-    first = prune_steps(section)[0]  # what a later step finds is only known once this one is done
-    try:
-        check_prune(net, **msgspec.structs.asdict(first))
-    except PruningError as error:
-        raise OptionsError(f'{key}: {str(error).removeprefix("prune: ")}') from None

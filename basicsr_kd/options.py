@@ -13,6 +13,7 @@ import msgspec
 
 from basicsr_kd.compat import latest_state
 from basicsr_kd.option_errors import OptionsError, closest, convert
+from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps
 
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
@@ -34,26 +35,10 @@ _PATH_KEYS = {
 _VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
-
-
-class _Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
 _NOT_EMPTY = msgspec.Meta(min_length=1)
 
 
-class PruneOptions(_Section):
-    """One pruning step; the meaning of each key is that of `basicsr_kd.pruning.prune_network`."""
-    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)]
-    of: Literal['params', 'macs'] = 'params'
-    layout: Literal['growth'] = 'growth'
-    allocation: Literal['global', 'uniform'] = 'global'
-    importance: Literal['l1', 'l2', 'random'] = 'l2'
-    round_to: Literal[16, 8, 4, 1] = 16
-
-
-class TeacherOptions(_Section):
+class TeacherOptions(Section):
     """Where the frozen teacher comes from."""
     path: str
     network: dict[str, Any] | None = None  # left out: read off the file
@@ -61,12 +46,12 @@ class TeacherOptions(_Section):
     prune: PruneOptions | list[PruneOptions] | None = None
 
 
-class StudentOptions(_Section):
+class StudentOptions(Section):
     """How the student starts."""
     init: Literal['random', 'teacher'] = 'random'
 
 
-class DistillOptions(_Section):
+class DistillOptions(Section):
     """One distillation loss, its layers and its adapters."""
     type: Literal['FeatureDistillLoss']
     layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] = msgspec.field(
@@ -78,7 +63,7 @@ class DistillOptions(_Section):
     loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
 
-class TrainOptions(_Section):
+class TrainOptions(Section):
     """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
     distill_opt: DistillOptions | list[DistillOptions] | None = None
     relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for KDGANModel
@@ -88,7 +73,8 @@ class TrainOptions(_Section):
 
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
-    'train': TrainOptions, 'train.distill_opt': DistillOptions
+    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions, 'train': TrainOptions,
+    'train.distill_opt': DistillOptions
 }
 
 
@@ -144,13 +130,6 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     return warnings
 
 
-def prune_steps(section: Any) -> list[PruneOptions]:
-    """A validated `prune:` section, mapping or list, as the list of its steps; none for a missing section."""
-    if section is None:
-        return []
-    return msgspec.convert(section if isinstance(section, list) else [section], list[PruneOptions])
-
-
 def distill_terms(section: Any) -> list[DistillOptions]:
     """A validated `distill_opt`, mapping or list, as a list; none for a missing section."""
     if section is None:
@@ -178,6 +157,8 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
                                    f'(leave train.gan_opt out to train without a discriminator)')
         train.setdefault('net_d_init_iters', 0 if path.get('pretrain_network_d') else int(train['total_iter']) // 100)
     _check_optimizers(train)
+    check_steps(opt.get('prune'), 'prune', int(train['total_iter']))
+    check_steps((opt.get('teacher') or {}).get('prune'), 'teacher.prune', None)
     if opt.get('prune') is not None and 'network_g' in (path.get('ignore_resume_networks') or ()):
         raise OptionsError('path.ignore_resume_networks: network_g of a pruned run cannot be left out, its widths come '
                            'from the file to resume')
@@ -245,4 +226,7 @@ def _numbers(value: Any) -> Any:
         return {key: item if key == 'name' else _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item) for item in value]
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() else number  # 5e3 iterations are a whole number of them

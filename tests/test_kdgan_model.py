@@ -141,8 +141,12 @@ def test_memory_format_and_bf16_leave_the_losses_about_the_same(kd_opt, switch):
         assert logs[1][name] == pytest.approx(value, rel=2e-2, abs=3e-2 if 'amp' in switch else 1e-4), name
 
 
-def test_a_pruned_teacher_is_a_file_that_resume_loads(kd_opt, tmp_path):
-    kd_opt['teacher']['prune'] = {'ratio': 0.4, 'round_to': 1}
+@pytest.mark.parametrize('prune', [
+    {'ratio': 0.4, 'round_to': 1},
+    [{'ratio': 0.2, 'round_to': 1, 'importance': 'taylor', 'calibration': {'num': 2}}, {'ratio': 0.25, 'round_to': 1}],
+])
+def test_a_pruned_teacher_is_a_file_that_resume_loads(kd_opt, tmp_path, prune):
+    kd_opt['teacher']['prune'] = prune
     model = start(kd_opt)
     full = sum(tensor.numel() for tensor in read_state_dict(kd_opt['teacher']['path']).values())
     left = sum(p.numel() for p in model.net_teacher.parameters())
@@ -278,6 +282,16 @@ def test_a_student_inherits_before_its_ema_is_made_and_not_on_resume(kd_opt, tmp
     again = start(kd_opt)
     assert same(weights(again.net_g), weights(model.net_g))
     assert not (tmp_path / 'run' / 'models' / 'net_g_init.pth').exists()
+
+
+def test_a_teacher_that_its_tensors_do_not_tell_is_pruned_all_the_same(kd_opt, tmp_path):
+    edsr = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'upscale': 4}
+    torch.save({'params': build_network(edsr).state_dict()}, tmp_path / 'edsr.pth')
+    kd_opt['teacher'] = {'path': str(tmp_path / 'edsr.pth'), 'network': edsr, 'prune': {'ratio': 0.2, 'round_to': 1}}
+    kd_opt['train']['distill_opt']['layers'] = {'conv_body': 'conv_after_body'}
+    model = start(kd_opt)
+    assert same(weights(model.net_teacher), read_state_dict(tmp_path / 'run' / 'models' / 'teacher.pth'))
+    train(model, 1, 1)
 
 
 @pytest.mark.parametrize('form', ['safetensors', 'params only', 'module', 'old ESRGAN', 'older ESRGAN'])

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -33,7 +35,7 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file that the options name: real sizes, random weights, 16 empty images a set."""
+    """A folder with every file that the options name: real sizes, random weights, 16 grey images a set."""
     root = tmp_path_factory.mktemp('root')
     saved: dict[str, Path] = {}
     for path, kind in (named for name in FILES for named in _named_files(read(name)).items()):
@@ -51,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for key in ('dataroot_gt', 'dataroot_lq'):
             (root / dataset[key]).mkdir(parents=True, exist_ok=True)
             for index in range(16):
-                (root / dataset[key] / f'{index}.png').touch()
+                cv2.imwrite(str(root / dataset[key] / f'{index}.png'), np.full((16, 16, 3), 128, np.uint8))
     return root
 
 
@@ -83,7 +85,8 @@ def test_the_file_is_good(name, root, monkeypatch):
 
 def test_the_papers_files_are_all_there():
     papers = {'train_rrdb_psnr', 'train_esrgan_teacher', 'prune_esrgan_r30', 'prune_esrgan_r50', 'prune_esrgan_r80',
-              'kd_esrgan_s16', 'kd_esrgan_s32', 'kd_esrgan_s48', 'test_esrgan'}
+              'prune_esrgan_r30_blocks', 'prune_esrgan_r30_unstructured', 'kd_esrgan_s16', 'kd_esrgan_s32',
+              'kd_esrgan_s48', 'test_esrgan'}
     assert papers | {'train_demo_teacher', 'demo_prune', 'demo_kd_s16', 'demo_test'} <= {Path(f).stem for f in FILES}
 
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.options import distill_terms, prune_steps, validate
+from basicsr_kd.options import distill_terms, validate
+from basicsr_kd.prune_options import calibration_root, prune_steps
 
 
 def put(opt: dict[str, Any], path: str, value: Any) -> None:
@@ -26,8 +28,10 @@ def test_importing_options_needs_neither_torch_nor_basicsr():
 def test_defaults_are_filled_in(kd_opt):
     kd_opt['teacher']['prune'] = {'ratio': 0.3}
     assert validate(kd_opt, is_train=True) == []
-    assert kd_opt['teacher']['prune'] == {'ratio': 0.3, 'of': 'params', 'layout': 'growth', 'allocation': 'global',
-                                          'importance': 'l2', 'round_to': 16}
+    assert kd_opt['teacher']['prune'] == {
+        'ratio': 0.3, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global', 'importance': 'taylor',
+        'round_to': 16, 'select': 'least', 'target': None, 'reconstruct': False,
+        'calibration': {'dataroot': None, 'num': 16, 'size': 96}, 'steps': 1, 'every': None}
     assert kd_opt['train']['distill_opt']['layers'] == ['conv_first', 'body.*', 'conv_body']
     assert kd_opt['train']['channels_last'] is True
 
@@ -88,7 +92,21 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('teacher.prune', {}, ['teacher.prune.ratio is missing']),
     ('teacher.prune', [{'ratio': 0.1}, {'ratio': 'a lot'}], ['teacher.prune[1].ratio', "'a lot'", 'a number']),
     ('teacher.prune', {'ratio': 0.3, 'laoyut': 'growth'}, ['teacher.prune.laoyut', 'layout']),
-    ('teacher.prune', {'ratio': 0.3, 'layout': 'hight'}, ['teacher.prune.layout', "'hight'", 'Possible: growth']),
+    ('teacher.prune', {'ratio': 0.3, 'layout': 'hight'}, ['teacher.prune.layout', "'hight'",
+                                                           'Possible: growth, width, balanced, blocks, unstructured']),
+    ('teacher.prune', {'ratio': 0.3, 'keep': 16, 'layout': 'blocks'}, ['teacher.prune', 'ratio 0.3 and keep 16']),
+    ('teacher.prune', {'layout': 'blocks'}, ['teacher.prune.ratio is missing', 'or keep']),
+    ('teacher.prune', {'keep': 16}, ['teacher.prune.keep', 'layout: blocks', 'found layout: growth']),
+    ('teacher.prune', {'keep': 0, 'layout': 'blocks'}, ['teacher.prune.keep', 'found 0', '>= 1']),
+    ('teacher.prune', {'ratio': 0.3, 'select': 'last'}, ['teacher.prune.select', 'layout: blocks']),
+    ('teacher.prune', {'ratio': 0.3, 'layout': 'blocks', 'reconstruct': True}, ['teacher.prune.reconstruct']),
+    ('teacher.prune', {'ratio': 0.3, 'layout': 'unstructured', 'reconstruct': True}, ['teacher.prune.reconstruct']),
+    ('teacher.prune', [{'ratio': 0.1}, {'ratio': 0.3, 'layout': 'unstructured', 'importance': 'fpgm'}],
+     ['teacher.prune[1].importance', 'fpgm']),
+    ('teacher.prune', {'ratio': 0.3, 'calibration': {'dir': 'x'}}, ['teacher.prune.calibration.dir', 'dataroot']),
+    ('teacher.prune', {'ratio': 0.3, 'calibration': {'num': 0}}, ['teacher.prune.calibration.num', '>= 1']),
+    ('teacher.prune', {'ratio': 0.3, 'steps': 2, 'every': 1}, ['teacher.prune.steps', 'PruneGANModel']),
+    ('teacher.prune', {'ratio': 0.3, 'every': 10}, ['teacher.prune.every', 'needs steps']),
     ('teacher.prune', {'ratio': 0.3, 'round_to': 12}, ['teacher.prune.round_to', '12', '16, 8, 4, 1']),
     ('teacher.pth', 'x', ['teacher.pth', 'path']),
     ('teacher', {}, ['teacher.path is missing']),
@@ -140,6 +158,40 @@ def test_prune_model_does_not_distil(prune_opt):
     prune_opt['teacher'] = {'path': 'x.pth'}
     with pytest.raises(OptionsError, match='KDGANModel'):
         validate(prune_opt, is_train=True)
+
+
+@pytest.mark.parametrize(('prune', 'words'), [
+    ({'ratio': 0.3, 'steps': 2}, ['prune.every is missing']),
+    ({'ratio': 0.3, 'steps': 3, 'every': 2},
+     ['prune: the last of 3 stages comes after iteration 4', 'train.total_iter is 4']),
+    ([{'ratio': 0.1}, {'ratio': 0.3, 'steps': 2, 'every': 1}], ['prune[1].steps', 'a list of 2']),
+])
+def test_stages_that_cannot_be(prune_opt, prune, words):
+    prune_opt['prune'] = prune
+    with pytest.raises(OptionsError) as caught:
+        validate(prune_opt, is_train=True)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_stages_while_training(prune_opt):
+    prune_opt['prune'] = [{'ratio': 0.5, 'steps': '4e0', 'every': 1}]
+    validate(prune_opt, is_train=True)
+    (step,) = prune_steps(prune_opt['prune'])
+    assert (step.steps, step.every) == (4, 1)
+    assert step.arguments() == {'ratio': 0.5, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global',
+                                'importance': 'taylor', 'round_to': 16, 'select': 'least', 'target': None,
+                                'reconstruct': False}
+
+
+def test_calibration_images_are_those_of_the_training_set_unless_told_otherwise(prune_opt):
+    prune_opt['prune'] = [{'ratio': 0.1}, {'ratio': 0.1, 'calibration': {'dataroot': '~/photos'}}]
+    validate(prune_opt, is_train=True)
+    first, second = prune_steps(prune_opt['prune'])
+    assert calibration_root(first, prune_opt) == prune_opt['datasets']['train']['dataroot_lq']
+    assert calibration_root(second, prune_opt) == str(Path.home() / 'photos')
+    del prune_opt['datasets']['train']['dataroot_lq']
+    assert calibration_root(first, prune_opt) is None
 
 
 def test_prune_needs_a_trained_network(prune_opt):

@@ -160,6 +160,66 @@ def test_a_teachers_prune_ratio_out_of_reach_too(kd_opt):
         check(kd_opt)
 
 
+@pytest.mark.parametrize(('prune', 'words'), [
+    ({'ratio': 0.9, 'layout': 'width', 'round_to': 4}, ['prune: ', '0.9', 'layout width', 'ratio from 0 to']),
+    ({'ratio': 0.99, 'layout': 'balanced', 'round_to': 4}, ['prune: ', '0.99', 'layout balanced']),
+    ({'ratio': 0.9, 'layout': 'blocks', 'select': 'last'}, ['prune: ', '0.9', 'layout blocks']),
+    ({'keep': 3, 'layout': 'blocks', 'select': 'last'}, ['prune: ', 'keep', '3', '2 blocks']),
+    ({'ratio': 0.1, 'target': 'bdoy'}, ['prune: ', "'bdoy'", "'body'"]),
+    ([{'ratio': 0.1, 'round_to': 1}, {'ratio': 0.1, 'importance': 'taylor', 'calibration': {'dataroot': 'no/photos'}}],
+     ['prune[1].calibration.dataroot', 'no/photos', 'does not exist']),
+    ({'ratio': 0.1, 'reconstruct': True, 'calibration': {'dataroot': 'EMPTY'}},
+     ['prune.calibration.dataroot', 'no images']),
+])
+def test_a_pruning_that_cannot_be(prune_opt, prune, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'EMPTY').mkdir()
+    prune_opt['prune'] = prune
+    with pytest.raises(OptionsError) as caught:
+        check(prune_opt)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['EMPTY']
+
+
+@pytest.mark.parametrize('prune', [
+    {'ratio': 0.3, 'layout': 'width', 'round_to': 1}, {'ratio': 0.3, 'layout': 'balanced', 'round_to': 1},
+    {'ratio': 0.3, 'layout': 'blocks'}, {'ratio': 0.9, 'layout': 'unstructured'}, {'ratio': 0.3, 'target': 'body.1'},
+    {'ratio': 0.3, 'round_to': 1, 'importance': 'taylor', 'reconstruct': True},
+])
+def test_every_layout_passes_where_it_can(prune_opt, prune):
+    prune_opt['prune'] = prune
+    check(prune_opt)
+
+
+def test_calibration_images_of_which_there_are_none(prune_opt):
+    del prune_opt['datasets']['train']['dataroot_lq']
+    prune_opt['datasets']['train']['type'] = 'RealESRGANDataset'
+    prune_opt['prune'] = {'ratio': 0.3, 'importance': 'taylor'}
+    with pytest.raises(OptionsError, match='importance taylor looks at images, .* give prune.calibration.dataroot'):
+        check(prune_opt)
+
+
+def test_the_training_sets_images_are_named_where_they_cannot_be_used(prune_opt, tmp_path):
+    for index in range(3):
+        (tmp_path / f'{index}.png').touch()
+    prune_opt['datasets']['train']['dataroot_lq'] = str(tmp_path)
+    prune_opt['prune'] = {'keep': 1, 'layout': 'blocks'}
+    with pytest.raises(OptionsError, match='prune: layout blocks with select least: datasets.train.dataroot_lq: '):
+        check(prune_opt)
+
+
+def test_a_resumed_run_needs_no_calibration_images_unless_stages_are_left(prune_opt, tmp_path):
+    (tmp_path / 'run' / 'training_states').mkdir(parents=True)
+    (tmp_path / 'run' / 'training_states' / '1.state').touch()
+    prune_opt['auto_resume'] = True
+    prune_opt['prune'] = {'ratio': 0.1, 'round_to': 1, 'importance': 'taylor', 'calibration': {'dataroot': 'gone'}}
+    check(prune_opt)
+    prune_opt['prune'].update(steps=2, every=1)
+    with pytest.raises(OptionsError, match='prune.calibration.dataroot: gone does not exist'):
+        check(prune_opt)
+
+
 def test_checking_opens_no_log_file(kd_opt):
     """BasicSR's logger keeps the file of its first use, which must be the run's."""
     from basicsr.utils.logger import initialized_logger

@@ -10,7 +10,7 @@ from network_helpers import count, largest_difference, masked, varied_rrdbnet
 
 from basicsr_kd.archs import PrunedRRDBNet
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
-from basicsr_kd.pruning import prune_network
+from basicsr_kd.pruning import prune
 
 IMAGE = torch.rand(1, 3, 12, 12)
 
@@ -23,42 +23,42 @@ def teacher():
 @pytest.mark.parametrize(('ratio', 'expected'), [(0.3, 11.69e6), (0.5, 8.35e6), (0.8, 3.34e6)])
 def test_defaults_meet_the_papers_budgets(teacher, tmp_path, capsys, ratio, expected):
     start = time.perf_counter()
-    result = prune_network(teacher, ratio=ratio)
+    report = prune(teacher, ratio=ratio)
     seconds = time.perf_counter() - start
     with capsys.disabled():
-        print(f'\n  ratio {ratio}: {result.params_after:,} parameters in {seconds:.1f} s')
+        print(f'\n  ratio {ratio}: {report.params_after:,} parameters in {seconds:.1f} s')
 
     assert count(teacher) == 16_697_987
-    assert count(result.network) == result.params_after == pytest.approx(expected, rel=0.005)
-    assert result.params_after == pytest.approx((1 - ratio) * 16_697_987, rel=0.005)
-    assert {len(channels) for channels in result.kept.values()} <= {0, 16, 32}
-    assert largest_difference(masked(teacher, result.kept), result.network, IMAGE) < 1e-5
+    assert count(report.network) == report.params_after == pytest.approx(expected, rel=0.005)
+    assert report.params_after == pytest.approx((1 - ratio) * 16_697_987, rel=0.005)
+    assert {len(channels) for channels in report.kept.values()} <= {0, 16, 32}
+    assert largest_difference(masked(teacher, report.kept), report.network, IMAGE) < 1e-5
 
-    write_checkpoint(tmp_path / 'pruned.pth', result.network.state_dict())
+    write_checkpoint(tmp_path / 'pruned.pth', report.network.state_dict())
     opened = PrunedRRDBNet(like=tmp_path / 'pruned.pth')
     opened.load_state_dict(read_state_dict(tmp_path / 'pruned.pth'))
-    assert largest_difference(opened, result.network, IMAGE) == 0.0
+    assert largest_difference(opened, report.network, IMAGE) == 0.0
 
 
 def test_budget_in_macs_and_a_second_pruning_are_met(teacher):
-    once = prune_network(teacher, ratio=0.3, of='macs')
+    once = prune(teacher, ratio=0.3, of='macs')
     assert once.macs_after == pytest.approx(0.7 * once.macs_before, rel=0.005)
-    twice = prune_network(once.network, ratio=0.3, of='macs', round_to=8)
+    twice = prune(once.network, ratio=0.3, of='macs', round_to=8)
     assert twice.macs_after == pytest.approx(0.49 * once.macs_before, rel=0.005)
     assert largest_difference(masked(once.network, twice.kept), twice.network, IMAGE) < 1e-5
 
 
 def test_uniform_growth_of_one_width_has_the_known_number_of_parameters(teacher):
-    assert prune_network(teacher, ratio=0.3, allocation='uniform', round_to=1).params_after == 11_503_667
-    assert prune_network(teacher, ratio=0.5, allocation='uniform').params_after == 8_744_771
+    assert prune(teacher, ratio=0.3, allocation='uniform', round_to=1).params_after == 11_503_667
+    assert prune(teacher, ratio=0.5, allocation='uniform').params_after == 8_744_771
 
 
 @pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='the peak memory of a process is read from /proc')
 def test_pruning_stays_below_three_gigabytes(capsys):
     code = ('import sys; sys.path.insert(0, sys.argv[1])\n'
             'from network_helpers import varied_rrdbnet\n'
-            'from basicsr_kd.pruning import prune_network\n'
-            'prune_network(varied_rrdbnet(), ratio=0.8)\n'
+            'from basicsr_kd.pruning import prune\n'
+            'prune(varied_rrdbnet(), ratio=0.8)\n'
             'print([line for line in open("/proc/self/status") if line.startswith("VmHWM")][0].split()[1])\n')
     done = subprocess.run([sys.executable, '-c', code, str(Path(__file__).parent)], check=True, capture_output=True,
                           text=True)

@@ -1,5 +1,6 @@
 """The plugin's networks; the plugin puts those in ``__all__`` into BasicSR's ARCH_REGISTRY."""
+from basicsr_kd.archs.pruned_net_arch import PrunedNet
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.archs.slim_rrdbnet_arch import SlimRRDBNet
 
-__all__ = ['PrunedRRDBNet', 'SlimRRDBNet']
+__all__ = ['PrunedNet', 'PrunedRRDBNet', 'SlimRRDBNet']

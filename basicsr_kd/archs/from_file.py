@@ -1,31 +1,46 @@
-"""Networks as their checkpoints describe them: options read off tensor shapes, networks built and loaded."""
+"""Networks as their checkpoints describe them: options read off a file, networks built and loaded, files written."""
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
+from basicsr_kd.archs.build import build, build_for_shapes, differences
+from basicsr_kd.archs.fragment import fragment_path, in_one_line, read_fragment, write_fragment
+from basicsr_kd.archs.recognise import recognise, stock_options
+from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
+
+_RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
+_MOST_DIFFERENCES = 3  # that an error lists
 
 
 def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
-    """BasicSR's network options of a state dict, from its tensor shapes.
+    """BasicSR's network options of a state dict: from its tensor shapes, else from the `.yml` beside its file.
 
     Args:
         state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
-        path: Its file, for the error.
+        path: Its file.
 
     Raises:
-        CheckpointError: It is no RRDBNet.
+        CheckpointError: It is no RRDBNet, SRVGGNetCompact or MSRResNet, and no `.yml` tells what it is.
     """
     options = rrdbnet_options(state)
-    if options is None:
-        raise CheckpointError(f'{path} is not an RRDBNet ({len(state)} tensors, the first is '
-                              f'{next(iter(state))!r}), so its architecture cannot be read off its shapes; '
-                              f'give the options of its network (for a teacher: teacher.network: {{type: …}})')
-    return options
+    if options is not None:
+        return options
+    recognised = recognise(state)
+    section = network_section(state, path, recognised) if recognised else read_fragment(path)
+    if section is None:
+        first = f', the first is {next(iter(state))!r}' if state else ''
+        raise CheckpointError(f'{path} is no RRDBNet, SRVGGNetCompact or MSRResNet ({len(state)} tensors{first}), so '
+                              'its architecture cannot be read off its shapes. Give the options of its network: '
+                              f'network_g: {{type: …}} in {fragment_path(path).name} beside it, teacher.network in an '
+                              'options file, --arch on the command line')
+    return section
 
 
 def build_from_file(path: str, param_key: str | None = None, network: dict[str, Any] | None = None) -> nn.Module:
@@ -34,20 +49,110 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     Args:
         path: A `.pth` or `.safetensors` file.
         param_key: Which of its state dicts, `params_ema` where it is left out.
-        network: BasicSR's options of the network; left out: read off the file, which must be an RRDBNet then.
+        network: BasicSR's options of the network; left out: see `read_architecture`.
 
     Raises:
-        CheckpointError: The file cannot be read, its architecture not told, or it is not of that architecture.
+        CheckpointError: The file cannot be read, its architecture not told or not built, or it is not of that
+            architecture.
     """
     state = read_state_dict(path, param_key)
-    net = build_network(network or read_architecture(state, path))
+    options = network or read_architecture(state, path)
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f'{path} does not fit {type(net).__name__} as the options describe it: {error}') from None
+        net = build(options)
+    except ValueError as error:
+        raise CheckpointError(f'The network of {path}: {error}') from None
+    found = differences(net, state)
+    if found:
+        more = f' and {len(found) - _MOST_DIFFERENCES} more' if len(found) > _MOST_DIFFERENCES else ''
+        raise CheckpointError(f'{path} is not the {options["type"]} that the options describe: '
+                              f'{"; ".join(found[:_MOST_DIFFERENCES])}{more}. The file holds '
+                              f'{_what_it_holds(state, path, options)}')
+    net.load_state_dict(state)
     return net
 
 
-def like_file(path: str) -> dict[str, Any]:
-    """Network options of the RRDBNet in a file whose widths may differ from block to block."""
-    return {'type': 'PrunedRRDBNet', 'like': path}
+def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],
+                    base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The `network_g:` of a pruned network: the plainest one that its weights load into strictly.
+
+    Args:
+        state: Its tensors; only the shapes matter.
+        path: Its file, for `like:`.
+        base: Options of the network before pruning; None where the shapes tell it.
+
+    Returns:
+        Plain YAML values: RRDBNet, or the type before pruning, where such a network has these shapes; else
+        PrunedRRDBNet or PrunedNet with `like:`. PrunedNet's `base` is the network before any pruning.
+
+    Raises:
+        CheckpointError: The tensors are not those of `base` after pruning, or nothing tells what they are.
+        ValueError: `base` cannot be built.
+    """
+    original = _plain(base)
+    while original and original['type'] == 'PrunedNet':
+        original = original['base']
+    if original is None or original['type'] in _RRDBNETS:
+        options = rrdbnet_options(dict(state))
+        if options is not None:
+            return options if options['type'] == 'RRDBNet' else {'type': 'PrunedRRDBNet', 'like': str(path)}
+    original = original or recognise(state)
+    if original is None:
+        raise CheckpointError(f'The architecture of {path} cannot be read off its shapes; give the options of the '
+                              'network before pruning')
+    stock = stock_options(original, state)
+    if stock is not None:
+        return stock
+    try:
+        resize_to(build_for_shapes(original), state)
+    except ValueError as error:
+        raise CheckpointError(f'{path} is no pruned {original["type"]}: {error}') from None
+    return {'type': 'PrunedNet', 'base': original, 'like': str(path)}
+
+
+def like_file(path: str, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Network options of a checkpoint whose network may have been pruned.
+
+    Args:
+        path: The checkpoint.
+        base: Options of the network before pruning; None where the shapes tell it.
+
+    Raises:
+        CheckpointError, ValueError: See `network_section`; or the file cannot be read.
+    """
+    return network_section(read_state_dict(path), path, base)
+
+
+def write_network_file(path: str | os.PathLike[str], state: Mapping[str, Tensor],
+                       base: Mapping[str, Any] | None = None) -> None:
+    """Write a pruned network's checkpoint, and beside it a `.yml` with its `network_g:`.
+
+    Args:
+        path: The checkpoint to write, `….pth`.
+        state: Its tensors.
+        base: Options of the network before pruning; None where the shapes tell it.
+
+    Raises:
+        CheckpointError: Another kind of file; or see `network_section`. Nothing is written then.
+        ValueError: `base` cannot be built.
+    """
+    if Path(path).suffix.lower() != '.pth':
+        raise CheckpointError(f'{path}: expected a name that ends in .pth')
+    section = network_section(state, path, base)
+    write_checkpoint(path, state)
+    write_fragment(path, section)
+
+
+def _what_it_holds(state: dict[str, Tensor], path: str, options: Mapping[str, Any]) -> str:
+    for find_base in (lambda: None, lambda: read_fragment(path), lambda: options):
+        try:
+            return in_one_line(network_section(state, path, find_base()))
+        except (CheckpointError, ValueError):
+            continue
+    return f'another architecture: {len(state)} tensors' + (f', the first is {next(iter(state))!r}' if state else '')
+
+
+def _plain(value: Any) -> Any:
+    """The same in dicts and lists, which YAML knows; BasicSR reads options into an OrderedDict."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from basicsr_kd import __version__
-from basicsr_kd.cli import doctor, options
+from basicsr_kd.cli import doctor, options, prune
 
-COMMANDS = (doctor, options)
+COMMANDS = (prune, options, doctor)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -188,8 +188,11 @@ class GANTrainer(SRGANModel):
         """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
         nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
         states = {key: self.get_bare_model(one).state_dict() for one, key in zip(nets, keys, strict=True)}
+        write_checkpoint(self.checkpoint_path(net_label, current_iter), **states)
+
+    def checkpoint_path(self, net_label: str, current_iter: int) -> str:
         label = 'latest' if current_iter == -1 else current_iter
-        write_checkpoint(os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth'), **states)
+        return os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth')
 
     def save(self, epoch: int, current_iter: int) -> None:
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)

@@ -13,13 +13,14 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from basicsr_kd.archs.from_file import build_from_file
-from basicsr_kd.checkpoint import CheckpointError, write_checkpoint
+from basicsr_kd.archs.from_file import build_from_file, read_architecture
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
 from basicsr_kd.distillation.inheritance import inherit_rrdbnet
 from basicsr_kd.models.gan_trainer import GANTrainer
 from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
-from basicsr_kd.options import DistillOptions, distill_terms, prune_steps
+from basicsr_kd.options import DistillOptions, distill_terms
+from basicsr_kd.prune_options import prune_steps
 
 
 class KDGANModel(GANTrainer):
@@ -124,7 +125,8 @@ def _build_teacher(opt: dict[str, Any]) -> nn.Module:
 
         def prune_once() -> None:
             if not (opt['path'].get('resume_state') and os.path.isfile(pruned)):
-                prune_to_file(build_from_file(*teacher), steps, pruned)
+                network = section['network'] or read_architecture(read_state_dict(*teacher[:2]), section['path'])
+                prune_to_file(build_from_file(*teacher[:2], network), steps, pruned, network, opt)
 
         on_master_first(prune_once)
         teacher = (pruned, None, None)

@@ -2,35 +2,65 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
-from torch import nn
+from torch import Tensor, nn
 
-from basicsr_kd.checkpoint import write_checkpoint
-from basicsr_kd.options import PruneOptions
-from basicsr_kd.pruning import prune_network
+from basicsr_kd.archs.from_file import write_network_file
+from basicsr_kd.prune_options import PruneOptions, calibration_root
+from basicsr_kd.pruning import Cut, needs_calibration, prune, read_calibration
+
+_Result = TypeVar('_Result')
 
 
-def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str) -> None:
-    """Prune a network by each step in turn, say in the log what became of it, and write it to `target`."""
+def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, network: dict[str, Any],
+                  opt: dict[str, Any]) -> list[Cut]:
+    """Prune a network by each step in turn, say in the log what became of it, and write it to `target`.
+
+    Args:
+        net: The network, on any device; it stays as it is.
+        steps: The steps.
+        target: The file; a `.yml` with the options of what it holds is put beside it.
+        network: BasicSR's options of the network before any pruning.
+        opt: The run's options, which name the calibration images.
+
+    Returns:
+        What each step did to the tensors.
+
+    Raises:
+        PruningError: It cannot be pruned that way or that far, or the calibration images cannot be read.
+    """
+    cuts = []
     for step in steps:
-        result = prune_network(net, **msgspec.structs.asdict(step))
-        get_root_logger().info(result.table())
-        net = result.network
-    write_checkpoint(target, net.state_dict())
+        report = prune(net, **step.arguments(), calibration=_calibration_images(step, opt),
+                       progress=sys.stderr.isatty())  # not into log files
+        get_root_logger().info(report.table())
+        cuts.append(report.cut)
+        net = report.network
+    write_network_file(target, net.state_dict(), network)
+    return cuts
 
 
-def on_master_first(write: Callable[[], None]) -> None:
-    """Run `write` on rank 0 while the others wait."""
+def _calibration_images(step: PruneOptions, opt: dict[str, Any]) -> Tensor | None:
+    """The images (n, 3, h, w), RGB in [0, 1], that a step looks at; None where it looks at none."""
+    root = calibration_root(step, opt)
+    if root is None or not needs_calibration(**step.looks()):
+        return None
+    return read_calibration(root, step.calibration.num, step.calibration.size)
+
+
+def on_master_first(action: Callable[[], _Result]) -> _Result:
+    """Run `action` on rank 0 while the others wait, and give all of them its result."""
     distributed = dist.is_available() and dist.is_initialized()
-    if not distributed or dist.get_rank() == 0:
-        write()
-    if distributed:
-        dist.barrier()
+    if not distributed:
+        return action()
+    result: list[Any] = [action() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(result)
+    return result[0]
 
 
 def run_file(opt: dict[str, Any], name: str) -> str:

@@ -1,20 +1,32 @@
 """PruneGANModel: prune a trained generator, then fine-tune what is left."""
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import torch
+from basicsr.utils import get_root_logger
+from torch import nn
+
+from basicsr_kd.archs.fragment import write_fragment
 from basicsr_kd.archs.from_file import build_from_file, like_file
+from basicsr_kd.distillation.distiller import probe_image
 from basicsr_kd.models.gan_trainer import GANTrainer
+from basicsr_kd.models.gradual import Schedule, Zeros, swap_parameters
 from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
-from basicsr_kd.options import prune_steps
+from basicsr_kd.network_checks import build_for_check
+from basicsr_kd.prune_options import PruneOptions, prune_steps
 
 
 class PruneGANModel(GANTrainer):
-    """ESRGAN's training of a generator that is pruned before the first iteration.
+    """ESRGAN's training of a generator that is pruned before the first iteration, or in stages.
 
     Rank 0 prunes `path.pretrain_network_g` as the section `prune:` says and writes `models/net_g_pruned.pth`, from
     which generator and EMA are then built and loaded on every rank. When a run is resumed nothing is pruned again: the
     widths come from the checkpoint that is resumed. Without a `prune:` section it only trains.
+
+    With `prune.steps` above 1 that is the first stage. Before each further one rank 0 prunes the generator as it is
+    then; EMA and the optimizer's state keep the same channels. Layout `unstructured`: what is zero stays zero.
 
     Raises:
         CheckpointError: The trained network cannot be read.
@@ -22,16 +34,71 @@ class PruneGANModel(GANTrainer):
     """
 
     relativistic_by_default = True
+    net_g: nn.Module
+    net_g_ema: nn.Module
 
     def __init__(self, opt: dict[str, Any]) -> None:
         steps = prune_steps(opt.get('prune')) if opt['is_train'] else []
         path = opt['path']
+        self.original = opt['network_g']
+        self.schedule: Schedule | None = None
+        self.zeros: Zeros | None = None
+        if steps and steps[0].steps > 1:
+            image = probe_image(self.original.get('num_in_ch', 3), torch.device('cpu'))
+            self.schedule = Schedule(steps[0], build_for_check(self.original, 'network_g', image))
         if steps and path.get('resume_state'):
-            opt['network_g'] = like_file(path['pretrain_network_g'])
+            opt['network_g'] = like_file(path['pretrain_network_g'], self.original)
         elif steps:
             pruned = run_file(opt, 'net_g_pruned.pth')
-            on_master_first(lambda: prune_to_file(
-                build_from_file(path['pretrain_network_g'], path.get('param_key_g'), opt['network_g']), steps, pruned))
-            opt['network_g'] = like_file(pruned)
+            on_master_first(lambda: self._prune_trained(opt, steps, pruned))
+            opt['network_g'] = like_file(pruned, self.original)
             path.update(pretrain_network_g=pruned, param_key_g='params')
         super().__init__(opt)
+
+    def _prune_trained(self, opt: dict[str, Any], steps: list[PruneOptions], pruned: str) -> None:
+        path = opt['path']
+        net = build_from_file(path['pretrain_network_g'], path.get('param_key_g'), self.original)
+        if self.schedule:
+            steps = [self._stage(net, 1)]
+        prune_to_file(net, steps, pruned, self.original, opt)
+
+    def _stage(self, net: nn.Module, stage: int) -> PruneOptions:
+        assert self.schedule is not None
+        get_root_logger().info(f'Pruning, stage {stage} of {self.schedule.step.steps}.')
+        return self.schedule.request(net, stage)
+
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        if any(step.layout == 'unstructured' for step in prune_steps(self.opt.get('prune'))):
+            self.zeros = Zeros(self.get_bare_model(self.net_g))
+            self.optimizer_g.register_step_post_hook(lambda *_: self.zeros.restore())
+
+    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
+        super().save_network(net, net_label, current_iter, param_key)
+        if net_label == 'net_g' and self.opt['rank'] == 0 and self.opt.get('prune'):
+            path = self.checkpoint_path(net_label, current_iter)
+            write_fragment(path, like_file(path, self.original))
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        stage = self.schedule.due(current_iter) if self.schedule else None
+        if stage and stage > 1:  # the first was done before training
+            self._prune_further(stage)
+        super().optimize_parameters(current_iter)
+
+    def _prune_further(self, stage: int) -> None:
+        """Go to the next stage: networks of the new shapes, in the same optimizer."""
+        old = self.get_bare_model(self.net_g)
+        step = self._stage(old, stage)
+        pruned = run_file(self.opt, 'net_g_pruned.pth')
+        (cut,) = on_master_first(lambda: prune_to_file(old, [step], pruned, self.original, self.opt))
+        self.opt['network_g'] = like_file(pruned, self.original)
+        new = build_from_file(pruned, network=self.opt['network_g'])
+        if self.ema_decay > 0:
+            average = copy.deepcopy(new)
+            if not step.reconstruct:  # refitted layers make up for the lost channels, which their old average does not
+                average.load_state_dict(cut.apply(self.net_g_ema.state_dict()))
+            self.net_g_ema = average.to(self.device).to(memory_format=self.memory_format).eval()
+        self.net_g = self.model_to_device(new.train())
+        swap_parameters(self.optimizer_g, old, new, cut)
+        if self.zeros:
+            self.zeros = Zeros(new)

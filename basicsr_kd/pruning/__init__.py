@@ -1,6 +1,9 @@
-"""Structured pruning to an exact budget: a network in, a smaller one out, with the weights that matter most."""
+"""Pruning to an exact budget: a network in, a smaller one out, with what matters most."""
+from basicsr_kd.pruning.calibration import read_calibration
+from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.prune import check_prune, prune_network
-from basicsr_kd.pruning.result import PruneResult
+from basicsr_kd.pruning.pruner import check_prune, prune
+from basicsr_kd.pruning.report import PruneReport
+from basicsr_kd.pruning.request import needs_calibration
 
-__all__ = ['PruneResult', 'PruningError', 'check_prune', 'prune_network']
+__all__ = ['Cut', 'PruneReport', 'PruningError', 'check_prune', 'needs_calibration', 'prune', 'read_calibration']

@@ -1,6 +1,9 @@
-"""What a network's convolutions cost, in parameters or in multiply-accumulate operations (MACs)."""
+"""What a network's tensors cost, in parameters or in multiply-accumulate operations (MACs)."""
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -13,80 +16,78 @@ LR_SIZE = (64, 64)
 
 
 @dataclass(frozen=True)
-class ConvCost:
-    """One convolution: its widths and what its weights are used for.
+class TensorCost:
+    """A parameter: its shape, and how many multiply-accumulates each of its values does for one input."""
+    shape: tuple[int, ...]
+    uses: int
+
+    def cost(self, of: str, shape: Iterable[int] | None = None) -> int:
+        """Its parameters (``of='params'``) or MACs (``'macs'``), as it is or with another shape."""
+        return math.prod(self.shape if shape is None else shape) * (self.uses if of == 'macs' else 1)
+
+
+def measure(net: nn.Module, in_ch: int) -> dict[str, TensorCost]:
+    """Find the cost of every parameter by running the network once on one input of :data:`LR_SIZE`.
+
+    Weights of convolutions and linear layers do MACs; biases, activations and normalisations count as free.
 
     Args:
-        outputs: output channels.
-        inputs: input channels.
-        area: taps of the kernel (9 for 3 x 3).
-        bias: whether it has one.
-        positions: pixels of its output for an input of :data:`LR_SIZE`.
-    """
-    outputs: int
-    inputs: int
-    area: int
-    bias: bool
-    positions: int
-
-    def cost(self, of: str, outputs: int, inputs: int) -> int:
-        """Its parameters (``of='params'``) or MACs (``of='macs'``, biases not counted) with these widths."""
-        weights = outputs * inputs * self.area
-        return weights * self.positions if of == 'macs' else weights + outputs * self.bias
-
-    def full_cost(self, of: str) -> int:
-        """Its parameters or MACs as it is."""
-        return self.cost(of, self.outputs, self.inputs)
-
-
-def measure_convs(net: nn.Module, in_ch: int) -> dict[str, ConvCost]:
-    """Find every convolution of a network by running it on the meta device (shapes only, no arithmetic).
-
-    Args:
-        net: a network of plain convolutions on the meta device.
+        net: any network; a copy of it runs on the meta device (shapes only, no arithmetic), and where it cannot, on
+            the network's own.
         in_ch: channels of its input.
 
     Returns:
-        Module path to cost, in the order of the run.
+        Parameter name to cost.
     """
-    costs: dict[str, ConvCost] = {}
-    hooks = []
-    for name, conv in net.named_modules():
-        if isinstance(conv, nn.Conv2d):
-            def record(module: nn.Conv2d, _: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-                costs[name] = ConvCost(module.out_channels, module.in_channels,
-                                       module.kernel_size[0] * module.kernel_size[1], module.bias is not None,
-                                       output.shape[2] * output.shape[3])
-            hooks.append(conv.register_forward_hook(record))
+    uses: dict[str, int] = {}
+    try:
+        _run(copy.deepcopy(net).to('meta'), in_ch, uses)
+    except Exception:  # a network that looks at values on its way
+        uses.clear()
+        _run(copy.deepcopy(net), in_ch, uses)
+    return {name: TensorCost(tuple(parameter.shape), uses.get(name, 0)) for name, parameter in net.named_parameters()}
+
+
+def _run(net: nn.Module, in_ch: int, uses: dict[str, int]) -> None:
+    """Run a network and add up how often each weight is used."""
+    for name, module in net.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor,
+                       name: str = f'{name}.weight') -> None:
+                if isinstance(module, nn.Linear):
+                    positions = math.prod(output.shape[:-1])
+                else:
+                    positions = math.prod((args[0] if isinstance(module, nn.ConvTranspose2d) else output).shape[2:])
+                uses[name] = uses.get(name, 0) + positions
+            module.register_forward_hook(record)
+    device = next((parameter.device for parameter in net.parameters()), torch.device('cpu'))
     with torch.no_grad():
-        net(torch.empty(1, in_ch, *LR_SIZE, device='meta'))
-    for hook in hooks:
-        hook.remove()
-    return costs
+        net(torch.zeros(1, in_ch, *LR_SIZE, device=device))
 
 
-def total_cost(convs: dict[str, ConvCost], of: str) -> int:
-    """Parameters or MACs of all convolutions together."""
-    return sum(conv.full_cost(of) for conv in convs.values())
+def total_cost(costs: dict[str, TensorCost], of: str) -> int:
+    """Parameters or MACs of all tensors together."""
+    return sum(cost.cost(of) for cost in costs.values())
 
 
 class Account:
-    """Costs while widths change: outputs and inputs of every convolution."""
+    """Costs while widths change: the shape of every parameter. Slices of parameters not in it are free."""
 
-    def __init__(self, convs: dict[str, ConvCost], of: str) -> None:
-        self.convs = convs
+    def __init__(self, costs: dict[str, TensorCost], of: str) -> None:
+        self.costs = costs
         self.of = of
-        self.widths = {name: [conv.outputs, conv.inputs] for name, conv in convs.items()}
+        self.shapes = {name: list(cost.shape) for name, cost in costs.items()}
 
-    def cost(self, names: set[str] | None = None) -> int:
-        """Of some convolutions, or of all."""
-        return sum(self.convs[name].cost(self.of, *self.widths[name])
-                   for name in (self.convs if names is None else names))
+    def cost(self, names: Iterable[str] | None = None) -> int:
+        """Of some parameters, or of all."""
+        return sum(self.costs[name].cost(self.of, self.shapes[name])
+                   for name in (self.costs if names is None else names))
 
     def drop(self, group: ChannelGroup, channels: int) -> int:
         """Take channels out of a group (put them back if negative); returns what that saves."""
-        names = {member.conv for member in group.members}
+        parts = [part for part in group.slices if part.tensor in self.costs]
+        names = {part.tensor for part in parts}
         before = self.cost(names)
-        for member in group.members:
-            self.widths[member.conv][member.dim] -= channels
+        for part in parts:
+            self.shapes[part.tensor][part.dim] -= channels
         return before - self.cost(names)

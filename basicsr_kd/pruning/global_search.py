@@ -24,18 +24,20 @@ class _Unit(NamedTuple):
 class GlobalSearch:
     """``allocation: global``; see :func:`basicsr_kd.pruning.budget.choose_widths`."""
 
-    def __init__(self, groups: list[ChannelGroup], account: Account, target: float, round_to: int) -> None:
+    def __init__(self, groups: list[ChannelGroup], account: Account, target: float, round_to: int,
+                 least: int) -> None:
         self.groups = groups
         self.account = account
         self.round_to = round_to
+        self.least = least
         self.widths = [group.size for group in groups]
         self.excess = account.cost() - target
         self.equally_near = _EQUALLY_NEAR * target
         self.promised = _PROMISED * target
         # lost[i][n]: the importance of the n least important channels of group i.
         self.lost = [list(accumulate(sorted(group.importance), initial=0.0)) for group in groups]
-        convs = [{member.conv for member in group.members} for group in groups]
-        self.neighbours = [[other for other in range(len(groups)) if convs[index] & convs[other]]
+        tensors = [{part.tensor for part in group.slices} for group in groups]
+        self.neighbours = [[other for other in range(len(groups)) if tensors[index] & tensors[other]]
                            for index in range(len(groups))]
 
     def run(self) -> None:
@@ -86,11 +88,12 @@ class GlobalSearch:
         return channels, self.lost[index][group.size - width] - self.lost[index][group.size - width - channels]
 
     def unit(self, index: int) -> _Unit | None:
-        """The next step of a group, None where it is at 0."""
+        """The next step of a group, None where it has the least width already."""
         width, size = self.widths[index], self.groups[index].size
-        if width == 0:
+        below = (width - 1) // self.round_to * self.round_to
+        if below < self.least:
             return None
-        channels = width - (width - 1) // self.round_to * self.round_to
+        channels = width - below
         saving = self.account.drop(self.groups[index], channels)
         self.account.drop(self.groups[index], -channels)
         importance = self.lost[index][size - width + channels] - self.lost[index][size - width]

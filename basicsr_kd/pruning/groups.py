@@ -1,7 +1,7 @@
-"""Which channels must go together, and how much each is worth: torch-pruning's dependency graph and importance."""
+"""Which channels must go together: torch-pruning's dependency graph, read as slices of tensors."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,36 +10,39 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 from torch_pruning.dependency import shape_infer
+from torch_pruning.ops import OPTYPE
 
-IMPORTANCES = {
-    'l1': lambda: torch_pruning.importance.MagnitudeImportance(p=1),
-    'l2': lambda: torch_pruning.importance.MagnitudeImportance(p=2),
-    'random': torch_pruning.importance.RandomImportance,
-}
-"""Names as in the options, to torch-pruning's criteria. Each gives one value a channel, with mean 1 over the group
-('random' apart): two layers' magnitudes do not compare, since (leaky) ReLU lets a factor move from one to the next."""
+_Conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_PER_CHANNEL = (OPTYPE.BN, OPTYPE.PRELU, OPTYPE.DEPTHWISE_CONV)
+_ROOTS = (*_Conv, *_Transposed, nn.Linear)
 
 
 @dataclass(frozen=True)
-class Member:
-    """One side of one convolution in a group: ``index[i]`` is its channel that goes with the group's channel ``i``.
-
-    ``dim`` is 0 for its outputs (rows of the weight, and the bias), 1 for its inputs.
-    """
-    conv: str
+class Slice:
+    """One side of one tensor in a group: ``index[i]`` along ``dim`` belongs to the group's channel ``i``."""
+    tensor: str
     dim: int
     index: list[int]
 
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels of the convolution ``root`` with everything that reads or writes them.
+    """Channels that can only go together: everything that writes, scales or reads them.
 
-    ``importance`` holds one value for each of its channels, at least 0; the smaller, the sooner it may go.
+    Args:
+        root: module path of the first module that writes them.
+        producers: all that write them, to the index of their output channel for each of the group's channels. More
+            than one where outputs are added: a residual stream.
+        slices: the tensors that hold a part of them.
+        importance: one value for each channel, at least 0; the smaller, the sooner it may go.
+        blocked: why these channels must all stay; empty where they need not.
     """
     root: str
-    members: list[Member]
+    producers: dict[str, list[int]]
+    slices: list[Slice]
     importance: list[float]
+    blocked: str = ''
 
     @property
     def size(self) -> int:
@@ -52,40 +55,102 @@ class ChannelGroup:
         return sorted(least_first[self.size - width:])
 
 
-def find_groups(net: nn.Module, example: Tensor, roots: Sequence[str], importance: str) -> list[ChannelGroup]:
-    """Trace a network and give the channel group of each of some convolutions.
+def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Tensor | None]) -> list[ChannelGroup]:
+    """Trace a network and give every group of channels of its convolutions and linear layers.
 
     Args:
-        net: a network on the CPU, its parameters requiring gradients (the trace follows autograd's graph).
-        example: an input for it, ``(1, c, h, w)``.
-        roots: module paths of the convolutions whose outputs may be pruned.
-        importance: a key of :data:`IMPORTANCES`. 'random' draws from torch's generator, and puts it back.
+        net: a network whose parameters require gradients (the trace follows autograd's graph), on the meta device if
+            ``importance`` can do without values.
+        example: an input for it on its device, ``(1, c, h, w)``.
+        importance: torch-pruning's criterion: its group to one value a channel.
 
     Returns:
-        One group a root, in their order.
+        The groups in the order of the network's modules. Those that cannot be cut say why in ``blocked``.
     """
-    convs = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
-    names: dict[nn.Module, str] = {conv: name for name, conv in convs.items()}
-    criterion = IMPORTANCES[importance]()
-    groups = []
+    modules = {name: module for name, module in net.named_modules() if isinstance(module, _ROOTS) and
+               not (getattr(module, 'groups', 1) == getattr(module, 'out_channels', 1) > 1)}  # depthwise: scales only
+    groups: list[ChannelGroup] = []
+    seen: set[str] = set()
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]), _memoised_shapes():
-        graph = torch_pruning.DependencyGraph().build_dependency(net, (example,))
-        for root in roots:
-            channels = list(range(convs[root].out_channels))
-            group = graph.get_pruning_group(convs[root], torch_pruning.prune_conv_out_channels, channels)
-            # A layer of nothing but zeros has mean 0, hence 0 / 0: it is worth nothing.
-            values = torch.nan_to_num(criterion(group), nan=0.0).tolist()
-            groups.append(ChannelGroup(root, _members(graph, group, names), values))
+        graph = torch_pruning.DependencyGraph().build_dependency(net, (example,), verbose=False)
+        reader = _Reader(net, graph)
+        for name, module in modules.items():
+            if name not in seen and module in graph.module2node:
+                groups.append(reader.read(name, module, importance))
+                seen.update(groups[-1].producers)
     return groups
 
 
-def _members(graph: Any, group: Any, names: dict[nn.Module, str]) -> list[Member]:
-    members = []
-    for item in group:
-        if conv := names.get(item.dep.target.module):
-            index = [channel for _, channel in sorted(zip(item.root_idxs, item.idxs, strict=True))]
-            members.append(Member(conv, 0 if graph.is_out_channel_pruning_fn(item.dep.handler) else 1, index))
-    return members
+class _Reader:
+    """Turns torch-pruning's groups, of modules and pruning functions, into slices of tensors."""
+
+    def __init__(self, net: nn.Module, graph: Any) -> None:
+        self.graph = graph
+        self.names = {module: name for name, module in net.named_modules()}
+        self.shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+
+    def read(self, root: str, module: Any, importance: Callable[[Any], Tensor | None]) -> ChannelGroup:
+        pruning_fn = self.graph.get_pruner_of_module(module).prune_out_channels
+        size = self.graph.get_out_channels(module)
+        group = self.graph.get_pruning_group(module, pruning_fn, list(range(size)))
+        slices: list[Slice] = []
+        producers: dict[str, list[int]] = {}
+        read_by = 0
+        blocked = ''
+        for item in group:
+            target, outputs = item.dep.target, self.graph.is_out_channel_pruning_fn(item.dep.handler)
+            if target.type == OPTYPE.OUTPUT:
+                blocked = blocked or "the network's own output"
+            if (name := self.names.get(target.module)) is None and target.type != OPTYPE.PARAMETER:
+                continue  # an operation without tensors
+            columns = _columns(item, size)
+            sides = self.sides(target, outputs)
+            if columns is None or sides is None:
+                kind = type(target.module).__name__
+                blocked = blocked or f'it takes part in {name or "a parameter"} ({kind}), which is not cut'
+                continue
+            if isinstance(target.module, _ROOTS) and target.type != OPTYPE.DEPTHWISE_CONV:
+                if outputs:
+                    producers[str(name)] = columns[0]
+                else:
+                    read_by += 1
+            slices += [Slice(f'{name}.{tensor}', dim, column) for tensor, dim in sides for column in columns
+                       if f'{name}.{tensor}' in self.shapes]
+        wrong = next((part for part in slices if max(part.index) >= self.shapes[part.tensor][part.dim]), None)
+        if wrong is not None:
+            blocked = blocked or f'a pixel shuffle or reshape lies before {wrong.tensor.rpartition(".")[0]}'
+        if not read_by:
+            blocked = blocked or "the network's own output"
+        values = [0.0] * size
+        if not blocked:
+            found = importance(group)
+            # A layer of nothing but zeros has mean 0, hence 0 / 0: it is worth nothing.
+            values = values if found is None else torch.nan_to_num(found, nan=0.0).tolist()
+        return ChannelGroup(root, producers or {root: list(range(size))}, slices, values, blocked)
+
+    @staticmethod
+    def sides(target: Any, outputs: bool) -> list[tuple[str, int]] | None:
+        """The tensors of a module with the dimension that channels are counted along; None: it cannot be cut."""
+        module = target.module
+        if target.type in _PER_CHANNEL:
+            return [(tensor, 0) for tensor in ('weight', 'bias', 'running_mean', 'running_var')]
+        if not isinstance(module, _ROOTS) or getattr(module, 'groups', 1) != 1:
+            return None
+        transposed = isinstance(module, _Transposed)
+        if outputs:
+            return [('weight', int(transposed)), ('bias', 0)]
+        return [('weight', int(not transposed))]
+
+
+def _columns(item: Any, size: int) -> list[list[int]] | None:
+    """A module's channels for the group's channels, once for each time it has them (a concatenation of x with x)."""
+    found: list[list[int]] = [[] for _ in range(size)]
+    for channel, index in sorted(zip(item.root_idxs, item.idxs, strict=True)):
+        found[channel].append(index)
+    times = len(found[0])
+    if not times or any(len(indices) != times for indices in found):
+        return None
+    return [[indices[time] for indices in found] for time in range(times)]
 
 
 @contextmanager

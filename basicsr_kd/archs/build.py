@@ -1,0 +1,66 @@
+"""Building networks from BasicSR's options, and comparing them with a state dict."""
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.option_errors import closest
+
+
+def build(options: Mapping[str, Any]) -> nn.Module:
+    """Build a network from its options, ``{'type': name in ARCH_REGISTRY, argument: value, …}``.
+
+    Not by BasicSR's ``build_network``: that opens the logger, which must wait for the folder of its file, and its
+    errors name neither what is wrong nor what is possible.
+
+    Raises:
+        ValueError: no type or an unknown one, an argument that is unknown or missing, or one the network refuses.
+        CheckpointError: a file that the options name (``like:``) cannot be used.
+    """
+    if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
+        raise ValueError(f'found {options!r}; expected the options of a network, {{type: …}} and its arguments')
+    name = options['type']
+    known = next((known for known in (name, f'{name}_basicsr') if known in ARCH_REGISTRY), None)
+    if known is None:
+        raise ValueError(f'there is no network type {name!r}; {closest(name, ARCH_REGISTRY.keys())}')
+    arch = ARCH_REGISTRY.get(known)
+    arguments = {argument: copy.deepcopy(value) for argument, value in options.items() if argument != 'type'}
+    try:
+        inspect.signature(arch).bind(**arguments)
+        return arch(**arguments)
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a network's own code raises
+        raise ValueError(f'{name} cannot be built with these options: {error}') from error
+
+
+def build_for_shapes(options: Mapping[str, Any]) -> nn.Module:
+    """:func:`build` for the sake of the shapes: without memory where that works; torch's random state stays.
+
+    Raises:
+        ValueError, CheckpointError: see :func:`build`.
+    """
+
+    def on(device: str) -> nn.Module:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return build(options)
+
+    try:
+        return on('meta')
+    except ValueError:  # a fault in the options, or a network that looks at values while it is built (SwinIR)
+        return on('cpu')
+
+
+def differences(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Where a state dict does not fit a network, in words, first to last; empty where it loads strictly."""
+    own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor)}
+    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return [f'{name} is {theirs.get(name, "missing")} in the file, {own.get(name, "missing")} in the network'
+            for name in dict.fromkeys((*own, *theirs)) if own.get(name) != theirs.get(name)]

@@ -1,0 +1,123 @@
+"""Options of BasicSR's networks, read off the shapes of their tensors (RRDBNet: `rrdbnet_shape`)."""
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basicsr_kd.archs.build import build_for_shapes, differences
+from basicsr_kd.archs.resize import resize_to
+
+Options = dict[str, Any]
+State = Mapping[str, Tensor]
+
+
+def recognise(state: State) -> Options | None:
+    """Find the options of the SRVGGNetCompact (with PReLU) or MSRResNet a state dict belongs to, pruned or not.
+
+    These two have no number that is in no tensor. Where channels were pruned unevenly, the options are those of a
+    network that :func:`basicsr_kd.archs.resize.resize_to` brings to these shapes; else the network itself.
+
+    Args:
+        state: name to tensor; only the shapes matter.
+
+    Returns:
+        ``{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}``, None if it is neither.
+    """
+    for find in (_compact, _msrresnet):
+        options = find(state)
+        if options is not None and _is_pruned(options, state):
+            return options
+    return None
+
+
+def stock_options(base: Options, state: State) -> Options | None:
+    """Find the options with which a network's own type fits a state dict of its pruned self strictly.
+
+    Args:
+        base: options of the network before pruning.
+        state: name to tensor; only the shapes matter.
+
+    Returns:
+        ``base`` with other widths and numbers of blocks, None if no such network has these shapes.
+
+    Raises:
+        ValueError, CheckpointError: ``base`` cannot be built.
+    """
+    numbers = _NUMBERS.get(base['type'].removesuffix('_basicsr'), lambda state: {})(state)
+    for options in (base, {**base, **numbers}):
+        if not differences(build_for_shapes(options), state):
+            return options
+    return None
+
+
+def _compact(state: State) -> Options | None:
+    numbers = _compact_numbers(state)
+    if not numbers or numbers['num_conv'] < 0 or 'body.0.weight' not in state or state['body.0.weight'].dim() != 4:
+        return None
+    num_in_ch = state['body.0.weight'].shape[1]  # the image is added to the output, so that has as many channels
+    last = state.get(f'body.{2 * numbers["num_conv"] + 2}.weight')
+    upscale = math.isqrt(len(last) // num_in_ch) if last is not None else 0
+    return {'type': 'SRVGGNetCompact', 'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, **numbers, 'upscale': upscale,
+            'act_type': 'prelu'} if upscale else None
+
+
+def _msrresnet(state: State) -> Options | None:
+    convs = {name: state.get(f'{name}.weight') for name in ('conv_first', 'upconv1', 'conv_hr', 'conv_last')}
+    shapes = {name: weight.shape for name, weight in convs.items() if weight is not None and weight.dim() == 4}
+    if len(shapes) < len(convs):
+        return None
+    enlarged = shapes['upconv1'][0] // shapes['conv_hr'][1]  # where there is no second enlargement
+    upscale = 4 if 'upconv2.weight' in state else {4: 2, 9: 3}.get(enlarged)
+    return {'type': 'MSRResNet', 'num_in_ch': shapes['conv_first'][1], 'num_out_ch': shapes['conv_last'][0],
+            **_resnet_numbers(state), 'upscale': upscale} if upscale else None
+
+
+def _is_pruned(options: Options, state: State) -> bool:
+    """Whether the state dict is that of such a network, perhaps pruned: names, shapes and a run without weights."""
+    try:
+        net = build_for_shapes(options)
+        resize_to(net, state)
+        with torch.no_grad():
+            net(torch.zeros(1, options['num_in_ch'], 8, 8, device='meta'))
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _resnet_numbers(state: State) -> Options:
+    return {**_first_width(state), 'num_block': _count(state, r'body\.(\d+)\.')}
+
+
+def _rcan_numbers(state: State) -> Options:
+    numbers = {**_first_width(state), 'num_group': _count(state, r'body\.(\d+)\.'),
+               'num_block': _count(state, r'body\.0\.residual_group\.(\d+)\.')}
+    squeezed = state.get('body.0.residual_group.0.rcab.3.attention.1.weight')
+    if squeezed is not None and 'num_feat' in numbers:
+        numbers['squeeze_factor'] = max(1, numbers['num_feat'] // len(squeezed))
+    return numbers
+
+
+def _compact_numbers(state: State) -> Options:
+    convs = [name for name, tensor in state.items() if re.fullmatch(r'body\.\d+\.weight', name) and tensor.dim() == 4]
+    return {**_first_width(state), 'num_conv': len(convs) - 2}
+
+
+_NUMBERS: dict[str, Callable[[State], Options]] = {
+    'EDSR': _resnet_numbers,
+    'MSRResNet': _resnet_numbers,
+    'RCAN': _rcan_numbers,
+    'SRVGGNetCompact': _compact_numbers,
+}
+
+
+def _first_width(state: State) -> Options:
+    return next(({'num_feat': len(tensor)} for tensor in state.values() if tensor.dim() == 4), {})
+
+
+def _count(state: State, pattern: str) -> int:
+    return len({match[1] for match in (re.match(pattern, name) for name in state) if match})

@@ -1,0 +1,111 @@
+"""Pruning in stages while the network trains: when and how far, and what becomes of the optimizer."""
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.prune_options import PruneOptions
+from basicsr_kd.pruning import Cut
+from basicsr_kd.pruning.blocks import find_blocks
+from basicsr_kd.pruning.cost import TensorCost, measure, total_cost
+from basicsr_kd.pruning.rebuild import input_channels
+from basicsr_kd.pruning.unstructured import nonzero_cost
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The stages of one gradual pruning, which depend on the original network alone: a resumed run needs no memory.
+
+    Args:
+        step: The `prune:` section, with `steps` above 1.
+        original: The network before any pruning; on the meta device where that works.
+    """
+    step: PruneOptions
+    original: nn.Module
+
+    def due(self, iteration: int) -> int | None:
+        """The stage, 1 … steps, that comes before this iteration (counted from 1); None where none does."""
+        assert self.step.every is not None
+        stage, since = divmod(iteration - 1, self.step.every)
+        return stage + 1 if since == 0 and stage < self.step.steps else None
+
+    def request(self, net: nn.Module, stage: int) -> PruneOptions:
+        """What takes a network from where it is to the end of a stage.
+
+        After stage k of n, (1 - ratio)^(k/n) of the original's cost is left: each stage takes the same share of what it
+        finds. `keep` comes down by the same number of blocks.
+        """
+        share = stage / self.step.steps
+        if self.step.keep is not None:
+            blocks = self._blocks(self.original)
+            keep = min(blocks - round((blocks - self.step.keep) * share), self._blocks(net))
+            return msgspec.structs.replace(self.step, keep=keep, steps=1, every=None)
+        assert self.step.ratio is not None
+        budget = (1 - self.step.ratio)**share * self._cost(self.original)
+        ratio = max(0.0, 1 - budget / self._cost(net))  # 0: the stage before came down far enough
+        return msgspec.structs.replace(self.step, ratio=ratio, steps=1, every=None)
+
+    def _blocks(self, net: nn.Module) -> int:
+        return len(find_blocks(net, self._counted(net), self.step.of, self.step.target))
+
+    def _cost(self, net: nn.Module) -> int:
+        if self.step.layout == 'unstructured':
+            return nonzero_cost(net, self._counted(net), self.step.of)
+        return total_cost(self._counted(net), self.step.of)
+
+    def _counted(self, net: nn.Module) -> dict[str, TensorCost]:
+        target = self.step.target
+        return {name: cost for name, cost in measure(net, input_channels(net)).items()
+                if target is None or name.startswith(f'{target}.')}
+
+
+class Zeros:
+    """The weights of a network that are exactly 0, as layout `unstructured` leaves them, and that are to stay so.
+
+    Biases are not among them: 0 is what they start from.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._masks = [(parameter, parameter.detach() == 0) for parameter in net.parameters() if parameter.dim() > 1]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for parameter, mask in self._masks:
+            parameter.masked_fill_(mask, 0)
+
+
+@torch.no_grad()
+def swap_parameters(optimizer: torch.optim.Optimizer, old: nn.Module, new: nn.Module, cut: Cut) -> None:
+    """Give an optimizer a pruned network's parameters for the original's, and what it knows of the values that stay.
+
+    The optimizer stays the object it is, as schedulers hold on to it, and its groups keep their settings.
+
+    Args:
+        optimizer: It has parameters of `old` only.
+        old: The original.
+        new: What pruning left of it, where it will train.
+        cut: What pruning did to the original's tensors.
+    """
+    after = dict(new.named_parameters())
+    names = {parameter: name for name, parameter in old.named_parameters()}
+    known: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    moments: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for parameter, name in names.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[key][name] = value
+            elif (new_name := cut.new_name(name)) in after:
+                known[str(new_name)][key] = value  # the number of steps taken
+    for key, values in moments.items():
+        for name, value in cut.apply(values).items():
+            known[name][key] = torch.empty_like(after[name], dtype=value.dtype).copy_(value)  # in its memory order
+    for group in optimizer.param_groups:
+        stay = {cut.new_name(names[parameter]) for parameter in group['params']}
+        group['params'] = [parameter for name, parameter in after.items() if name in stay]
+    optimizer.state.clear()  # it would keep the old parameters alive
+    optimizer.state.update({after[name]: state for name, state in known.items()})

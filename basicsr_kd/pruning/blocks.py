@@ -1,0 +1,137 @@
+"""The layout ``blocks``: whole residual blocks go, the others are renumbered."""
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from basicsr_kd.pruning.cost import TensorCost
+from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.errors import PruningError
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block that can be left out: its module path, its chain (an ``nn.Sequential``) and its cost."""
+    path: str
+    chain: str
+    cost: int
+
+
+def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: str | None) -> list[Block]:
+    """Every block of a network that can be left out.
+
+    Blocks are the children of an ``nn.Sequential`` that are all of one class, have children themselves and come out
+    with the shape they went in with; where such chains are nested (RCAN), those of the innermost.
+
+    Raises:
+        PruningError: there is none.
+    """
+    chains = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential) and
+              len({type(child) for child in module}) == 1 and any(module[0].children())}
+    inner = [name for name in chains if not any(other.startswith(f'{name}.') for other in chains)]
+    blocks = []
+    for name in inner:
+        for index in range(len(chains[name])):
+            path = f'{name}.{index}'
+            cost = sum(part.cost(of) for tensor, part in costs.items() if tensor.startswith(f'{path}.'))
+            if target is None or path.startswith(f'{target}.') or path == target:
+                blocks.append(Block(path, name, cost))
+    if not blocks:
+        raise PruningError(f'{type(net).__name__}{f": {target}" if target else ""} has no residual blocks (children of '
+                           'one class in an nn.Sequential) that layout blocks could remove. Expected another layout.')
+    return blocks
+
+
+def choose_blocks(order: Sequence[Block], *, total: int, budget: float | None, keep: int | None) -> list[Block]:
+    """The blocks that go: the first of ``order``, as many as it takes; at least one of every chain stays.
+
+    Args:
+        order: all blocks, the first to go first.
+        total: the cost of everything the budget counts.
+        budget: the cost to come nearest to, or None.
+        keep: how many blocks stay, where there is no budget.
+    """
+    left = {chain: sum(block.chain == chain for block in order) for chain in {block.chain for block in order}}
+    gone: list[Block] = []
+    cost = total
+    for block in order:
+        done = len(order) - len(gone) <= keep if keep is not None else \
+            budget is None or abs(cost - block.cost - budget) > abs(cost - budget)
+        if done:
+            break
+        if left[block.chain] > 1:
+            gone.append(block)
+            left[block.chain] -= 1
+            cost -= block.cost
+    return gone
+
+
+def removal_effects(net: nn.Module, blocks: Sequence[Block], images: Tensor, progress: bool) -> dict[str, float]:
+    """How far the output moves when a block alone is left out: mean squared difference on calibration images.
+
+    Args:
+        net: the network, in eval mode.
+        blocks: the blocks to try.
+        images: ``(n, c, h, w)``, RGB in [0, 1].
+        progress: whether to show a progress bar.
+
+    Returns:
+        Path of each block to its effect.
+    """
+    effects = dict.fromkeys((block.path for block in blocks), 0.0)
+    with torch.no_grad(), tqdm(total=len(images) * (len(blocks) + 1), desc='blocks', unit='run', leave=False,
+                               disable=not progress) as bar:
+        for image in images.split(1):
+            whole = net(image)
+            bar.update()
+            for block in blocks:
+                with left_out(net, [block.path]):
+                    effects[block.path] += (net(image) - whole).square().mean().item() / len(images)
+                bar.update()
+    return effects
+
+
+@contextmanager
+def left_out(net: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+    """Run a network without some blocks: they pass on what they get."""
+    blocks = {path: net.get_submodule(path) for path in paths}
+    for path in paths:
+        chain, _, name = path.rpartition('.')
+        setattr(net.get_submodule(chain), name, nn.Identity())
+    try:
+        yield
+    finally:
+        for path, block in blocks.items():
+            chain, _, name = path.rpartition('.')
+            setattr(net.get_submodule(chain), name, block)
+
+
+def blocks_cut(blocks: Sequence[Block], gone: Sequence[Block]) -> Cut:
+    """The cut that takes blocks out and gives the others their new numbers."""
+    removed = {block.path for block in gone}
+    renamed: dict[str, str | None] = {}
+    number: dict[str, int] = {}
+    for block in blocks:
+        if block.path in removed:
+            renamed[block.path] = None
+            continue
+        new = f'{block.chain}.{number.setdefault(block.chain, 0)}'
+        number[block.chain] += 1
+        if new != block.path:
+            renamed[block.path] = new
+    return Cut(renamed=renamed)
+
+
+def without_blocks(net: nn.Module, gone: Sequence[Block]) -> nn.Module:
+    """A copy of a network whose chains lack some blocks; their weights and those of the others are not shared."""
+    net = copy.deepcopy(net)
+    for block in sorted(gone, key=lambda block: int(re.sub(r'.*\.', '', block.path)), reverse=True):
+        del net.get_submodule(block.chain)[int(block.path.rpartition('.')[2])]  # type: ignore[operator]
+    return net

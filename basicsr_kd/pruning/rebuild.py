@@ -1,0 +1,80 @@
+"""From the tensors that are left to a network that works, and the proof that it does."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from torch import Tensor, nn
+
+from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
+from basicsr_kd.archs.resize import resize_to
+from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.pruning.errors import PruningError
+from basicsr_kd.pruning.groups import ChannelGroup
+
+_TOLERANCE = 1e-3  # of the output's largest value; sums of floats in another order differ by 1e-6 of it
+
+
+def input_channels(net: nn.Module) -> int:
+    """How many channels a network's input has, as far as its first convolution tells."""
+    if isinstance(net, RRDBNet):  # scale 2 and 1 start with a pixel-unshuffle
+        return net.conv_first.in_channels // {1: 16, 2: 4}.get(net.scale, 1)
+    convs = (module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)))
+    first = next(convs, None)
+    if first is None:
+        raise PruningError(f'{type(net).__name__} has no convolution. Expected a network of images.')
+    return first.in_channels
+
+
+def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """The network that a cut leaves of another, with the tensors of ``state`` (not copied)."""
+    pruned: nn.Module
+    if isinstance(net, RRDBNet):
+        options = rrdbnet_options(dict(state))
+        assert options is not None
+        del options['type']
+        options.update(scale=net.scale, num_in_ch=input_channels(net))  # the tensors alone leave a doubt about these
+        with torch.device('meta'):  # draws no random numbers and fills no memory
+            pruned = PrunedRRDBNet(**options)
+    else:
+        pruned = copy.deepcopy(net)
+        resize_to(pruned, dict(state))
+    pruned.load_state_dict(state, assign=True)
+    return pruned.requires_grad_(True)
+
+
+def must_agree(net: nn.Module, pruned: nn.Module, groups: Sequence[ChannelGroup], kept: Mapping[str, list[int]],
+               example: Tensor) -> None:
+    """Compare a pruned network with the original whose dropped channels write nothing but zeros.
+
+    Raises:
+        PruningError: their outputs differ, as where a dropped channel's zeros would not stay zeros (a sigmoid).
+    """
+    masked = copy.deepcopy(net)
+    tensors = {**dict(masked.named_parameters()), **dict(masked.named_buffers())}
+    with torch.no_grad():
+        for group in groups:
+            gone = sorted(set(range(group.size)) - set(kept[group.root]))
+            for part in group.slices:
+                module, _, name = part.tensor.rpartition('.')
+                if module in group.producers or tensors[part.tensor].dim() == 1 and not name.startswith('running'):
+                    index = torch.tensor([part.index[channel] for channel in gone], dtype=torch.long)
+                    if part.dim == (0 if tensors[part.tensor].dim() == 1 else _output_dim(net, module)):
+                        tensors[part.tensor].index_fill_(part.dim, index, 0)
+        image = torch.rand(example.shape, generator=torch.Generator().manual_seed(0))
+        expected = masked.eval()(image)
+        try:
+            found = pruned.eval()(image)
+        except RuntimeError as error:
+            raise PruningError(f'{type(net).__name__} does not run any more after pruning: {error}. Expected a network '
+                               'whose channel counts are those of its modules.') from None
+    if found.shape != expected.shape or (found - expected).abs().max() > _TOLERANCE * expected.abs().max().clamp_min(1):
+        raise PruningError(f'{type(net).__name__} cannot be pruned in this layout: what is left does not compute what '
+                           'the original does with the dropped channels at zero. Expected operations between '
+                           'convolutions that keep zeros zero and channels apart.')
+
+
+def _output_dim(net: nn.Module, module: str) -> int:
+    return int(isinstance(net.get_submodule(module), nn.ConvTranspose2d))

@@ -1,0 +1,172 @@
+"""Reconstruction: after channels are gone, the layers that read them are refitted on images, without any training.
+
+Channel pruning of He, Zhang and Sun (ICCV 2017): layer by layer in the order in which they run, least squares on what
+the layers before give. At the end of a residual branch the target is the original's sum of branch and skip, so a branch
+also makes up for what the branches before it lost.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from basicsr_kd.pruning.cut import Cut, stays
+from basicsr_kd.pruning.least_squares import can_refit, draw_positions, refit, sample
+from basicsr_kd.pruning.skips import trace_convs
+
+POSITIONS = (10_000, 30_000)
+"""On how many positions, over all images, a layer is fitted: at least and at most."""
+WORK = 4e12
+"""Multiply-adds for sums of products, between those bounds: about a minute on one core."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a reconstruction did.
+
+    Args:
+        error_plain: mean squared difference of the outputs of pruned and original network on the images, before.
+        error_refitted: the same afterwards; never more than ``error_plain``.
+        layers: convolutions that were refitted; 0 where that made the output worse and was undone.
+    """
+    error_plain: float
+    error_refitted: float
+    layers: int
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution to refit.
+
+    Args:
+        name: its module path, in both networks.
+        kept: its output channels that stay.
+        skips: as in ConvRun.
+        positions: where its output is looked at, ``(n, p)``.
+        target: what it should give there, ``(n, p, number of kept)``; while the pruned network runs, the inputs of the
+            skips are taken off.
+    """
+    name: str
+    kept: Tensor
+    skips: list[tuple[str, float]]
+    positions: Tensor
+    target: Tensor
+
+
+@torch.no_grad()
+def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
+                progress: bool = False) -> Reconstruction:
+    """Refit every convolution that lost inputs, so that the pruned network gives what the original gave.
+
+    Left as they are: grouped convolutions, those that run more than once in a pass, and those whose feature maps are
+    too small to say enough (attention on pooled features).
+
+    Args:
+        original: the network before pruning, float32 on the CPU; not changed.
+        pruned: the network after it, with the same module paths; its weights change in place.
+        cut: what was cut.
+        images: inputs of the network, ``(n, c, h, w)``. All n run at once through ``pruned``: memory grows with them.
+        progress: show a progress bar.
+
+    Returns:
+        The errors before and after. Where refitting does not help, the weights are as they were.
+    """
+    images = images.contiguous(memory_format=torch.channels_last)
+    with _fast_evaluation(original), _fast_evaluation(pruned):
+        layers = _layers(original, pruned, cut, images)
+        with tqdm(total=len(images) + len(layers), desc='reconstruct', disable=not progress) as bar:
+            outputs, errors = [], []
+            for index, image in enumerate(images.split(1)):
+                with _recording(original, layers, index):
+                    outputs.append(original(image))
+                errors.append(_error(pruned(image), outputs[-1]))
+                bar.update()
+            before = {name: tensor.clone() for name, tensor in pruned.state_dict().items()}
+            refitted: list[str] = []
+            with _refitting(pruned, layers, refitted, bar):
+                error = _error(pruned(images), torch.cat(outputs))
+        plain = sum(errors) / len(errors)
+        if error <= plain:  # also false where it is no number
+            return Reconstruction(plain, error, len(refitted))
+        pruned.load_state_dict(before)
+        return Reconstruction(plain, plain, 0)
+
+
+def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor) -> list[_Layer]:
+    """The convolutions to refit, in the order in which they run."""
+    names = [name for name, module in pruned.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1
+             and 1 in cut.dropped.get(f'{name}.weight', {})]
+    runs = [run for run in trace_convs(original, names, images[:1]) if run.calls == 1]
+    weights = [pruned.get_parameter(f'{run.name}.weight') for run in runs]
+    work = sum(weight[0].numel() ** 2 for weight in weights)
+    total = min(max(int(WORK / max(work, 1)), POSITIONS[0]), POSITIONS[1])
+    generator = torch.Generator().manual_seed(0)
+    layers = []
+    for run, weight in zip(runs, weights, strict=True):
+        positions = draw_positions(len(images), run.size, total, generator)
+        if can_refit(weight, positions):
+            before = original.get_parameter(f'{run.name}.weight')
+            kept = torch.tensor(stays(len(before), cut.dropped[f'{run.name}.weight'].get(0, [])))
+            target = torch.zeros(*positions.shape, len(kept))
+            layers.append(_Layer(run.name, kept, run.skips, positions, target))
+    return layers
+
+
+@contextmanager
+def _recording(original: nn.Module, layers: Sequence[_Layer], index: int) -> Iterator[None]:
+    """While the original runs on one image: collect every layer's target for it."""
+    def record(layer: _Layer, scale: float, features: Tensor) -> None:
+        layer.target[index] += sample(features, layer.positions[index:index + 1])[0, :, layer.kept] / scale
+
+    with ExitStack() as stack:
+        for layer in layers:
+            conv = original.get_submodule(layer.name)
+            stack.callback(conv.register_forward_hook(
+                lambda module, args, output, layer=layer: record(layer, 1.0, output)).remove)
+            for path, scale in layer.skips:
+                stack.callback(original.get_submodule(path).register_forward_pre_hook(
+                    lambda module, args, layer=layer, scale=scale: record(layer, scale, args[0])).remove)
+        yield
+
+
+@contextmanager
+def _refitting(pruned: nn.Module, layers: Sequence[_Layer], refitted: list[str], bar: tqdm) -> Iterator[None]:
+    """While the pruned network runs on all images: refit each layer on the inputs it is about to see."""
+    def take_off(layer: _Layer, scale: float, features: Tensor) -> None:
+        layer.target.sub_(sample(features, layer.positions), alpha=1 / scale)
+
+    def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor) -> None:
+        if refit(conv, inputs, layer.positions, layer.target):
+            refitted.append(layer.name)
+        bar.update()
+
+    with ExitStack() as stack:
+        for layer in layers:
+            conv = pruned.get_submodule(layer.name)
+            stack.callback(conv.register_forward_pre_hook(
+                lambda module, args, layer=layer: fit(layer, module, args[0])).remove)
+            for path, scale in layer.skips:
+                stack.callback(pruned.get_submodule(path).register_forward_pre_hook(
+                    lambda module, args, layer=layer, scale=scale: take_off(layer, scale, args[0])).remove)
+        yield
+
+
+@contextmanager
+def _fast_evaluation(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode and the memory format that convolutions on CPUs are fastest in; both put back."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval().to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        net.to(memory_format=torch.contiguous_format)
+        for module, training in modes:
+            module.training = training
+
+
+def _error(output: Tensor, wanted: Tensor) -> float:
+    return torch.nn.functional.mse_loss(output, wanted).item()

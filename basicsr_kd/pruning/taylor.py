@@ -1,0 +1,78 @@
+"""Importance ``taylor``: how far the output moves, to first order, when a channel or a weight becomes zero.
+
+Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, (Σ w·g)² over the weights of a channel,
+here without labels: instead of a loss, the output itself is differentiated, weighted by random signs. The mean of that
+square over draws of the signs is the squared change summed over every value of the output.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_TILE = 32
+"""Side of the pieces that images are cut into, each with signs of its own: more draws for the same work. Of 96, 48, 32,
+24 and 16, measured on realesr-general-x4v3 pruned by 0.1, 0.3 and 0.5, this kept the output best."""
+
+
+class ChannelEffects:
+    """A criterion in the form of torch-pruning's: the squared effects of a group's channels, over all that write them.
+
+    torch-pruning's own GroupTaylorImportance adds |w·g| over single weights, which overrates channels whose weights
+    work against each other: pruned by it, the networks of the README's table are 0.1 to 4 dB worse.
+
+    Args:
+        net: a network on the CPU in evaluation mode, its parameters requiring gradients.
+        images: its inputs, ``(n, c, h, w)``; one at a time, so memory does not grow with n.
+        progress: whether to show a progress bar.
+    """
+
+    def __init__(self, net: nn.Module, images: Tensor, progress: bool) -> None:
+        layers = {name: module for name, module in net.named_modules() if isinstance(module, _LAYERS)}
+        self.effects: dict[nn.Module, Tensor] = {}
+        for gradients in _gradients(net, images, progress):
+            for name, layer in layers.items():
+                if (gradient := gradients.get(f'{name}.weight')) is None:
+                    continue
+                outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+                moved = (layer.weight.detach() * gradient).transpose(0, outputs).flatten(1).sum(1)
+                if layer.bias is not None:
+                    moved += layer.bias.detach() * gradients[f'{name}.bias']
+                self.effects[layer] = self.effects.get(layer, 0) + moved.square()
+
+    def __call__(self, group: Any) -> Tensor:
+        """One value for each channel of torch-pruning's group."""
+        total = torch.zeros(len(group[0].idxs))
+        for item in group:
+            effects = self.effects.get(item.dep.target.module)
+            if effects is not None and group._DG.is_out_channel_pruning_fn(item.dep.handler):
+                total.index_add_(0, torch.tensor(item.root_idxs), effects[item.idxs])
+        return total
+
+
+def weight_effects(net: nn.Module, images: Tensor, progress: bool) -> dict[str, Tensor]:
+    """The squared effect of every single parameter, (w·g)², by its name. Arguments as for ChannelEffects."""
+    parameters = dict(net.named_parameters())
+    effects = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for gradients in _gradients(net, images, progress):
+        for name, gradient in gradients.items():
+            effects[name] += (parameters[name].detach() * gradient).square()
+    return effects
+
+
+def _gradients(net: nn.Module, images: Tensor, progress: bool) -> Iterator[Mapping[str, Tensor]]:
+    """For each piece of the images, the gradient of the output under random signs, where there is one."""
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    generator = torch.Generator().manual_seed(0)
+    tiles = [tile for row in images.split(_TILE, 2) for tile in row.split(_TILE, 3)]
+    pieces = torch.cat([tile for tile in tiles if tile.shape == tiles[0].shape])  # without narrow rests
+    for piece in tqdm(pieces.split(1), desc='importance taylor', unit='piece', leave=False, disable=not progress):
+        with torch.enable_grad():
+            output = net(piece)
+            signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
+            found = torch.autograd.grad((output * signs).sum(), parameters, allow_unused=True)
+        yield {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}

@@ -1,0 +1,50 @@
+"""PruneGANModel in two processes (gloo, no GPU): a stage leaves both with the network of a single process."""
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import basicsr  # noqa: F401  (its import registers the plugin, also in the processes that are started here)
+import torch
+import torch.distributed as dist
+from model_helpers import batch, same, start, weights
+
+PRUNE = {'random': {'ratio': 0.5, 'round_to': 1, 'importance': 'random'},
+         'unstructured': {'ratio': 0.5, 'layout': 'unstructured'}}
+
+
+def train_share(opt: dict[str, Any], prune: dict[str, Any], rank: int, world_size: int) -> Any:
+    """Four iterations on this process's share of each batch, with a stage in the middle."""
+    torch.manual_seed(rank)
+    model = start({**opt, 'prune': {**prune, 'steps': 2, 'every': 2}, 'dist': world_size > 1, 'rank': rank,
+                   'world_size': world_size})
+    for iteration in range(1, 5):
+        model.update_learning_rate(iteration)
+        model.feed_data({name: images[rank::world_size] for name, images in batch(iteration).items()})
+        model.optimize_parameters(iteration)
+    return model
+
+
+def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    for name, prune in PRUNE.items():
+        model = train_share(copy.deepcopy(opt), prune, rank, 2)
+        moments = {str(index): state['exp_avg'] for index, state in model.optimizer_g.state_dict()['state'].items()}
+        torch.save({'net': weights(model.get_bare_model(model.net_g)), 'average': weights(model.net_g_ema),
+                    'moments': moments}, folder / f'{name}{rank}.pth')
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_both_processes_have_the_network_of_a_single_one(prune_opt, tmp_path):
+    prune_opt['train'].pop('gan_opt')  # batch statistics of a discriminator are those of one process
+    torch.multiprocessing.spawn(one_of_two, (prune_opt, tmp_path), nprocs=2)
+    for name in PRUNE:
+        first, second = (torch.load(tmp_path / f'{name}{rank}.pth', weights_only=True) for rank in (0, 1))
+        for key in ('net', 'average', 'moments'):
+            assert same(first[key], second[key]), (name, key)
+        if name == 'random':  # magnitudes that are nearly the same may be ranked another way
+            alone = train_share(prune_opt, PRUNE[name], 0, 1)
+            torch.testing.assert_close(first['net'], weights(alone.net_g), rtol=1e-3, atol=1e-5)
