@@ -82,8 +82,8 @@ def test_a_convolution_is_found_again_from_its_outputs(options, bias):
         for parameter in other.parameters():
             parameter.uniform_(-1, 1)
         assert refit(other, inputs, positions, sample(output, positions))
-    assert torch.allclose(other.weight, conv.weight, atol=1e-3)
-    assert not bias or torch.allclose(other.bias, conv.bias, atol=1e-3)
+    assert torch.allclose(other.weight, conv.weight, atol=0.01)
+    assert not bias or torch.allclose(other.bias, conv.bias, atol=0.01)
 
 
 def test_what_the_images_do_not_tell_stays_as_it_is():
@@ -94,7 +94,7 @@ def test_what_the_images_do_not_tell_stays_as_it_is():
     positions = draw_positions(1, (20, 20), 200, torch.Generator())
     with torch.no_grad():
         refit(conv, inputs, positions, sample(3 * inputs[:, :1], positions))
-    assert conv.weight[0, 0].item() == pytest.approx(3, abs=1e-3)
+    assert conv.weight[0, 0].item() == pytest.approx(3, abs=0.01)
     assert conv.weight[0, 1].item() == before[0, 1].item()
 
 

@@ -16,8 +16,8 @@ EXAMPLE = 'basicsr-kd doctor'
 # Package to install, and the module it brings; in the order in which one needs the other.
 NEEDED = {
     'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pyyaml': 'yaml',
-    'msgspec': 'msgspec', 'safetensors': 'safetensors', 'basicsr': 'basicsr', 'mmengine': 'mmengine', 'lpips': 'lpips',
-    'torch-pruning': 'torch_pruning',
+    'msgspec': 'msgspec', 'safetensors': 'safetensors', 'matplotlib': 'matplotlib', 'basicsr': 'basicsr',
+    'mmengine': 'mmengine', 'lpips': 'lpips', 'torch-pruning': 'torch_pruning',
 }
 # What to do where installing the package again is not the answer.
 LIBRARIES = 'apt-get install libgl1 libglib2.0-0 (system libraries of OpenCV), or: pip install opencv-python-headless'

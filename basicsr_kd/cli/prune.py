@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import math
 import os
@@ -10,72 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-EXAMPLE = '''basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
-         basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png'''
+from basicsr_kd.cli.prune_arguments import SCAN_RATIO, Refusal, add_arguments, check_arguments
 
-# Of --scan, where --ratio is left out.
-SCAN_RATIO = 0.3
+EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
+         basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png"""
 
-
-class Refusal(Exception):
-    """What was asked for cannot be done; the text says why and what to do."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = 'basicsr-kd prune --weights FILE (--ratio R --out FILE | --scan --calibration DIR) [options]'
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    files = parser.add_argument_group('files')
-    files.add_argument('--weights', metavar='FILE', required=True, help='the trained network, .pth or .safetensors; '
-                       'pruned files can be pruned further')
-    files.add_argument('--out', metavar='FILE', type=Path, help='the pruned network to write, .pth; its network_g: '
-                       'section for options files goes beside it as .yml')
-    files.add_argument('--json', metavar='FILE', type=Path, help='write the figures there as well')
-    files.add_argument('--force', action='store_true', help='write over files that exist')
-    files.add_argument('--param-key', metavar='KEY', help='which weights of the file, if it has several (default: '
-                       'params_ema, else params)')
-    files.add_argument('--arch', metavar='YAML', help="its network, where neither its tensors nor a .yml beside it tell "
-                       "(EDSR, RCAN): '{type: EDSR, num_in_ch: 3, …}', or a .yml file with network_g:")
-    budget = parser.add_argument_group('how much goes')
-    budget.add_argument('--ratio', metavar='R', type=float, help='share to take away, 0 to less than 1 (with --scan: of '
-                        f'each stage, default: {SCAN_RATIO})')
-    budget.add_argument('--of', choices=('params', 'macs'), default='params', help='what the share counts: parameters, '
-                        'or multiply-accumulate operations (default: params)')
-    budget.add_argument('--keep', metavar='N', type=int, help='with --layout blocks, instead of --ratio: how many blocks '
-                        'stay')
-    budget.add_argument('--target', metavar='MODULE', help='prune this part of the network alone, e.g. body.3; --ratio '
-                        'then counts it alone')
-    choice = parser.add_argument_group('what goes')
-    choice.add_argument('--layout', choices=('growth', 'width', 'balanced', 'blocks', 'unstructured'), default='growth',
-                        help='growth: channels inside the blocks; width: channels of the residual stream; balanced: '
-                        'both; blocks: whole blocks; unstructured: single weights become zero, which makes nothing '
-                        'faster (default: growth)')
-    choice.add_argument('--importance', choices=('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'), help='what goes first; '
-                        'taylor looks at the calibration images and keeps far more quality than the others, which do '
-                        'not (default: taylor with --calibration, else l2)')
-    choice.add_argument('--allocation', choices=('global', 'uniform'), default='global', help='global: each layer keeps '
-                        'a width of its own; uniform: all the same (default: global)')
-    choice.add_argument('--round-to', metavar='N', type=int, default=16, help='widths become multiples of N; others '
-                        'than 16 save parameters but little time (default: 16)')
-    choice.add_argument('--select', choices=('least', 'last'), help='with --layout blocks: those that the output needs '
-                        'least (looks at calibration images), or the last ones (default: least)')
-    images = parser.add_argument_group('calibration images (low resolution, as the network takes them)')
-    images.add_argument('--calibration', metavar='DIR', help='a folder of images or an .lmdb, e.g. the training set')
-    images.add_argument('--calibration-num', metavar='N', type=int, default=16, help='how many are taken, spread over '
-                        'the folder (default: 16)')
-    images.add_argument('--calibration-size', metavar='N', type=int, default=96, help='side of the square cut out of '
-                        'each, in pixels (default: 96)')
-    images.add_argument('--reconstruct', action='store_true', help='refit the layers behind pruned ones so that the '
-                        'output stays close; no training')
-    scan = parser.add_argument_group('sensitivity scan')
-    scan.add_argument('--scan', action='store_true', help='prune each stage alone and measure how much the output '
-                      'changes (PSNR); nothing is pruned in the end. For layouts growth, blocks and unstructured')
-    scan.add_argument('--plot', metavar='FILE', type=Path, help='draw the scan: .png, .svg or .pdf')
+__all__ = ['EXAMPLE', 'add_arguments', 'run']
 
 
 def run(args: argparse.Namespace) -> int:
     """Prunes or scans; what cannot be done is one line on stderr and exit status 2, with nothing written."""
     try:
-        _check_arguments(args)
+        check_arguments(args)
         from basicsr_kd import plugin
         from basicsr_kd.checkpoint import CheckpointError
         from basicsr_kd.pruning import PruningError
@@ -94,31 +41,6 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what a value may be is for the pruning to say."""
-    if args.scan:
-        for name in ('out', 'keep', 'target', 'select', 'reconstruct'):
-            if getattr(args, name):
-                raise Refusal(f'--{name} does not go with --scan, which only measures. Leave one of them out.')
-        if args.calibration is None:
-            raise Refusal('--scan measures on images. Give --calibration DIR, a folder of low-resolution images.')
-        if args.plot and args.plot.suffix.lower() not in ('.png', '.svg', '.pdf'):
-            raise Refusal(f'--plot: {args.plot}: expected a name that ends in .png, .svg or .pdf.')
-        return
-    if args.plot:
-        raise Refusal('--plot draws a scan. Give --scan as well, or leave it out.')
-    if args.out is None:
-        raise Refusal('--out is missing: the file to write, e.g. --out pruned.pth (or --scan, to measure only).')
-    if args.out.suffix.lower() != '.pth':
-        raise Refusal(f'--out: {args.out}: expected a name that ends in .pth.')
-    if args.ratio is None and args.keep is None:
-        raise Refusal('--ratio is missing: the share to take away, e.g. --ratio 0.3' +
-                      (' (or --keep N: how many blocks stay).' if args.layout == 'blocks' else '.'))
-    if args.select and args.layout != 'blocks':
-        raise Refusal(f'--select says which blocks go, and --layout is {args.layout}. Leave it out, or say --layout '
-                      'blocks.')
-
-
 def _check_outputs(outputs: list[Path | None], force: bool) -> None:
     """That every file can be written, and that none is there already."""
     paths = [path for path in outputs if path]
@@ -135,8 +57,8 @@ def _check_outputs(outputs: list[Path | None], force: bool) -> None:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    from basicsr_kd.archs.from_file import network_section, write_network_file
     from basicsr_kd.archs.fragment import fragment_path, in_one_line
+    from basicsr_kd.archs.from_file import network_section, write_network_file
     from basicsr_kd.pruning import check_prune, needs_calibration, prune
     options = {'ratio': args.ratio, 'of': args.of, 'layout': args.layout, 'allocation': args.allocation,
                'importance': args.importance, 'round_to': args.round_to, 'keep': args.keep,
@@ -157,18 +79,18 @@ def _prune(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     report = prune(net, **options, calibration=images, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - start
-    print(report.table())
     state = report.network.state_dict()
     write_network_file(args.out, state, network)
     section = network_section(state, args.out, network)
-    print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
-          f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
     counts = {name: getattr(report, name) for name in ('params_before', 'params_after', 'nonzero_after', 'macs_before',
                                                        'macs_after', 'budget', 'reached')}
     _write_json(args, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
                        'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
                        'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
                        'seconds': round(seconds, 2)})
+    print(report.table())
+    print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
+          f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
     return 0
 
 
@@ -184,20 +106,19 @@ def _scan(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     request = 'each block left out' if args.layout == 'blocks' else \
         f'each stage pruned by {ratio} of {args.of}, layout {args.layout}, importance {importance}'
-    if hasattr(sys.stdout, 'reconfigure'):
-        sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
-    print(f'{args.weights}, {request}, {len(images)} images {images.shape[3]}x{images.shape[2]}:\n')
-    print(scan_table(costs, args.of))
-    print(f'\nScanned in {seconds:.1f} s.')
-    if args.plot:
+    title = f'{Path(args.weights).name}, {request}'
+    if args.plot:  # files first: what is printed may end in a pipe that closes
         args.plot.parent.mkdir(parents=True, exist_ok=True)
-        scan_plot(args.plot, costs, f'{Path(args.weights).name}: {request}')
-        print(f'Written: {args.plot}')
-    stages = [dataclasses.asdict(cost) for cost in costs]
-    for stage in stages:  # JSON knows no infinity
-        stage['unchanged'] = stage['psnr'] == math.inf
-        stage['psnr'] = None if stage['unchanged'] else stage['psnr']
-    _write_json(args, {'weights': args.weights, 'request': request, 'stages': stages, 'seconds': round(seconds, 2)})
+        scan_plot(args.plot, costs, title)
+    stages = [{**dataclasses.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
+               'unchanged': cost.psnr == math.inf} for cost in costs]  # JSON knows no infinity
+    _write_json(args, {'weights': args.weights, 'request': request, 'images': len(images), 'stages': stages,
+                       'seconds': round(seconds, 2)})
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
+    print(f'{title}, {len(images)} images of {images.shape[3]}x{images.shape[2]}:\n')
+    print(scan_table(costs, args.of))
+    print(f'\nScanned in {seconds:.1f} s.' + (f' Written: {args.plot}' if args.plot else ''))
     return 0
 
 
@@ -246,4 +167,3 @@ def _write_json(args: argparse.Namespace, content: dict[str, Any]) -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(content, indent=2) + '\n', 'utf-8')
-        print(f'Written: {args.json}')

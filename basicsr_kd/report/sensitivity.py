@@ -22,15 +22,15 @@ def scan_table(costs: Sequence[StageCost], of: str) -> str:
     """
     pruned = [cost for cost in costs if cost.psnr is not None]
     largest = max((_levels(cost) for cost in pruned), default=0.0)
+    digits = 2 if largest >= 1 else 4
     rows = [[cost.stage, f'{cost.before:,}', f'{100 * cost.after / max(cost.before, 1):.0f} %',
-             'same' if math.isinf(_psnr(cost)) else f'{_psnr(cost):.2f}', f'{_levels(cost):.2f}',
+             'same' if math.isinf(_psnr(cost)) else f'{_psnr(cost):.2f}', f'{_levels(cost):.{digits}f}',
              _bar(_levels(cost) / largest if largest else 0)] for cost in pruned]
     count = {'params': 'parameters', 'macs': 'MACs'}[of]
     lines = [markdown_table(['stage', count, 'left', 'PSNR', 'error', ' ' * _BAR], rows)]
     if pruned:
-        lines.append('PSNR: dB, output of the network with this stage alone pruned against that of the unpruned one. '
-                     'error: the same as\nroot mean square, in grey levels of 255; the longer the bar, the more the '
-                     'network needs the stage.')
+        lines.append('PSNR (dB) and error (root mean square, in grey levels of 255): the output with this stage alone '
+                     "pruned, against\nthe unpruned network's. The longer the bar, the more the stage is needed.")
     return '\n'.join(lines + _left_whole(costs))
 
 

@@ -1,0 +1,157 @@
+"""One pruning: a network under a request, what there is to take, what it costs, what is left in the end."""
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
+from basicsr_kd.pruning.budget import choose_widths, least_cost
+from basicsr_kd.pruning.cost import Account, TensorCost, measure, total_cost
+from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.errors import PruningError
+from basicsr_kd.pruning.groups import find_groups
+from basicsr_kd.pruning.layouts import Room, find_room
+from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
+from basicsr_kd.pruning.report import PruneReport
+from basicsr_kd.pruning.request import Request
+from basicsr_kd.pruning.stages import compare_stages
+from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost
+
+_T = TypeVar('_T')
+
+
+class Job:
+    """A network under a request: what there is to take, what it costs, what is left in the end."""
+
+    def __init__(self, net: nn.Module, request: Request, example: Tensor | None,
+                 importance: Callable[[Any], Tensor | None] | None) -> None:
+        self.net, self.request = net, request
+        if example is None:
+            example = torch.zeros(1, input_channels(net), 8, 8)
+        self.example = example
+        self.costs = self.run(lambda: measure(net, example.shape[1]))
+        target = request.target
+        self.part: dict[str, TensorCost] = self.costs if target is None else {
+            name: cost for name, cost in self.costs.items() if name.startswith(f'{target}.')}
+        self.room = Room([], [], 0, {})
+        self.blocks: list[Block] = []
+        if request.layout == 'blocks':
+            self.blocks = find_blocks(net, self.costs, request.of, target)
+        elif request.layout != 'unstructured':
+            device = next(net.parameters()).device
+            groups = self.run(lambda: find_groups(net, example.to(device), importance or _no_values))
+            self.room = find_room(net, groups, self.costs, request.layout, target)
+        self.full = (nonzero_cost(net, self.part, request.of) if request.layout == 'unstructured' else
+                     total_cost(self.part, request.of))
+        self.budget = None if request.ratio is None else (1 - request.ratio) * self.full
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Something that runs the network; errors of its own code are told with what was tried."""
+        try:
+            return work()
+        except PruningError:
+            raise
+        except Exception as error:
+            raise PruningError(f'{type(self.net).__name__} cannot be traced with an input of shape '
+                               f'{tuple(self.example.shape)}: {type(error).__name__}: {error}. Expected a network of '
+                               'convolutions that takes one image (from Python: example=).') from error
+
+    def must_be_reachable(self) -> None:
+        """Raise a PruningError that names the range if the budget is beyond what the layout can take."""
+        request, full = self.request, self.full
+        if request.layout == 'blocks':
+            least = full - sum(block.cost for block in choose_blocks(self.blocks, total=full, budget=0, keep=None))
+            fewest = len({block.chain for block in self.blocks})
+            if request.keep is not None and not fewest <= request.keep <= len(self.blocks):
+                raise PruningError(f'prune: keep is {request.keep}, and there are {len(self.blocks)} blocks. Expected '
+                                   f'{fewest} to {len(self.blocks)}.')
+        elif request.layout == 'unstructured':
+            least = max(full - weights_cost(self.part, request.of), 0)
+        else:
+            least = least_cost(self.room, Account(self.part, request.of), request.round_to)
+        if self.budget is not None and self.budget < least:
+            most = math.floor(1000 * (1 - least / full)) / 1000
+            part = f' of {request.target}' if request.target else ''
+            steps = f' with round_to {request.round_to}' if self.room.stream or self.room.free else ''
+            raise PruningError(f'prune: ratio {request.ratio} would leave {round(self.budget):,} of {full:,} '
+                               f'{request.of}{part}, but layout {request.layout}{steps} reaches from '
+                               f'{full:,} down to {least:,}. Expected a ratio from 0 to {most}.')
+
+    def remove_blocks(self, effects: dict[str, float]) -> tuple[Cut, nn.Module]:
+        """Take blocks out: those of least effect, or the last ones where no effects are known."""
+        order = sorted(self.blocks, key=lambda block: effects[block.path]) if effects else self.blocks[::-1]
+        gone = choose_blocks(order, total=self.full, budget=self.budget, keep=self.request.keep)
+        cut = blocks_cut(self.blocks, gone)
+        network = without_blocks(self.net, gone)
+        network.load_state_dict(cut.apply(self.net.state_dict()))  # by the new names: the cut is right
+        return cut, network
+
+    def cut_channels(self) -> tuple[Cut, nn.Module, dict[str, list[int]]]:
+        """Take channels out: the cut, what is left, and the output channels that each convolution keeps."""
+        groups = [*self.room.stream, *self.room.free]
+        widths = choose_widths(self.room, Account(self.part, self.request.of), budget=given(self.budget),
+                               allocation=self.request.allocation, round_to=self.request.round_to)
+        kept = {group.root: group.kept(widths[group.root]) for group in groups}
+        dropped: dict[str, dict[int, set[int]]] = {}
+        for group in groups:
+            gone = sorted(set(range(group.size)) - set(kept[group.root]))
+            for part in group.slices if gone else ():
+                dropped.setdefault(part.tensor, {}).setdefault(part.dim, set()).update(part.index[i] for i in gone)
+        cut = Cut(dropped={name: {dim: sorted(gone) for dim, gone in dims.items()} for name, dims in dropped.items()})
+        network = rebuild(self.net, cut.apply(self.net.state_dict()))
+        must_agree(self.net, network, groups, kept, self.example)
+        return cut, network, {path: sorted(index[channel] for channel in kept[group.root])
+                              for group in groups for path, index in group.producers.items()}
+
+    def finish(self, cut: Cut, network: nn.Module, training: bool, kept: dict[str, list[int]] | None = None,
+               notes: list[str] | None = None) -> PruneReport:
+        """Count what is left and put the report together."""
+        request, notes = self.request, list(notes or ())
+        after = measure(network, self.example.shape[1])
+        zeros = sum(int(mask.sum()) for mask in cut.zeroed.values())
+        left = {name: cost for name, cost in after.items()
+                if request.target is None or name.startswith(f'{request.target}.')}
+        reached = (nonzero_cost(network, left, request.of) if request.layout == 'unstructured' else
+                   total_cost(left, request.of))
+        if self.budget is not None and abs(reached - self.budget) > 0.005 * self.budget:
+            notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
+                         f'than {reached:,}.' + (' A smaller round_to does.' if self.room.free else ''))
+        if gone := [path for path, new in cut.renamed.items() if new is None]:
+            notes.append(f'removed: {", ".join(gone)}')
+        if request.layout == 'unstructured':
+            notes.append('Zeros save no time and no memory in ordinary programs; the other layouts do.')
+        params = total_cost(after, 'params')
+        return PruneReport(
+            network=network.train(training).requires_grad_(True), cut=cut, kept=kept or {},
+            params_before=total_cost(self.costs, 'params'), params_after=params,
+            macs_before=total_cost(self.costs, 'macs'), macs_after=total_cost(after, 'macs'),
+            nonzero_after=params - zeros, budget=self.budget, reached=reached, request=request.words(),
+            stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes)
+
+
+def _no_values(group: Any) -> None:
+    """The importance of channels where only their number matters."""
+
+
+def given(value: _T | None) -> _T:
+    """What an earlier check has seen to be there."""
+    assert value is not None
+    return value
+
+
+def working_copy(net: nn.Module) -> nn.Module:
+    """The network with its values as float32 on the CPU, in eval mode, its parameters requiring gradients."""
+    state = net.state_dict()
+    if any(tensor.is_meta for tensor in state.values()):
+        raise PruningError(f'{type(net).__name__} is on the meta device and has no weights. Load its checkpoint first.')
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise PruningError(f'{type(net).__name__} has values that are not finite (NaN or infinity), first in '
+                           f'{broken[0]}. Use an earlier checkpoint: this one has diverged.')
+    copied = copy.deepcopy(net).cpu().float().eval()
+    return copied.to(memory_format=torch.contiguous_format).requires_grad_(True)

@@ -1,0 +1,122 @@
+"""The sensitivity scan: what each stage of a network costs in quality when it alone is pruned."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from basicsr_kd.pruning.blocks import left_out
+from basicsr_kd.pruning.errors import PruningError
+from basicsr_kd.pruning.importance import MAGNITUDES
+from basicsr_kd.pruning.job import Job, working_copy
+from basicsr_kd.pruning.request import Request
+from basicsr_kd.pruning.taylor import ChannelEffects, weight_effects
+from basicsr_kd.pruning.trials import Trial, block_trials, channel_trials, weight_trials, zeroed
+
+SCANNED = ('growth', 'blocks', 'unstructured')
+"""The layouts that take something of one stage alone; ``width`` and ``balanced`` change the stream everywhere."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What pruning one stage alone does.
+
+    Args:
+        stage: module path.
+        before: parameters or MACs of the stage.
+        after: what is left of them; widths go in steps, so it may be some way off the ratio.
+        psnr: of the network's output against that of the unpruned network, in dB; infinite where nothing went, None
+            where the stage was not pruned.
+        reason: why it was not.
+    """
+    stage: str
+    before: int
+    after: int
+    psnr: float | None
+    reason: str = ''
+
+
+def scan(net: nn.Module,
+         images: Tensor,
+         *,
+         ratio: float = 0.3,
+         of: str = 'params',
+         layout: str = 'growth',
+         allocation: str = 'global',
+         importance: str = 'taylor',
+         round_to: int = 16,
+         progress: bool = False) -> list[StageCost]:
+    """Prune each stage of a network alone, by the same ratio, and measure how far the output moves.
+
+    Args:
+        net: as for :func:`basicsr_kd.pruning.prune`; it is not touched.
+        images: ``(n, c, h, w)``, RGB in [0, 1], as the network takes them; importance ``taylor`` looks at them as well.
+        ratio: the share to take away of each stage; layout ``blocks`` removes each block whole.
+        of, allocation, importance, round_to: as for ``prune``.
+        layout: one of :data:`SCANNED`.
+        progress: whether to show progress bars.
+
+    Returns:
+        One entry a stage, in the network's order. PSNR: peak 1, from the mean squared difference over all images,
+        channels and pixels; values outside of [0, 1] count as they are.
+
+    Raises:
+        PruningError: as from ``prune``, another layout, or no stage that could be pruned.
+    """
+    if layout not in SCANNED:
+        raise PruningError(f'scan: layout {layout} changes the residual stream in all stages at once, so there is no '
+                           f'scan of it. Expected one of: {", ".join(SCANNED)}.')
+    request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
+                      round_to=round_to, keep=None, select='least', target=None, reconstruct=False)
+    request.check(net)
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        original = working_copy(net)
+        criterion = None
+        if layout == 'growth':
+            _must_find(channel_trials(Job(original, request, None, None)), request)  # before a long look at the images
+            criterion = ChannelEffects(original, images, progress) if importance == 'taylor' else \
+                MAGNITUDES[importance]()
+        job = Job(original, request, None, criterion)
+        if layout == 'growth':
+            trials = channel_trials(job)
+        elif layout == 'blocks':
+            trials = block_trials(job)
+        else:
+            trials = weight_trials(job, weight_effects(original, images, progress) if importance == 'taylor' else {})
+            _must_find(trials, request)
+        errors = _errors(original, images, trials, progress)
+    return [StageCost(trial.stage, trial.before, trial.after,
+                      None if trial.reason else _psnr(errors[trial.stage]), trial.reason) for trial in trials]
+
+
+def _must_find(trials: Sequence[Trial], request: Request) -> None:
+    """Raise a PruningError unless some stage can be pruned."""
+    if all(trial.reason for trial in trials):
+        why = '; '.join(dict.fromkeys(trial.reason for trial in trials))
+        raise PruningError(f'scan: no stage can be pruned alone by ratio {request.ratio} of {request.of} ({why}). '
+                           'Expected another ratio, layout or round_to.')
+
+
+def _errors(net: nn.Module, images: Tensor, trials: Sequence[Trial], progress: bool) -> dict[str, float]:
+    """The mean squared difference that each stage makes."""
+    changes = {trial.stage: trial.masks for trial in trials if not trial.reason}
+    errors = dict.fromkeys(changes, 0.0)
+    net = net.to(memory_format=torch.channels_last)  # 1.3 to 1.7 times as fast
+    with torch.no_grad(), tqdm(total=len(images) * (len(errors) + 1), desc='scan', unit='run', leave=False,
+                               disable=not progress) as bar:
+        for image in images.contiguous(memory_format=torch.channels_last).split(1):
+            whole = net(image)
+            bar.update()
+            for stage, masks in changes.items():
+                with left_out(net, [stage]) if masks is None else zeroed(net, masks):
+                    errors[stage] += (net(image) - whole).square().mean().item() / len(images)
+                bar.update()
+    return errors
+
+
+def _psnr(error: float) -> float:
+    return -10 * math.log10(error) if error else math.inf

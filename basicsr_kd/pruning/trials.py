@@ -1,0 +1,121 @@
+"""What each stage of a network would lose if it alone were pruned."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.pruning.budget import choose_widths, least_cost
+from basicsr_kd.pruning.cost import Account, TensorCost
+from basicsr_kd.pruning.groups import ChannelGroup
+from basicsr_kd.pruning.job import Job, given
+from basicsr_kd.pruning.layouts import Room
+from basicsr_kd.pruning.stages import stage_names
+from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost, zero_weights
+
+Masks = dict[str, Tensor]
+"""Tensor name to mask, True where its values become zero."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A stage to be pruned alone: what becomes zero, None where it is left out whole; or the reason why it stays."""
+    stage: str
+    before: int
+    after: int
+    masks: Masks | None = None
+    reason: str = ''
+
+
+def block_trials(job: Job) -> list[Trial]:
+    """Every block, to be left out."""
+    return [Trial(block.path, block.cost, 0) for block in job.blocks]
+
+
+def channel_trials(job: Job) -> list[Trial]:
+    """Every stage with the channels that it loses."""
+    trials = []
+    for stage, costs in _stage_costs(job).items():
+        groups = [group for group in job.room.free if all(_within(path, stage) for path in group.producers)]
+        room, account = Room([], groups, job.room.least, {}), Account(costs, job.request.of)
+        before, least = account.cost(), least_cost(room, account, job.request.round_to)
+        budget = (1 - given(job.request.ratio)) * before
+        if not groups:
+            found = (why for path, why in job.room.skipped.items() if _within(path, stage))
+            reason = next(found, f'layout {job.request.layout} leaves it whole')
+            trials.append(Trial(stage, before, before, reason=reason))
+        elif least > budget:
+            trials.append(Trial(stage, before, before, reason=_too_much(least, before)))
+        else:
+            widths = choose_widths(room, account, budget=budget, allocation=job.request.allocation,
+                                   round_to=job.request.round_to)
+            trials.append(Trial(stage, before, account.cost(), _channel_masks(job.net, groups, widths)))
+    return trials
+
+
+def _channel_masks(net: nn.Module, groups: Sequence[ChannelGroup], widths: Mapping[str, int]) -> Masks:
+    """Masks of all that goes with the channels which some groups lose; zeros there do what cutting them off does."""
+    tensors = net.state_dict()
+    masks: Masks = {}
+    for group in groups:
+        kept = set(group.kept(widths[group.root]))
+        gone = [channel for channel in range(group.size) if channel not in kept]
+        for part in group.slices if gone else ():
+            mask = masks.setdefault(part.tensor, torch.zeros_like(tensors[part.tensor], dtype=torch.bool))
+            mask.index_fill_(part.dim, torch.tensor([part.index[channel] for channel in gone]), True)
+    return masks
+
+
+def weight_trials(job: Job, effects: Mapping[str, Tensor]) -> list[Trial]:
+    """Every stage with the weights that become zero."""
+    request = job.request
+    trials = []
+    for stage, costs in _stage_costs(job).items():
+        before = nonzero_cost(job.net, costs, request.of)
+        least = max(before - weights_cost(costs, request.of), 0)
+        budget = (1 - given(job.request.ratio)) * before
+        if least > budget:
+            trials.append(Trial(stage, before, before, reason=_too_much(least, before)))
+            continue
+        masks = zero_weights(job.net, costs, of=request.of, budget=budget, allocation=request.allocation,
+                             importance=request.importance, effects=effects).zeroed
+        with zeroed(job.net, masks):
+            after = nonzero_cost(job.net, costs, request.of)
+        trials.append(Trial(stage, before, after, masks))
+    return trials
+
+
+@contextmanager
+def zeroed(net: nn.Module, masks: Masks) -> Iterator[None]:
+    """Run a network with zeros where the masks say."""
+    tensors = net.state_dict()  # not copies
+    whole = {name: tensors[name].clone() for name in masks}
+    try:
+        for name, mask in masks.items():
+            tensors[name].masked_fill_(mask, 0)
+        yield
+    finally:
+        for name, tensor in whole.items():
+            tensors[name].copy_(tensor)
+
+
+def _stage_costs(job: Job) -> dict[str, dict[str, TensorCost]]:
+    """The stages with a convolution or linear layer, and the costs of their parameters."""
+    stages: dict[str, dict[str, TensorCost]] = {}
+    names = stage_names(job.net)
+    for name, cost in job.costs.items():
+        if stage := names.get(name.rpartition('.')[0]):
+            stages.setdefault(stage, {})[name] = cost
+    return {stage: costs for stage, costs in stages.items() if any(len(cost.shape) > 1 for cost in costs.values())}
+
+
+def _within(path: str, stage: str) -> bool:
+    return f'{path}.'.startswith(f'{stage}.')
+
+
+def _too_much(least: int, before: int) -> str:
+    return f'at most {math.floor(1000 * (1 - least / max(before, 1))) / 1000} of it can go'
