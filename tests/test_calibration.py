@@ -36,17 +36,20 @@ def test_fewer_images_than_asked_for_are_all_taken(tmp_path):
 
 
 def test_is_the_centre_in_rgb(tmp_path):
-    image = np.zeros((7, 9, 3), np.uint8)
-    image[2:5, 3:6] = (10, 20, 30)  # BGR
+    image = np.zeros((8, 10, 3), np.uint8)
+    image[2:6, 3:7] = (10, 20, 30)  # BGR
     write(tmp_path / 'a.png', image)
-    [crop] = read_calibration(tmp_path, size=3)
-    assert torch.equal((crop * 255).round(), torch.tensor([30., 20, 10]).view(3, 1, 1).expand(3, 3, 3))
+    [crop] = read_calibration(tmp_path, size=4)
+    assert torch.equal((crop * 255).round(), torch.tensor([30., 20, 10]).view(3, 1, 1).expand(3, 4, 4))
 
 
-def test_smallest_image_gives_the_size_for_all(tmp_path):
+def test_smallest_image_gives_the_size_for_all_in_steps_of_4(tmp_path):
     write(tmp_path / 'a.png', np.zeros((40, 50, 3), np.uint8))
     write(tmp_path / 'b.png', np.zeros((20, 11, 3), np.uint8))
-    assert read_calibration(tmp_path, size=32).shape == (2, 3, 11, 11)
+    assert read_calibration(tmp_path, size=32).shape == (2, 3, 8, 8)
+    assert read_calibration(tmp_path, size=32, channels=1).shape == (2, 1, 8, 8)
+    with pytest.raises(PruningError, match='images have 3 channels or 1, and the network takes 4'):
+        read_calibration(tmp_path, channels=4)
 
 
 def test_folders_inside_are_read_and_other_files_left_out(tmp_path):
@@ -121,5 +124,5 @@ def test_folder_that_is_no_lmdb(tmp_path):
 
 @pytest.mark.parametrize('numbers', [{'num': 0}, {'size': 0}, {'num': 2.5}, {'size': True}])
 def test_impossible_numbers(tmp_path, numbers):
-    with pytest.raises(PruningError, match='Expected a whole number of at least 1'):
+    with pytest.raises(PruningError, match='Expected a whole number of at least [14]'):
         read_calibration(numbered(tmp_path, 1), **numbers)

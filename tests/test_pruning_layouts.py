@@ -137,6 +137,13 @@ def test_a_part_of_the_network_is_pruned_for_itself(net):
     assert {name.rpartition('.rdb')[0] for name in report.cut.zeroed} == {'body.1'}
 
 
+@pytest.mark.parametrize('layout', ['width', 'balanced'])
+@pytest.mark.parametrize('target', ['body', 'body.0', 'conv_up1'])
+def test_the_stream_of_an_rrdbnet_is_no_part_of_it(net, layout, target):
+    with pytest.raises(PruningError, match=f'RRDBNet: {target} has no (channels|residual stream)'):
+        check_prune(net, ratio=0.1, layout=layout, target=target, round_to=4)
+
+
 def test_cut_fits_whatever_has_the_tensors_names_and_shapes(net):
     ema = copy.deepcopy(net)
     optimizer = torch.optim.Adam(net.parameters())

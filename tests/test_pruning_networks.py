@@ -3,12 +3,12 @@ import copy
 
 import pytest
 import torch
-from network_helpers import count, largest_difference
+from network_helpers import count, largest_difference, varied_rrdbnet
 from pruned_helpers import SMALL, varied
 from torch import nn
 
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
-from basicsr_kd.pruning import PruningError, prune
+from basicsr_kd.pruning import PruningError, check_prune, prune
 
 IMAGE = torch.rand(1, 3, 16, 16)
 CHANNELS = ('growth', 'width', 'balanced')
@@ -137,6 +137,77 @@ def test_what_cannot_be_pruned_is_refused_by_name():
         prune(nn.Linear(3, 3), ratio=0.3)
     with pytest.raises(PruningError, match=r'MSRResNet cannot be traced with an input of shape \(1, 5, 8, 8\)'):
         prune(varied(SMALL['MSRResNet']), ratio=0.1, example=torch.zeros(1, 5, 8, 8))
+
+
+@pytest.mark.parametrize('ratio', [0.2, 0.4, 0.5])
+def test_balanced_meets_the_budget_wherever_the_steps_allow_it(ratio):
+    net = varied({**SMALL['EDSR'], 'num_feat': 32, 'num_block': 6})
+    assert prune(net, ratio=ratio, layout='balanced', round_to=4).reached == pytest.approx(
+        (1 - ratio) * count(net), rel=0.01)
+    coarse = prune(net, ratio=0.4, layout='balanced')  # two stream widths, two widths a block
+    assert abs(coarse.reached - coarse.budget) < 0.11 * coarse.budget
+
+
+class Shrinking(nn.Sequential):
+    """Blocks of one class that change the number of channels: none can be left out."""
+
+    class Stage(nn.Sequential):
+        def __init__(self, inputs, outputs):
+            super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU())
+
+    def __init__(self):
+        super().__init__(self.Stage(3, 8), self.Stage(8, 8), self.Stage(8, 3))
+
+
+def test_blocks_that_change_the_shape_are_no_blocks():
+    with pytest.raises(PruningError, match='Shrinking has no residual blocks'):
+        prune(Shrinking(), ratio=0.1, layout='blocks', select='last')
+    chain = nn.Sequential(*(Shrinking.Stage(3, 3) for _ in range(3)))
+    report = prune(chain, keep=1, layout='blocks', calibration=torch.rand(1, 3, 8, 8))
+    assert len(report.network) == 1 and count(report.network) == count(chain) / 3
+
+
+class Small(nn.Module):
+    """A sigmoid between convolutions, and an output so small that an absolute tolerance would see no difference."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = Sigmoid()
+
+    def forward(self, x):
+        return self.body(x) * 1e-4
+
+
+def test_the_check_of_the_result_goes_by_the_size_of_the_output():
+    with pytest.raises(PruningError, match='what is left does not compute'):
+        prune(Small(), ratio=0.3, round_to=1)
+
+
+def test_a_half_precision_network_is_checked_and_pruned():
+    for net in (varied(SMALL['MSRResNet']).half(), varied(SMALL['MSRResNet']).bfloat16()):
+        check_prune(net, ratio=0.15, round_to=1)
+        assert prune(net, ratio=0.15, round_to=1).network.conv_first.weight.dtype == torch.float32
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = Sigmoid()
+
+    def forward(self, x):
+        return self.body(x), x
+
+
+def test_a_network_that_gives_more_than_an_image_is_refused():
+    with pytest.raises(PruningError, match='Pair cannot be traced .* gives one'):
+        prune(Pair(), ratio=0.3, round_to=1)
+
+
+def test_calibration_images_that_do_not_fit_are_told():
+    net = varied_rrdbnet(scale=2, num_feat=8, num_block=2, num_grow_ch=8)
+    for options in ({}, {'layout': 'blocks'}, {'layout': 'unstructured'}, {'importance': 'l2', 'reconstruct': True}):
+        with pytest.raises(PruningError, match=r'cannot run on the calibration images, of shape \(1, 3, 9, 9\)'):
+            prune(net, ratio=0.3, round_to=1, calibration=torch.rand(1, 3, 9, 9), **options)
 
 
 def test_a_grey_network_is_pruned():

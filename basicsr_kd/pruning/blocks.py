@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,29 +25,65 @@ class Block:
     cost: int
 
 
-def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: str | None) -> list[Block]:
+def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: str | None,
+                example: Tensor) -> list[Block]:
     """Every block of a network that can be left out.
 
-    Blocks are the children of an ``nn.Sequential`` that are all of one class, have children themselves and come out
-    with the shape they went in with; where such chains are nested (RCAN), those of the innermost.
+    Blocks are the children of an ``nn.Sequential`` that are all of one class, have children themselves and all give
+    the shape that they get; where such chains are nested (RCAN), those of the innermost.
+
+    Args:
+        net: the network; runs once.
+        costs: what the budget counts.
+        of: 'params' or 'macs'.
+        target: the part of the network to look at, or None.
+        example: an input on the network's device, ``(1, c, h, w)``.
 
     Raises:
         PruningError: there is none.
     """
     chains = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential) and
               len({type(child) for child in module}) == 1 and any(module[0].children())}
-    inner = [name for name in chains if not any(other.startswith(f'{name}.') for other in chains)]
+    shaped = _keep_shape(net, [_child(name, index) for name in chains for index in range(len(chains[name]))], example)
+    chains = {name: chain for name, chain in chains.items()
+              if all(_child(name, index) in shaped for index in range(len(chain)))}
+    inner = [name for name in chains if not any(other != name and other.startswith(_child(name, '')) for other in chains)]
     blocks = []
     for name in inner:
         for index in range(len(chains[name])):
-            path = f'{name}.{index}'
+            path = _child(name, index)
             cost = sum(part.cost(of) for tensor, part in costs.items() if tensor.startswith(f'{path}.'))
             if target is None or path.startswith(f'{target}.') or path == target:
                 blocks.append(Block(path, name, cost))
     if not blocks:
         raise PruningError(f'{type(net).__name__}{f": {target}" if target else ""} has no residual blocks (children of '
-                           'one class in an nn.Sequential) that layout blocks could remove. Expected another layout.')
+                           'one class in an nn.Sequential that keep the shape of what they get). Expected another '
+                           'layout.')
     return blocks
+
+
+def _child(path: str, name: int | str) -> str:
+    """The path of a module's child; the network itself has the path ''."""
+    return f'{path}.{name}' if path else f'{name}'
+
+
+def _keep_shape(net: nn.Module, paths: Sequence[str], example: Tensor) -> set[str]:
+    """Those of some modules that give tensors of the shape that they get."""
+    found = set()
+
+    def compare(path: str, args: tuple[Any, ...], output: Any) -> None:
+        if len(args) == 1 and isinstance(output, Tensor) and output.shape == args[0].shape:
+            found.add(path)
+
+    hooks = [net.get_submodule(path).register_forward_hook(
+        lambda module, args, output, path=path: compare(path, args, output)) for path in paths]
+    try:
+        with torch.no_grad():
+            net(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def choose_blocks(order: Sequence[Block], *, total: int, budget: float | None, keep: int | None) -> list[Block]:
@@ -122,7 +159,7 @@ def blocks_cut(blocks: Sequence[Block], gone: Sequence[Block]) -> Cut:
         if block.path in removed:
             renamed[block.path] = None
             continue
-        new = f'{block.chain}.{number.setdefault(block.chain, 0)}'
+        new = _child(block.chain, number.setdefault(block.chain, 0))
         number[block.chain] += 1
         if new != block.path:
             renamed[block.path] = new

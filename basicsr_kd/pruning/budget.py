@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 
 from basicsr_kd.pruning.cost import Account
-from basicsr_kd.pruning.global_search import GlobalSearch
+from basicsr_kd.pruning.global_search import PROMISED, GlobalSearch
 from basicsr_kd.pruning.groups import ChannelGroup
 from basicsr_kd.pruning.layouts import Room
 
@@ -13,8 +13,8 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     """Choose the width of every group that a layout may take.
 
     The residual stream (layout ``width``) has one width, a multiple of ``round_to`` or the full one, whichever costs
-    nearest to the budget. Together with other groups (``balanced``) it gets the share of its width whose square is the
-    budget's share, and the others make up the rest.
+    nearest to the budget. Together with other groups (``balanced``) it gets the width nearest to the share whose square
+    is the budget's share, and the others make up the rest; where they cannot, the next nearest width is tried.
 
     The other groups under ``uniform``: the same width for all (a group that is narrower already stays as it is),
     whichever costs nearest to the budget.
@@ -37,31 +37,34 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     Returns:
         Root of each group to its width.
     """
-    widths = {group.root: group.size for group in (*room.stream, *room.free)}
-    full = account.cost()
-    if room.stream and room.free:
-        largest = max(group.size for group in room.stream)
-        share = math.sqrt(budget / full) * largest
-        candidates = sorted(_equal_widths(room.stream, round_to, 1), key=lambda width: (abs(width - share), width))
-        for width in candidates:  # the nearest one from which the others reach the budget
-            shrunk = {group.root: min(group.size, width) for group in room.stream}
-            dropped = [(group, group.size - shrunk[group.root]) for group in room.stream]
-            for group, channels in dropped:
-                account.drop(group, channels)
-            if account.cost() >= budget >= least_cost(Room([], room.free, room.least, {}), account, round_to):
-                widths.update(shrunk)
-                break
-            for group, channels in dropped:
-                account.drop(group, -channels)
-    elif room.stream:
-        widths.update(_choose_equal(room.stream, account, budget, round_to, 1))
-    if room.free and allocation == 'uniform':
-        widths.update(_choose_equal(room.free, account, budget, round_to, room.least))
-    elif room.free:
-        search = GlobalSearch(room.free, account, budget, round_to, room.least)
-        search.run()
-        widths.update({group.root: width for group, width in zip(room.free, search.widths, strict=True)})
-    return widths
+    if not room.stream:
+        return _choose_free(room, account, budget, allocation, round_to)
+    if not room.free:
+        return _choose_equal(room.stream, account, budget, round_to, 1)
+    share = math.sqrt(budget / account.cost()) * max(group.size for group in room.stream)
+    best: tuple[float, dict[str, int]] | None = None
+    for width in sorted(_equal_widths(room.stream, round_to, 1), key=lambda width: (abs(width - share), width)):
+        shrunk = Account(account.costs, account.of)
+        widths = {group.root: min(group.size, width) for group in room.stream}
+        for group in room.stream:
+            shrunk.drop(group, group.size - widths[group.root])
+        widths.update(_choose_free(room, shrunk, budget, allocation, round_to))
+        miss = abs(shrunk.cost() - budget)
+        if best is None or miss < best[0]:
+            best = miss, widths
+        if miss <= PROMISED * budget:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _choose_free(room: Room, account: Account, budget: float, allocation: str, round_to: int) -> dict[str, int]:
+    """The widths of the groups that may each have their own; the account has them afterwards."""
+    if allocation == 'uniform':
+        return _choose_equal(room.free, account, budget, round_to, room.least)
+    search = GlobalSearch(room.free, account, budget, round_to, room.least)
+    search.run()
+    return {group.root: width for group, width in zip(room.free, search.widths, strict=True)}
 
 
 def least_cost(room: Room, account: Account, round_to: int) -> int:

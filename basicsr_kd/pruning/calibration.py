@@ -19,7 +19,7 @@ SUFFIXES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp',
 _T = TypeVar('_T')
 
 
-def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int = 96) -> Tensor:
+def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int = 96, channels: int = 3) -> Tensor:
     """Read the centres of some images, evenly spread over a folder.
 
     Args:
@@ -27,24 +27,30 @@ def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int 
             ``meta_info.txt``. They are inputs of the network: low resolution.
         num: how many images, all of them where there are fewer.
         size: side of the square cut out of the middle of each. Where the smallest chosen image is smaller, its shorter
-            side is the size for all.
+            side is the size for all. A multiple of 4, which networks with a pixel-unshuffle need: what is over is left.
+        channels: 3, or 1 for a network of grey images, which gets the luma of coloured ones.
 
     Returns:
-        ``(n, 3, size, size)``, RGB in [0, 1], float32 on the CPU. The same call gives the same images.
+        ``(n, channels, size, size)``, RGB in [0, 1], float32 on the CPU. The same call gives the same images.
 
     Raises:
-        PruningError: no such folder, no image in it, one that cannot be read, or ``num`` or ``size`` is less than 1.
+        PruningError: no such folder, no image in it, one that cannot be read, or ``num`` is less than 1 or
+            ``size`` than 4, or a network of other channels.
     """
-    for option, value in (('num', num), ('size', size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PruningError(f'calibration: {option} is {value!r}. Expected a whole number of at least 1.')
+    for option, value, least in (('num', num, 1), ('size', size, 4)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise PruningError(f'calibration: {option} is {value!r}. Expected a whole number of at least {least}.')
+    if channels not in (1, 3):
+        raise PruningError(f'calibration: images have 3 channels or 1, and the network takes {channels}.')
     root = Path(dataroot)
     if not root.is_dir():
         raise PruningError(f'calibration: {root} {"is a file" if root.exists() else "does not exist"} (from '
                            f'{os.getcwd()}). Expected a folder of images or an .lmdb folder.')
     files = _from_lmdb(root, num) if root.suffix == '.lmdb' else _from_folder(root, num)
     images = [_decode(content, where) for where, content in files]
-    size = min([size] + [min(image.shape[:2]) for image in images])
+    size = max(4, min([size] + [min(image.shape[:2]) for image in images]) // 4 * 4)
+    if channels == 1:
+        images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, None] for image in images]
     return torch.stack([img2tensor(_centre(image, size), bgr2rgb=True, float32=True) for image in images])
 
 

@@ -10,7 +10,7 @@ from basicsr_kd.pruning.groups import ChannelGroup
 # Steps that land within this share of the target are equally good: the one that loses the least importance goes.
 _EQUALLY_NEAR = 0.001
 # Whoever misses the target by more than this share exchanges steps for others until nothing comes nearer.
-_PROMISED = 0.005
+PROMISED = 0.005
 
 
 class _Unit(NamedTuple):
@@ -33,7 +33,7 @@ class GlobalSearch:
         self.widths = [group.size for group in groups]
         self.excess = account.cost() - target
         self.equally_near = _EQUALLY_NEAR * target
-        self.promised = _PROMISED * target
+        self.promised = PROMISED * target
         # lost[i][n]: the importance of the n least important channels of group i.
         self.lost = [list(accumulate(sorted(group.importance), initial=0.0)) for group in groups]
         tensors = [{part.tensor for part in group.slices} for group in groups]

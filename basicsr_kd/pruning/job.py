@@ -40,26 +40,34 @@ class Job:
             name: cost for name, cost in self.costs.items() if name.startswith(f'{target}.')}
         self.room = Room([], [], 0, {})
         self.blocks: list[Block] = []
+        device = next(net.parameters()).device
         if request.layout == 'blocks':
-            self.blocks = find_blocks(net, self.costs, request.of, target)
+            self.blocks = self.run(lambda: find_blocks(net, self.costs, request.of, target, example.to(device)))
         elif request.layout != 'unstructured':
-            device = next(net.parameters()).device
             groups = self.run(lambda: find_groups(net, example.to(device), importance or _no_values))
             self.room = find_room(net, groups, self.costs, request.layout, target)
         self.full = (nonzero_cost(net, self.part, request.of) if request.layout == 'unstructured' else
                      total_cost(self.part, request.of))
+        if not self.full:
+            raise PruningError(f'{type(net).__name__} has no {request.of} that can be counted in its layers. Expected '
+                               'a network of nn.Conv2d, nn.ConvTranspose2d and nn.Linear.')
         self.budget = None if request.ratio is None else (1 - request.ratio) * self.full
 
-    def run(self, work: Callable[[], Any]) -> Any:
+    def run(self, work: Callable[[], _T], images: Tensor | None = None) -> _T:
         """Something that runs the network; errors of its own code are told with what was tried."""
         try:
             return work()
         except PruningError:
             raise
         except Exception as error:
+            reason = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
+            if images is not None:
+                raise PruningError(f'{type(self.net).__name__} cannot run on the calibration images, of shape '
+                                   f'{tuple(images.shape)}: {reason}. Expected images as it takes them; another size '
+                                   'may help.') from error
             raise PruningError(f'{type(self.net).__name__} cannot be traced with an input of shape '
-                               f'{tuple(self.example.shape)}: {type(error).__name__}: {error}. Expected a network of '
-                               'convolutions that takes one image (from Python: example=).') from error
+                               f'{tuple(self.example.shape)}: {reason}. Expected a network of convolutions that takes '
+                               'one image and gives one (from Python: example=).') from error
 
     def must_be_reachable(self) -> None:
         """Raise a PruningError that names the range if the budget is beyond what the layout can take."""
@@ -104,7 +112,7 @@ class Job:
                 dropped.setdefault(part.tensor, {}).setdefault(part.dim, set()).update(part.index[i] for i in gone)
         cut = Cut(dropped={name: {dim: sorted(gone) for dim, gone in dims.items()} for name, dims in dropped.items()})
         network = rebuild(self.net, cut.apply(self.net.state_dict()))
-        must_agree(self.net, network, groups, kept, self.example)
+        self.run(lambda: must_agree(self.net, network, groups, kept, self.example))
         return cut, network, {path: sorted(index[channel] for channel in kept[group.root])
                               for group in groups for path, index in group.producers.items()}
 
@@ -113,14 +121,15 @@ class Job:
         """Count what is left and put the report together."""
         request, notes = self.request, list(notes or ())
         after = measure(network, self.example.shape[1])
-        zeros = sum(int(mask.sum()) for mask in cut.zeroed.values())
         left = {name: cost for name, cost in after.items()
                 if request.target is None or name.startswith(f'{request.target}.')}
         reached = (nonzero_cost(network, left, request.of) if request.layout == 'unstructured' else
                    total_cost(left, request.of))
         if self.budget is not None and abs(reached - self.budget) > 0.005 * self.budget:
             notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
-                         f'than {reached:,}.' + (' A smaller round_to does.' if self.room.free else ''))
+                         f'than {reached:,}.')
+            if self.room.free and request.allocation == 'global' and request.round_to > 1:
+                notes[-1] += ' A smaller round_to does.'
         if gone := [path for path, new in cut.renamed.items() if new is None]:
             notes.append(f'removed: {", ".join(gone)}')
         if request.layout == 'unstructured':
@@ -130,7 +139,8 @@ class Job:
             network=network.train(training).requires_grad_(True), cut=cut, kept=kept or {},
             params_before=total_cost(self.costs, 'params'), params_after=params,
             macs_before=total_cost(self.costs, 'macs'), macs_after=total_cost(after, 'macs'),
-            nonzero_after=params - zeros, budget=self.budget, reached=reached, request=request.words(),
+            nonzero_after=nonzero_cost(network, after, 'params') if request.layout == 'unstructured' else params,
+            budget=self.budget, reached=reached, request=request.words(),
             stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes)
 
 
@@ -153,5 +163,9 @@ def working_copy(net: nn.Module) -> nn.Module:
     if broken:
         raise PruningError(f'{type(net).__name__} has values that are not finite (NaN or infinity), first in '
                            f'{broken[0]}. Use an earlier checkpoint: this one has diverged.')
-    copied = copy.deepcopy(net).cpu().float().eval()
+    try:
+        copied = copy.deepcopy(net).cpu().float().eval()
+    except RuntimeError as error:  # tensors that are computed, such as those of torch.nn.utils.weight_norm
+        raise PruningError(f'{type(net).__name__} cannot be copied: {error}. Remove weight_norm and the like '
+                           'first.') from error
     return copied.to(memory_format=torch.contiguous_format).requires_grad_(True)

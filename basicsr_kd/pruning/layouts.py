@@ -47,7 +47,8 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
     """
     inside = [group for group in groups if target is None or all(_within(path, target) for path in group.producers)]
     if isinstance(net, RRDBNet):
-        stream = [group for group in inside if group.root in ('conv_first', *_RRDBNET_TAIL)]
+        # All of these or none, else the result is no RRDBNet: no part of the network has all.
+        stream = [group for group in inside if target is None and group.root in ('conv_first', *_RRDBNET_TAIL)]
         free = [group for group in inside if _GROWTH.fullmatch(group.root)]
         skipped: dict[str, str] = {}
     else:
@@ -58,16 +59,17 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
         stream = [group for group in open_groups if len(group.producers) > 1]
         free = [group for group in open_groups if len(group.producers) == 1]
     kind = type(net).__name__
+    where = f'{kind}: {target}' if target else kind
     if layout == 'balanced' and not stream and free:
-        raise PruningError(f'{kind} has no residual stream, so layout balanced has nothing to balance. Expected layout '
-                           'width (every channel count equal) or growth (each its own).')
-    if layout == 'width' and not stream:
+        raise PruningError(f'{where} has no residual stream of its own, so layout balanced has nothing to balance. '
+                           'Expected layout growth (each channel count its own)' +
+                           ('.' if target else ' or width (all equal).'))
+    if layout == 'width' and not stream and all(len(group.producers) == 1 for group in groups):
         stream, free = free, []
     room = Room(stream=stream if layout in ('width', 'balanced') else [],
                 free=free if layout in ('growth', 'balanced') else [],
                 least=0 if isinstance(net, RRDBNet) else 1, skipped=skipped)
     if not room.stream and not room.free:
-        where = f'{kind}: {target}' if target else kind
         why = '; '.join(f'{path}: {reason}' for path, reason in list(skipped.items())[:4])
         raise PruningError(f'{where} has no channels that layout {layout} could take' + (f' ({why})' if why else '') +
                            '. Expected another layout' + (' or target.' if target else '.'))

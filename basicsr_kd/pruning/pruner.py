@@ -36,8 +36,8 @@ def prune(net: nn.Module,
     """Make a smaller network out of the most important parts of a trained one.
 
     The result computes what the original does with the dropped channels (weights, blocks) set to zero (but for
-    ``reconstruct``); this is checked on a small input. The original is not touched, nor is torch's random state;
-    gradients need not be on.
+    ``reconstruct``); where channels go, this is checked on a small input. The original is not touched, nor is torch's
+    random state; gradients need not be on.
 
     Args:
         net: an RRDBNet, MSRResNet, EDSR, RCAN, SRVGGNetCompact or another network of convolutions, with its weights.
@@ -62,7 +62,8 @@ def prune(net: nn.Module,
         progress: whether to show progress bars.
 
     Returns:
-        The pruned network, the cut, what was kept, and the counts before and after.
+        The pruned network (all its parameters require gradients), the cut, what was kept, and the counts before and
+        after.
 
     Raises:
         PruningError: an option is none of the above, the network cannot be pruned this way, has no or broken weights,
@@ -78,24 +79,25 @@ def prune(net: nn.Module,
                            'network takes them.')
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         original = working_copy(net)
-        criterion = None
-        if layout in ('growth', 'width', 'balanced'):
-            criterion = (MAGNITUDES[importance]() if importance != 'taylor' else
-                         ChannelEffects(original, given(calibration), progress))
-        job = Job(original, request, example, criterion)
+        job = Job(original, request, example, MAGNITUDES[importance]() if importance != 'taylor' else None)
         job.must_be_reachable()
+        images = calibration if why else None
         if layout == 'blocks':
-            changes = removal_effects(original, job.blocks, given(calibration), progress) if why else {}
+            changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
+                              images) if why else {}
             return job.finish(*job.remove_blocks(changes), net.training)
         if layout == 'unstructured':
-            effects = weight_effects(original, given(calibration), progress) if importance == 'taylor' else {}
+            effects = job.run(lambda: weight_effects(original, given(images), progress), images) if why else {}
             cut = zero_weights(original, job.part, of=of, budget=given(job.budget), allocation=allocation,
                                importance=importance, effects=effects)
             return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training)
+        if importance == 'taylor':  # only now: it takes long, and a budget out of reach should not
+            criterion = job.run(lambda: ChannelEffects(original, given(images), progress), images)
+            job = Job(original, request, example, criterion)
         cut, network, kept = job.cut_channels()
         notes = []
         if reconstruct:
-            refitted = refit(original, network, cut, given(calibration), progress)
+            refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
             notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on the calibration '
                          f'images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
         return job.finish(cut, network, net.training, kept, notes)
@@ -114,5 +116,5 @@ def check_prune(net: nn.Module, *, ratio: float | None = None, of: str = 'params
                       round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct)
     request.check(net)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        copied = copy.deepcopy(net).eval().requires_grad_(True)
+        copied = copy.deepcopy(net).float().eval().requires_grad_(True)
         Job(copied, request, example, None).must_be_reachable()

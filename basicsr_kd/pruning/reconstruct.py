@@ -21,7 +21,7 @@ from basicsr_kd.pruning.skips import trace_convs
 POSITIONS = (10_000, 30_000)
 """On how many positions, over all images, a layer is fitted: at least and at most."""
 WORK = 4e12
-"""Multiply-adds for sums of products, between those bounds: about a minute on one core."""
+"""Multiply-adds for sums of products, between those bounds: about a minute and a half on one core."""
 
 
 @dataclass(frozen=True)

@@ -97,4 +97,4 @@ def _runs(widths: list[int]) -> str:
 
 
 def _change(before: int, after: int) -> str:
-    return f'{before:,} -> {after:,} ({100 * after / before:.1f} %)'
+    return f'{before:,} -> {after:,} ({100 * after / max(before, 1):.1f} %)'
