@@ -166,13 +166,14 @@ def test_an_architecture_that_nothing_tells_is_refused(tool, edsr_file):
     assert status == 2 and '--arch' in errors and not Path('p.pth').exists()
 
 
-def test_images_that_the_network_does_not_take_are_refused(tool, image_pairs, tmp_path):
-    grey = {**SMALL['MSRResNet'], 'num_in_ch': 1}
-    write_checkpoint(tmp_path / 'grey.pth', varied(grey).state_dict())
-    status, _, errors = tool('--ratio', 0.3, '--round-to', 1, *OUT, '--calibration', image_pairs / 'LRx4',
-                             weights='grey.pth')
-    assert status == 2 and 'the network takes no images of 3 channels and 36x36 pixels' in errors
-    assert not Path('p.pth').exists()
+@pytest.mark.parametrize(('num_in_ch', 'status'), [(1, 0), (4, 2)])
+def test_images_are_made_grey_for_a_grey_network_and_refused_for_others(tool, image_pairs, num_in_ch, status):
+    network = {**SMALL['MSRResNet'], 'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch}
+    write_checkpoint('other.pth', varied(network).state_dict())
+    found, _, errors = tool('--ratio', 0.3, '--round-to', 1, *OUT, '--calibration', image_pairs / 'LRx4',
+                            weights='other.pth')
+    assert found == status and Path('p.pth').exists() == (status == 0)
+    assert status == 0 or 'images have 3 channels or 1, and the network takes 4' in errors
 
 
 @pytest.mark.parametrize('name', ['p.pth', 'p.yml', 'p.json'])

@@ -59,7 +59,7 @@ def _check_outputs(outputs: list[Path | None], force: bool) -> None:
 def _prune(args: argparse.Namespace) -> int:
     from basicsr_kd.archs.fragment import fragment_path, in_one_line
     from basicsr_kd.archs.from_file import network_section, write_network_file
-    from basicsr_kd.pruning import check_prune, needs_calibration, prune
+    from basicsr_kd.pruning import needs_calibration, prune
     options = {'ratio': args.ratio, 'of': args.of, 'layout': args.layout, 'allocation': args.allocation,
                'importance': args.importance, 'round_to': args.round_to, 'keep': args.keep,
                'select': args.select or 'least', 'target': args.target, 'reconstruct': args.reconstruct}
@@ -72,7 +72,6 @@ def _prune(args: argparse.Namespace) -> int:
     network, net = _network(args)
     images = None
     if why:
-        check_prune(net, **options)  # before it looks at the images, which may take minutes
         images = _images(args, net)
     elif args.calibration:
         print('The calibration images are not used: nothing that was asked for looks at them.')
@@ -152,7 +151,8 @@ def _images(args: argparse.Namespace, net: Any) -> Any:
     import torch
 
     from basicsr_kd.pruning import read_calibration
-    images = read_calibration(args.calibration, args.calibration_num, args.calibration_size)
+    from basicsr_kd.pruning.rebuild import input_channels
+    images = read_calibration(args.calibration, args.calibration_num, args.calibration_size, input_channels(net))
     try:
         with torch.no_grad():
             net.eval()(images[:1])

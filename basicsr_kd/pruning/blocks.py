@@ -44,10 +44,12 @@ def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: s
     """
     chains = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential) and
               len({type(child) for child in module}) == 1 and any(module[0].children())}
-    shaped = _keep_shape(net, [_child(name, index) for name in chains for index in range(len(chains[name]))], example)
+    paths = [_child(name, index) for name, chain in chains.items() for index in range(len(chain))]
+    shaped = _keep_shape(net, paths, example)
     chains = {name: chain for name, chain in chains.items()
               if all(_child(name, index) in shaped for index in range(len(chain)))}
-    inner = [name for name in chains if not any(other != name and other.startswith(_child(name, '')) for other in chains)]
+    inner = [name for name in chains
+             if not any(other != name and other.startswith(_child(name, '')) for other in chains)]
     blocks = []
     for name in inner:
         for index in range(len(chains[name])):
