@@ -9,6 +9,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from basicsr_kd.archs.build import differences, for_shapes, registered
 from basicsr_kd.archs.from_file import network_section, read_architecture
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict
@@ -68,10 +69,10 @@ def must_be_registered(name: Any, registry: Any, key: str) -> Any:
     Raises:
         OptionsError: It is not there; the text has the closest name that is.
     """
-    for known in (name, f'{name}_basicsr'):
-        if known in registry:
-            return registry.get(known)  # found, so BasicSR's Registry.get prints nothing
-    raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
+    found = registered(name, registry)
+    if found is None:
+        raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
+    return found
 
 
 def check_arguments(section: Any, registry: Any, key: str, given: tuple[str, ...] = ()) -> Any:
@@ -125,38 +126,41 @@ def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = N
 
 
 def _build_and_run(arch: Any, arguments: dict[str, Any], key: str, image: Tensor) -> tuple[nn.Module, Tensor]:
-    def attempt(device: str) -> tuple[nn.Module, Tensor]:
-        with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
-            net = arch(**arguments)
-            return net, net(image.to(device))
+    def work(device: str) -> tuple[nn.Module, Tensor]:
+        net = arch(**arguments)
+        return net, net(image.to(device))
 
     try:
-        return attempt('meta')
-    except Exception:  # a fault in the options, or a network that looks at values while it is built (SwinIR)
-        try:
-            return attempt('cpu')
-        except Exception as error:  # whatever a network's own code raises
-            raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
-                               f'{tuple(image.shape)}: {error}') from None
+        return for_shapes(work)
+    except Exception as error:  # whatever a network's own code raises
+        raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
+                           f'{tuple(image.shape)}: {error}') from None
 
 
 def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
     path = opt['path'].get(f'pretrain_network_{which}')
-    if path and not resumes(opt) and opt['path'].get(f'strict_load_{which}', True):
+    prunes = which == 'g' and bool(opt.get('prune'))
+    if path and not resumes(opt) and (prunes or opt['path'].get(f'strict_load_{which}', True)):
         state = read_state_dict(path, opt['path'].get(f'param_key_{which}'))
         _must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
+        if prunes:
+            _must_be_finite(state, f'path.pretrain_network_{which}: {path}')
 
 
 def _must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> None:
-    own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    differs = next((name for name in (*own, *theirs) if own.get(name) != theirs.get(name)), None)
-    if differs is not None:
-        in_file, in_network = theirs.get(differs, 'missing'), own.get(differs, 'missing')
+    differs = differences(net, state)
+    if differs:
         options = rrdbnet_options(state) or {}
         holds = ', '.join(f'{name} {value}' for name, value in options.items() if isinstance(value, int))
-        raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): {differs} is {in_file} in the file, '
-                           f'{in_network} in the network' + (f'; the file holds {holds}' if holds else ''))
+        raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): {differs[0]}' +
+                           (f'; the file holds {holds}' if holds else ''))
+
+
+def _must_be_finite(state: dict[str, Tensor], found: str) -> None:
+    broken = next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
+    if broken is not None:
+        raise OptionsError(f'{found} has values that are not finite (NaN or infinity), first in {broken}; it cannot be '
+                           'pruned. Use an earlier checkpoint: this one has diverged')
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
@@ -183,7 +187,8 @@ def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> No
         except InheritanceError as error:
             raise OptionsError(str(error)) from None
     if section['prune']:
-        check_pruning(teacher, section['prune'], 'teacher.prune', opt)
+        _must_be_finite(state, f'teacher.path: {section["path"]}')
+        teacher = check_pruning(teacher, section['prune'], 'teacher.prune', opt)
     terms = distill_terms(opt['train'].get('distill_opt'))
     try:
         with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed

@@ -3,15 +3,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from basicsr_kd.dataset_checks import must_exist
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.prune_options import PruneOptions, calibration_root, prune_steps
 from basicsr_kd.pruning import PruningError, check_prune, needs_calibration, read_calibration
+from basicsr_kd.pruning.job import Job
+from basicsr_kd.pruning.rebuild import input_channels
+from basicsr_kd.pruning.request import Request
 
 
-def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> None:
+def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> nn.Module:
     """The network can be pruned as the section says, and the images for it are there.
 
     Args:
@@ -20,19 +24,30 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
         key: Its name in the options file.
         opt: The options.
 
+    Returns:
+        The network with as many blocks as the steps leave; its channels are those before.
+
     Raises:
         OptionsError: The key's path, what was found, what is possible.
     """
-    steps = prune_steps(section)
-    try:
-        check_prune(net, **steps[0].arguments())  # what a later step finds is only known once this one is done
-    except PruningError as error:
-        raise OptionsError(f'{key}: {_said(error)}') from None
-    for index, step in enumerate(steps):
-        _check_calibration(step, f'{key}[{index}]' if isinstance(section, list) else key, opt)
+    left = net
+    for index, step in enumerate(prune_steps(section)):
+        where = f'{key}[{index}]' if isinstance(section, list) else key
+        request = Request(**step.arguments())
+        try:
+            if not index or step.keep is not None:
+                check_prune(left, **step.arguments())
+            else:  # how far it reaches is only known once the steps before it are done
+                request.check(net)
+            if step.layout == 'blocks':
+                left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
+        except PruningError as error:
+            raise OptionsError(f'{where}: {_said(error)}') from None
+        _check_calibration(net, step, where, opt)
+    return left
 
 
-def _check_calibration(step: PruneOptions, key: str, opt: dict[str, Any]) -> None:
+def _check_calibration(net: nn.Module, step: PruneOptions, key: str, opt: dict[str, Any]) -> None:
     why = needs_calibration(**step.looks())
     if why is None:
         return
@@ -43,9 +58,17 @@ def _check_calibration(step: PruneOptions, key: str, opt: dict[str, Any]) -> Non
     where = f'{key}.calibration.dataroot' if step.calibration.dataroot else f'{key}: {why}: datasets.train.dataroot_lq'
     must_exist(root, where)
     try:
-        read_calibration(root, step.calibration.num, step.calibration.size)
+        images = read_calibration(root, step.calibration.num, step.calibration.size, channels=input_channels(net))
     except PruningError as error:
         raise OptionsError(f'{where}: {_said(error)}') from None
+    try:
+        with torch.no_grad():
+            net(images[:1].to(next(net.parameters()).device))
+    except Exception as error:  # whatever a network's own code raises
+        height, width = images.shape[2:]
+        raise OptionsError(f'{key}.calibration.size: {type(net).__name__} cannot be run on images of {height} x {width}'
+                           f' pixels, as they are cut out of {root} with size {step.calibration.size}: '
+                           f'{str(error) or type(error).__name__}') from None
 
 
 def _said(error: PruningError) -> str:

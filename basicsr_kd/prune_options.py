@@ -34,7 +34,7 @@ class PruneOptions(Section):
     layout: Literal['growth', 'width', 'balanced', 'blocks', 'unstructured'] = 'growth'
     allocation: Literal['global', 'uniform'] = 'global'
     importance: Literal['taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'] = 'taylor'
-    round_to: Literal[16, 8, 4, 1] = 16
+    round_to: Literal[32, 16, 8, 4, 1] = 16
     select: Literal['least', 'last'] = 'least'
     target: str | None = None
     reconstruct: bool = False

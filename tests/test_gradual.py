@@ -21,9 +21,42 @@ def small(num_block: int = 4) -> RRDBNet:
     return varied_rrdbnet(num_feat=8, num_block=num_block, num_grow_ch=8)
 
 
+def stages(schedule: Schedule, first: int) -> list[tuple[int, int]]:
+    """Iteration and stage of all that are done from an iteration on."""
+    found = []
+    for iteration in range(first, 100):
+        if stage := schedule.due(iteration):
+            found.append((iteration, stage))
+            schedule.done(stage)
+    return found
+
+
 def test_stages_are_due_before_the_first_iteration_and_every_so_many():
-    schedule = Schedule(PruneOptions(ratio=0.5, steps=3, every=10), on_meta())
-    assert [(it, schedule.due(it)) for it in range(1, 100) if schedule.due(it)] == [(1, 1), (11, 2), (21, 3)]
+    assert stages(Schedule(PruneOptions(ratio=0.5, steps=3, every=10), on_meta()), 1) == [(1, 1), (11, 2), (21, 3)]
+
+
+@pytest.mark.parametrize(('done', 'steps', 'every', 'first', 'left'), [
+    (1 / 3, 3, 10, 11, [(11, 2), (21, 3)]),  # as before
+    (1 / 3, 3, 4, 8, [(8, 2), (9, 3)]),
+    (1 / 3, 3, 2, 8, [(8, 3)]),
+    (1 / 3, 3, 20, 8, [(21, 2), (41, 3)]),
+    (2 / 4, 8, 10, 15, [(41, 5), (51, 6), (61, 7), (71, 8)]),
+    (3 / 8, 2, 10, 25, [(25, 2)]),
+    (1.0, 5, 10, 25, []),
+])
+def test_no_stage_is_lost_where_a_resumed_run_has_others(done, steps, every, first, left):
+    assert stages(Schedule(PruneOptions(ratio=0.5, steps=steps, every=every), on_meta(), share=done), first) == left
+
+
+def test_zeros_from_before_do_not_count_as_pruned():
+    options = {'layout': 'unstructured', 'importance': 'l2'}
+    net = prune(small(), ratio=0.4, **options).network
+    schedule = Schedule(PruneOptions(ratio=0.3, steps=2, every=1, **options), on_meta())
+    schedule.density = schedule.density_of(net)
+    for stage, left in ((1, 0.6 * 0.7**0.5), (2, 0.6 * 0.7)):
+        report = prune(net, **schedule.request(net, stage).arguments())
+        assert report.reached == pytest.approx(left * report.params_before, rel=0.02)
+        net = report.network
 
 
 @pytest.mark.parametrize('options', [

@@ -292,6 +292,9 @@ def test_a_teacher_that_its_tensors_do_not_tell_is_pruned_all_the_same(kd_opt, t
     model = start(kd_opt)
     assert same(weights(model.net_teacher), read_state_dict(tmp_path / 'run' / 'models' / 'teacher.pth'))
     train(model, 1, 1)
+    model.save(0, 1)
+    os.remove(tmp_path / 'run' / 'models' / 'teacher.yml')
+    assert same(weights(start({**kd_opt, 'auto_resume': True}).net_teacher), weights(model.net_teacher))
 
 
 @pytest.mark.parametrize('form', ['safetensors', 'params only', 'module', 'old ESRGAN', 'older ESRGAN'])

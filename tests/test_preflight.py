@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr_kd import options, preflight
 from basicsr_kd.checkpoint import CheckpointError
 from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.prune_checks import check_pruning
 
 
 def check(opt):
@@ -166,6 +167,10 @@ def test_a_teachers_prune_ratio_out_of_reach_too(kd_opt):
     ({'ratio': 0.9, 'layout': 'blocks', 'select': 'last'}, ['prune: ', '0.9', 'layout blocks']),
     ({'keep': 3, 'layout': 'blocks', 'select': 'last'}, ['prune: ', 'keep', '3', '2 blocks']),
     ({'ratio': 0.1, 'target': 'bdoy'}, ['prune: ', "'bdoy'", "'body'"]),
+    ([{'keep': 1, 'layout': 'blocks'}, {'ratio': 0.1, 'target': 'bdoy'}], ['prune[1]: ', "'bdoy'", "'body'"]),
+    ([{'keep': 1, 'layout': 'blocks'}, {'keep': 2, 'layout': 'blocks', 'select': 'last'}],
+     ['prune[1]: ', 'keep is 2', '1 block']),
+    ([{'ratio': 0.1, 'round_to': 1}, {'keep': 3, 'layout': 'blocks', 'select': 'last'}], ['prune[1]: ', '2 blocks']),
     ([{'ratio': 0.1, 'round_to': 1}, {'ratio': 0.1, 'importance': 'taylor', 'calibration': {'dataroot': 'no/photos'}}],
      ['prune[1].calibration.dataroot', 'no/photos', 'does not exist']),
     ({'ratio': 0.1, 'reconstruct': True, 'calibration': {'dataroot': 'EMPTY'}},
@@ -180,6 +185,46 @@ def test_a_pruning_that_cannot_be(prune_opt, prune, words, tmp_path, monkeypatch
     for word in words:
         assert word in str(caught.value), str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ['EMPTY']
+
+
+def test_weights_that_are_not_finite_cannot_be_pruned(prune_opt, tmp_path):
+    state = torch.load(prune_opt['path']['pretrain_network_g'], weights_only=True)['params']
+    state['body.1.rdb2.conv3.bias'][0] = float('nan')
+    torch.save({'params': state}, tmp_path / 'broken.pth')
+    prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'broken.pth')
+    with pytest.raises(OptionsError, match='path.pretrain_network_g: .*broken.pth .*first in body.1.rdb2.conv3.bias'):
+        check(prune_opt)
+
+
+def test_nor_those_of_a_teacher(kd_opt, tmp_path):
+    state = torch.load(kd_opt['teacher']['path'], weights_only=True)['params']
+    state['conv_last.bias'][0] = float('inf')
+    torch.save({'params': state}, tmp_path / 'broken.pth')
+    kd_opt['teacher'] = {'path': str(tmp_path / 'broken.pth'), 'prune': {'ratio': 0.1, 'round_to': 1}}
+    with pytest.raises(OptionsError, match='teacher.path: .*broken.pth .*first in conv_last.bias'):
+        check(kd_opt)
+
+
+@pytest.mark.parametrize('prune', [
+    {'keep': 1, 'layout': 'blocks'}, {'ratio': 0.4, 'layout': 'blocks', 'select': 'last'},
+    [{'keep': 1, 'layout': 'blocks'}, {'ratio': 0.1, 'round_to': 1}],
+])
+def test_layers_are_those_of_the_teacher_without_its_blocks(kd_opt, prune):
+    kd_opt['teacher']['prune'] = prune
+    with pytest.raises(OptionsError, match=r"train.distill_opt: .*'body\.\*'.* 2 modules of the student .*1 of the"):
+        check(copy.deepcopy(kd_opt))
+    kd_opt['network_g']['num_block'] = 1
+    check(kd_opt)
+
+
+def test_images_that_the_network_does_not_take(prune_opt, monkeypatch):
+    monkeypatch.setattr('basicsr_kd.prune_checks.read_calibration', lambda *args, **options: torch.rand(2, 3, 31, 31))
+    prune = {'ratio': 0.1, 'round_to': 1, 'layout': 'growth', 'importance': 'taylor'}
+    with torch.device('meta'):
+        nets = [RRDBNet(3, 3, scale, 8, 1, 8) for scale in (4, 2)]
+    check_pruning(nets[0], prune, 'prune', prune_opt)
+    with pytest.raises(OptionsError, match='prune.calibration.size: RRDBNet cannot be run on images of 31 x 31 pixels'):
+        check_pruning(nets[1], prune, 'prune', prune_opt)
 
 
 @pytest.mark.parametrize('prune', [

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import basicsr  # noqa: F401  (its import registers the plugin, also in the proc
 import torch
 import torch.distributed as dist
 from model_helpers import batch, same, start, weights
+
+from basicsr_kd.models.network_files import on_master_first
 
 PRUNE = {'random': {'ratio': 0.5, 'round_to': 1, 'importance': 'random'},
          'unstructured': {'ratio': 0.5, 'layout': 'unstructured'}}
@@ -34,6 +37,8 @@ def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
         moments = {str(index): state['exp_avg'] for index, state in model.optimizer_g.state_dict()['state'].items()}
         torch.save({'net': weights(model.get_bare_model(model.net_g)), 'average': weights(model.net_g_ema),
                     'moments': moments}, folder / f'{name}{rank}.pth')
+    threads = on_master_first(torch.get_num_threads)
+    assert (threads, torch.get_num_threads()) == (os.cpu_count(), 1)
     dist.barrier()
     dist.destroy_process_group()
 

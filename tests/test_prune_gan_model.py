@@ -31,6 +31,10 @@ def zeros(net: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter == 0 for name, parameter in net.named_parameters()}
 
 
+def nonzeros(net: torch.nn.Module) -> int:
+    return sum(int(torch.count_nonzero(parameter)) for parameter in net.parameters())
+
+
 def test_generator_and_ema_start_as_the_pruned_file(prune_opt, tmp_path):
     model = start(prune_opt)
     pruned = read_state_dict(tmp_path / 'run' / 'models' / 'net_g_pruned.pth')
@@ -158,6 +162,64 @@ def test_a_run_in_stages_resumes_before_at_and_after_a_stage(prune_opt, prune, s
     train(again, saved + 1, 4)
     for one in ('net_g', 'net_g_ema', 'net_d'):
         assert same(weights(getattr(again, one)), weights(getattr(model, one))), one
+
+
+def test_a_stage_that_other_options_would_skip_is_done_after_resume(prune_opt):
+    prune_opt['prune'] = {'ratio': 0.5, 'round_to': 1, 'steps': 2, 'every': 3}
+    model = start(prune_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    prune_opt['auto_resume'] = True
+    prune_opt['prune']['every'] = 1
+    again = start(prune_opt)
+    train(again, 3, 3)
+    assert parameters(again.net_g) == pytest.approx(0.5 * whole(prune_opt), rel=0.05)
+
+
+def test_zeros_of_the_trained_network_are_remembered(prune_opt, tmp_path):
+    net = build_network(prune_opt['network_g'])
+    for name, parameter in net.named_parameters():
+        torch.nn.init.uniform_(parameter, -0.1, 0.1)
+        if name.startswith('body.0.') and name.endswith('weight'):
+            torch.nn.init.zeros_(parameter)
+    torch.save({'params': net.state_dict()}, tmp_path / 'sparse.pth')
+    before = nonzeros(net)
+    prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'sparse.pth')
+    prune_opt['prune'] = {'ratio': 0.5, 'layout': 'unstructured', 'importance': 'l2', 'steps': 2, 'every': 2}
+    model = start(prune_opt)
+    assert nonzeros(model.net_g) == pytest.approx(0.5**0.5 * before, rel=0.02)
+    train(model, 1, 2)
+    model.save(0, 2)
+    again = start({**prune_opt, 'auto_resume': True})
+    train(again, 3, 3)
+    assert nonzeros(again.net_g) == pytest.approx(0.5 * before, rel=0.02)
+
+
+@pytest.mark.parametrize('network', [EDSR, None])
+def test_resume_without_the_section_goes_on_with_the_pruned_network(prune_opt, tmp_path, network):
+    if network:
+        torch.save({'params': build_network(network).state_dict()}, tmp_path / 'edsr.pth')
+        prune_opt['network_g'] = network
+        prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'edsr.pth')
+    model = start(prune_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    del prune_opt['prune']
+    prune_opt['auto_resume'] = True
+    again = start(prune_opt)
+    assert same(weights(again.net_g), weights(model.net_g))
+    train(again, 3, 4)
+    again.save(0, 4)
+    assert same(weights(build_from_file(str(tmp_path / 'run' / 'models' / 'net_g_4.pth'))), weights(again.net_g_ema))
+
+
+def test_a_network_of_grey_images(prune_opt, tmp_path):
+    grey = {'type': 'MSRResNet', 'num_in_ch': 1, 'num_out_ch': 1, 'num_feat': 8, 'num_block': 2, 'upscale': 4}
+    torch.save({'params': build_network(grey).state_dict()}, tmp_path / 'grey.pth')
+    del prune_opt['train']['gan_opt']
+    prune_opt.update(network_g=grey, prune={'ratio': 0.25, 'round_to': 1, 'calibration': {'num': 2}})
+    prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'grey.pth')
+    assert parameters(start(prune_opt).net_g) == pytest.approx(0.75 * whole(prune_opt), rel=0.05)
 
 
 def test_a_stage_cuts_the_average_as_it_cuts_the_weights(prune_opt):

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from basicsr_kd.checkpoint import CheckpointError
 from basicsr_kd.option_errors import closest
+
+_Result = TypeVar('_Result')
 
 
 def build(options: Mapping[str, Any]) -> nn.Module:
@@ -27,10 +29,9 @@ def build(options: Mapping[str, Any]) -> nn.Module:
     if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
         raise ValueError(f'found {options!r}; expected the options of a network, {{type: …}} and its arguments')
     name = options['type']
-    known = next((known for known in (name, f'{name}_basicsr') if known in ARCH_REGISTRY), None)
-    if known is None:
+    arch = registered(name, ARCH_REGISTRY)
+    if arch is None:
         raise ValueError(f'there is no network type {name!r}; {closest(name, ARCH_REGISTRY.keys())}')
-    arch = ARCH_REGISTRY.get(known)
     arguments = {argument: copy.deepcopy(value) for argument, value in options.items() if argument != 'type'}
     try:
         inspect.signature(arch).bind(**arguments)
@@ -48,14 +49,29 @@ def build_for_shapes(options: Mapping[str, Any]) -> nn.Module:
         ValueError, CheckpointError: see :func:`build`.
     """
 
-    def on(device: str) -> nn.Module:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            return build(options)
+    return for_shapes(lambda device: build(options))
+
+
+def for_shapes(work: Callable[[str], _Result]) -> _Result:
+    """Do something for the sake of shapes: on the meta device, or on the CPU where that fails.
+
+    Args:
+        work: takes the device's name, which is the default device meanwhile. Torch's random state stays.
+    """
+
+    def on(device: str) -> _Result:
+        with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
+            return work(device)
 
     try:
         return on('meta')
-    except ValueError:  # a fault in the options, or a network that looks at values while it is built (SwinIR)
+    except Exception:  # a fault in the options, or a network that looks at values while it is built (SwinIR)
         return on('cpu')
+
+
+def registered(name: Any, registry: Any) -> Any | None:
+    """What has a name in a registry (one of BasicSR's, or a dict), perhaps under ``<name>_basicsr``; None if none."""
+    return next((registry.get(known) for known in (name, f'{name}_basicsr') if known in registry), None)
 
 
 def differences(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:

@@ -1,6 +1,7 @@
 """Pruning in stages while the network trains: when and how far, and what becomes of the optimizer."""
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -17,22 +18,37 @@ from basicsr_kd.pruning.rebuild import input_channels
 from basicsr_kd.pruning.unstructured import nonzero_cost
 
 
-@dataclass(frozen=True)
+@dataclass
 class Schedule:
-    """The stages of one gradual pruning, which depend on the original network alone: a resumed run needs no memory.
+    """The stages of one gradual pruning, and how far it has come.
 
     Args:
         step: The `prune:` section, with `steps` above 1.
         original: The network before any pruning; on the meta device where that works.
+        share: Of the stages, how many are done: 0 … 1, so that it means the same with another number of them.
+        density: Layout `unstructured`: the trained network's cost without what was zero before any pruning, over the
+            cost of `original`.
     """
     step: PruneOptions
     original: nn.Module
+    share: float = 0.0
+    density: float = 1.0
 
     def due(self, iteration: int) -> int | None:
-        """The stage, 1 … steps, that comes before this iteration (counted from 1); None where none does."""
+        """The stage, 1 … steps, to be done before this iteration (counted from 1); None where that many are done.
+
+        Where a resumed run has other `steps` or `every` than before, it may be one that should have come earlier.
+        """
         assert self.step.every is not None
-        stage, since = divmod(iteration - 1, self.step.every)
-        return stage + 1 if since == 0 and stage < self.step.steps else None
+        stage = min((iteration - 1) // self.step.every + 1, self.step.steps)
+        return stage if stage / self.step.steps > self.share else None
+
+    def done(self, stage: int) -> None:
+        self.share = stage / self.step.steps
+
+    def density_of(self, trained: nn.Module) -> float:
+        """What `density` is for a trained network, before any pruning."""
+        return self._cost(trained) / self._cost(self.original)
 
     def request(self, net: nn.Module, stage: int) -> PruneOptions:
         """What takes a network from where it is to the end of a stage.
@@ -46,12 +62,15 @@ class Schedule:
             keep = min(blocks - round((blocks - self.step.keep) * share), self._blocks(net))
             return msgspec.structs.replace(self.step, keep=keep, steps=1, every=None)
         assert self.step.ratio is not None
-        budget = (1 - self.step.ratio)**share * self._cost(self.original)
+        original = self._cost(self.original) * (self.density if self.step.layout == 'unstructured' else 1)
+        budget = (1 - self.step.ratio)**share * original
         ratio = max(0.0, 1 - budget / self._cost(net))  # 0: the stage before came down far enough
         return msgspec.structs.replace(self.step, ratio=ratio, steps=1, every=None)
 
     def _blocks(self, net: nn.Module) -> int:
-        return len(find_blocks(net, self._counted(net), self.step.of, self.step.target))
+        example = torch.zeros(1, input_channels(net), 8, 8, device=next(net.parameters()).device)
+        net = copy.deepcopy(net).eval()  # it runs, which must not change what a batch normalisation knows
+        return len(find_blocks(net, self._counted(net), self.step.of, self.step.target, example))
 
     def _cost(self, net: nn.Module) -> int:
         if self.step.layout == 'unstructured':

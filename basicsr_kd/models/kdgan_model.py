@@ -13,7 +13,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from basicsr_kd.archs.from_file import build_from_file, read_architecture
+from basicsr_kd.archs.from_file import build_from_file, like_file, read_architecture
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
 from basicsr_kd.distillation.inheritance import inherit_rrdbnet
@@ -129,7 +129,8 @@ def _build_teacher(opt: dict[str, Any]) -> nn.Module:
                 prune_to_file(build_from_file(*teacher[:2], network), steps, pruned, network, opt)
 
         on_master_first(prune_once)
-        teacher = (pruned, None, None)
+        network = section['network'] and like_file(pruned, section['network'])  # else teacher.yml tells it
+        teacher = (pruned, None, network)
     return build_from_file(*teacher).requires_grad_(False).eval()
 
 

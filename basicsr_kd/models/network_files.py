@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from basicsr_kd.archs.from_file import write_network_file
 from basicsr_kd.prune_options import PruneOptions, calibration_root
 from basicsr_kd.pruning import Cut, needs_calibration, prune, read_calibration
+from basicsr_kd.pruning.rebuild import input_channels
 
 _Result = TypeVar('_Result')
 
@@ -36,7 +38,7 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     """
     cuts = []
     for step in steps:
-        report = prune(net, **step.arguments(), calibration=_calibration_images(step, opt),
+        report = prune(net, **step.arguments(), calibration=_calibration_images(net, step, opt),
                        progress=sys.stderr.isatty())  # not into log files
         get_root_logger().info(report.table())
         cuts.append(report.cut)
@@ -45,20 +47,30 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     return cuts
 
 
-def _calibration_images(step: PruneOptions, opt: dict[str, Any]) -> Tensor | None:
-    """The images (n, 3, h, w), RGB in [0, 1], that a step looks at; None where it looks at none."""
+def _calibration_images(net: nn.Module, step: PruneOptions, opt: dict[str, Any]) -> Tensor | None:
+    """The images (n, c, h, w) in [0, 1] that a step looks at, as the network takes them; None where it needs none."""
     root = calibration_root(step, opt)
     if root is None or not needs_calibration(**step.looks()):
         return None
-    return read_calibration(root, step.calibration.num, step.calibration.size)
+    return read_calibration(root, step.calibration.num, step.calibration.size, channels=input_channels(net))
 
 
 def on_master_first(action: Callable[[], _Result]) -> _Result:
-    """Run `action` on rank 0 while the others wait, and give all of them its result."""
+    """Run `action` on rank 0 while the others wait, and give all of them its result.
+
+    Rank 0 has all the machine's cores for it: torchrun gives each process one thread, and the wait has a time limit.
+    """
     distributed = dist.is_available() and dist.is_initialized()
     if not distributed:
         return action()
-    result: list[Any] = [action() if dist.get_rank() == 0 else None]
+    result: list[Any] = [None]
+    if dist.get_rank() == 0:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(os.cpu_count() or threads)
+        try:
+            result = [action()]
+        finally:
+            torch.set_num_threads(threads)
     dist.broadcast_object_list(result)
     return result[0]
 

@@ -8,8 +8,10 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from basicsr_kd.archs.build import build_for_shapes, differences
 from basicsr_kd.archs.fragment import write_fragment
 from basicsr_kd.archs.from_file import build_from_file, like_file
+from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.distillation.distiller import probe_image
 from basicsr_kd.models.gan_trainer import GANTrainer
 from basicsr_kd.models.gradual import Schedule, Zeros, swap_parameters
@@ -26,7 +28,8 @@ class PruneGANModel(GANTrainer):
     widths come from the checkpoint that is resumed. Without a `prune:` section it only trains.
 
     With `prune.steps` above 1 that is the first stage. Before each further one rank 0 prunes the generator as it is
-    then; EMA and the optimizer's state keep the same channels. Layout `unstructured`: what is zero stays zero.
+    then; EMA and the optimizer's state keep the same channels. The `.state` files know how far that has come. Layout
+    `unstructured`: what is zero stays zero.
 
     Raises:
         CheckpointError: The trained network cannot be read.
@@ -46,21 +49,28 @@ class PruneGANModel(GANTrainer):
         if steps and steps[0].steps > 1:
             image = probe_image(self.original.get('num_in_ch', 3), torch.device('cpu'))
             self.schedule = Schedule(steps[0], build_for_check(self.original, 'network_g', image))
-        if steps and path.get('resume_state'):
-            opt['network_g'] = like_file(path['pretrain_network_g'], self.original)
+        if opt['is_train'] and path.get('resume_state'):
+            if steps or _was_pruned(opt):
+                opt['network_g'] = like_file(path['pretrain_network_g'], self.original)
         elif steps:
             pruned = run_file(opt, 'net_g_pruned.pth')
-            on_master_first(lambda: self._prune_trained(opt, steps, pruned))
+            density = on_master_first(lambda: self._prune_trained(opt, steps, pruned))
+            if self.schedule:
+                self.schedule.density = density
+                self.schedule.done(1)
             opt['network_g'] = like_file(pruned, self.original)
             path.update(pretrain_network_g=pruned, param_key_g='params')
         super().__init__(opt)
 
-    def _prune_trained(self, opt: dict[str, Any], steps: list[PruneOptions], pruned: str) -> None:
+    def _prune_trained(self, opt: dict[str, Any], steps: list[PruneOptions], pruned: str) -> float:
+        """Write the pruned network; returns the density of the trained one, for stages."""
         path = opt['path']
         net = build_from_file(path['pretrain_network_g'], path.get('param_key_g'), self.original)
         if self.schedule:
+            self.schedule.density = self.schedule.density_of(net)
             steps = [self._stage(net, 1)]
         prune_to_file(net, steps, pruned, self.original, opt)
+        return self.schedule.density if self.schedule else 1.0
 
     def _stage(self, net: nn.Module, stage: int) -> PruneOptions:
         assert self.schedule is not None
@@ -75,14 +85,15 @@ class PruneGANModel(GANTrainer):
 
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
         super().save_network(net, net_label, current_iter, param_key)
-        if net_label == 'net_g' and self.opt['rank'] == 0 and self.opt.get('prune'):
+        pruned = self.opt.get('prune') or self.opt['network_g'] != self.original
+        if net_label == 'net_g' and self.opt['rank'] == 0 and pruned:
             path = self.checkpoint_path(net_label, current_iter)
             write_fragment(path, like_file(path, self.original))
 
     def optimize_parameters(self, current_iter: int) -> None:
-        stage = self.schedule.due(current_iter) if self.schedule else None
-        if stage and stage > 1:  # the first was done before training
+        if self.schedule and (stage := self.schedule.due(current_iter)):
             self._prune_further(stage)
+            self.schedule.done(stage)
         super().optimize_parameters(current_iter)
 
     def _prune_further(self, stage: int) -> None:
@@ -102,3 +113,25 @@ class PruneGANModel(GANTrainer):
         swap_parameters(self.optimizer_g, old, new, cut)
         if self.zeros:
             self.zeros = Zeros(new)
+
+    def further_state(self) -> dict[str, Any]:
+        return {'stages': {'share': self.schedule.share, 'density': self.schedule.density}} if self.schedule else {}
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a `.state` file: optimizers and schedulers, and the stages of pruning that are done.
+
+        Raises:
+            CheckpointError: The state is that of a run with other networks or losses.
+        """
+        if self.schedule and 'stages' in resume_state:
+            self.schedule.share = resume_state['stages']['share']
+            self.schedule.density = resume_state['stages']['density']
+        super().resume_training(resume_state)
+
+
+def _was_pruned(opt: dict[str, Any]) -> bool:
+    """Whether the generator that a run resumes from has other shapes than `network_g`, as `prune:` leaves it."""
+    path = opt['path']
+    if 'network_g' in (path.get('ignore_resume_networks') or ()):
+        return False
+    return bool(differences(build_for_shapes(opt['network_g']), read_state_dict(path['pretrain_network_g'])))
