@@ -34,6 +34,7 @@ from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.models.gan_trainer import cpu_has_bf16
 from basicsr_kd.report import markdown_table
 
 CLAIM = 0.05
@@ -46,7 +47,7 @@ def has_fast_bf16(device: str) -> bool:
     """A CPU or GPU without instructions for bf16 would be many times slower than in fp32."""
     if device == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return cpu_has_bf16()
 
 
 @torch.inference_mode()
