@@ -93,6 +93,12 @@ def test_blocks_of_least_effect_go_and_the_rest_is_renumbered(net, weakest):
     assert weakest == 2 or 'body.2 -> body.1' in report.table()
 
 
+def test_blocks_of_a_part_are_those_of_its_whole_chains(net):
+    assert len(prune(net, keep=1, layout='blocks', select='last', target='body').network.body) == 1
+    with pytest.raises(PruningError, match='RRDBNet: body.1 has no residual blocks'):
+        prune(net, ratio=0, layout='blocks', select='last', target='body.1')
+
+
 def test_blocks_of_a_network_that_lost_growth_channels_before(net):
     once = prune(net, ratio=0.3, round_to=4).network
     twice = prune(once, keep=1, layout='blocks', select='last')

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,14 +48,14 @@ def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: s
     chains = {name: chain for name, chain in chains.items()
               if all(_child(name, index) in shaped for index in range(len(chain)))}
     inner = [name for name in chains
-             if not any(other != name and other.startswith(_child(name, '')) for other in chains)]
+             if not any(other != name and other.startswith(_child(name, '')) for other in chains)
+             and (target is None or f'{name}.'.startswith(f'{target}.'))]  # a part of a chain has no numbers of its own
     blocks = []
     for name in inner:
         for index in range(len(chains[name])):
             path = _child(name, index)
             cost = sum(part.cost(of) for tensor, part in costs.items() if tensor.startswith(f'{path}.'))
-            if target is None or path.startswith(f'{target}.') or path == target:
-                blocks.append(Block(path, name, cost))
+            blocks.append(Block(path, name, cost))
     if not blocks:
         raise PruningError(f'{type(net).__name__}{f": {target}" if target else ""} has no residual blocks (children of '
                            'one class in an nn.Sequential that keep the shape of what they get). Expected another '
@@ -168,9 +167,13 @@ def blocks_cut(blocks: Sequence[Block], gone: Sequence[Block]) -> Cut:
     return Cut(renamed=renamed)
 
 
+def _number(block: Block) -> int:
+    return int(block.path.rpartition('.')[2])
+
+
 def without_blocks(net: nn.Module, gone: Sequence[Block]) -> nn.Module:
     """A copy of a network whose chains lack some blocks; their weights and those of the others are not shared."""
     net = copy.deepcopy(net)
-    for block in sorted(gone, key=lambda block: int(re.sub(r'.*\.', '', block.path)), reverse=True):
-        del net.get_submodule(block.chain)[int(block.path.rpartition('.')[2])]  # type: ignore[operator]
+    for block in sorted(gone, key=_number, reverse=True):
+        del net.get_submodule(block.chain)[_number(block)]  # type: ignore[operator]
     return net
