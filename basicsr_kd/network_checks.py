@@ -2,42 +2,52 @@
 from __future__ import annotations
 
 import inspect
-import os
 from typing import Any
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_kd.archs.build import differences, for_shapes, registered
+from basicsr_kd.archs.build import for_shapes, registered
 from basicsr_kd.archs.from_file import network_section, read_architecture
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict
-from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
-from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable
-from basicsr_kd.distillation.layers import LayerError
-from basicsr_kd.distillation.taps import TapError
+from basicsr_kd.distillation.distiller import probe_image
 from basicsr_kd.option_errors import OptionsError, closest
-from basicsr_kd.options import distill_terms, resumes
+from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_pruning
 from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.weight_checks import must_be_finite, must_fit
 
 
-def check_training_networks(opt: dict[str, Any]) -> None:
-    """Student, discriminator, teacher, pruning and distilled layers fit their files and each other.
+def check_training_networks(opt: dict[str, Any]) -> nn.Module:
+    """Generator, discriminator and pruning fit their files and each other.
+
+    Returns:
+        The generator, `network_g`, without memory where that works.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
-    image = probe_image(opt['network_g'].get('num_in_ch', 3), torch.device('cpu'))
-    student = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
-    _check_pretrained(student, opt, 'g')
+    net_g = build_for_check(opt['network_g'], 'network_g', training_patch(opt, torch.device('cpu')), opt['scale'])
+    _check_pretrained(net_g, opt, 'g')
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
     if opt.get('prune') and (not resumes(opt) or prune_steps(opt['prune'])[0].steps > 1):  # stages may be left to do
-        check_pruning(student, opt['prune'], 'prune', opt)
-    if opt.get('teacher'):
-        _check_teacher(opt, student, image)
+        check_pruning(net_g, opt['prune'], 'prune', opt)
+    return net_g
+
+
+def training_patch(opt: dict[str, Any], device: torch.device) -> Tensor:
+    """A grey low-resolution image (1, c, h, w) as training gives `network_g`, by which shapes are found.
+
+    It has the size of training, as there are networks that take no smaller images, or pad some sizes inside.
+    """
+    return probe_image(opt['network_g'].get('num_in_ch', 3), device, max(gt_size(opt) // opt['scale'], 1))
+
+
+def gt_size(opt: dict[str, Any]) -> int:
+    """Height and width of the images that the discriminator sees in training."""
+    return opt['datasets']['train'].get('gt_size') or 128
 
 
 def read_test_network(opt: dict[str, Any]) -> None:
@@ -120,9 +130,25 @@ def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = N
     arch = check_arguments(network, ARCH_REGISTRY, key)
     arguments = {name: value for name, value in network.items() if name != 'type'}
     net, output = _build_and_run(arch, arguments, key, image)
-    if scale is not None and output.shape[-1] != scale * image.shape[-1]:
-        raise OptionsError(f'{key}: enlarges {output.shape[-1] / image.shape[-1]:g} times, but scale: is {scale}')
+    if scale is not None:
+        must_enlarge(output, image, scale, key)
     return net
+
+
+def must_enlarge(output: Any, image: Tensor, scale: int, key: str) -> None:
+    """What a network made of an image (n, c, h, w) is an image (n, c, scale·h, scale·w).
+
+    Raises:
+        OptionsError: It is none, or of another size.
+    """
+    if not isinstance(output, Tensor) or output.dim() != 4:
+        found = f'a tensor {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
+        raise OptionsError(f'{key}: gives {found}, expected images (n, c, h, w)')
+    (height, width), found_size = image.shape[2:], output.shape[2:]
+    if tuple(found_size) != (scale * height, scale * width):
+        raise OptionsError(f'{key}: enlarges {found_size[1] / width:g} times, but scale: is {scale} (found '
+                           f'{found_size[0]}x{found_size[1]} for an image of {height}x{width}, expected '
+                           f'{scale * height}x{scale * width})')
 
 
 def _build_and_run(arch: Any, arguments: dict[str, Any], key: str, image: Tensor) -> tuple[nn.Module, Tensor]:
@@ -142,56 +168,16 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
     prunes = which == 'g' and bool(opt.get('prune'))
     if path and not resumes(opt) and (prunes or opt['path'].get(f'strict_load_{which}', True)):
         state = read_state_dict(path, opt['path'].get(f'param_key_{which}'))
-        _must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
+        must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
         if prunes:
-            _must_be_finite(state, f'path.pretrain_network_{which}: {path}')
-
-
-def _must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> None:
-    differs = differences(net, state)
-    if differs:
-        options = rrdbnet_options(state) or {}
-        holds = ', '.join(f'{name} {value}' for name, value in options.items() if isinstance(value, int))
-        raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): {differs[0]}' +
-                           (f'; the file holds {holds}' if holds else ''))
-
-
-def _must_be_finite(state: dict[str, Tensor], found: str) -> None:
-    broken = next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
-    if broken is not None:
-        raise OptionsError(f'{found} has values that are not finite (NaN or infinity), first in {broken}; it cannot be '
-                           'pruned. Use an earlier checkpoint: this one has diverged')
+            must_be_finite(state, f'path.pretrain_network_{which}: {path}')
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
-    size = opt['datasets']['train'].get('gt_size') or 128
+    size = gt_size(opt)
     image = torch.zeros(2, opt['network_d'].get('num_in_ch', 3), size, size)
     try:
         net_d = build_for_check(opt['network_d'], 'network_d', image)
     except OptionsError as error:
         raise OptionsError(f'{error} (its images are those of datasets.train.gt_size: {size})') from None
     _check_pretrained(net_d, opt, 'd')
-
-
-def _check_teacher(opt: dict[str, Any], student: nn.Module, image: Tensor) -> None:
-    section = opt['teacher']
-    if not os.path.exists(section['path']):
-        return  # a resumed run, which loads models/teacher.pth
-    state = read_state_dict(section['path'], section['param_key'])
-    network = section['network'] or read_architecture(state, section['path'])
-    teacher = build_for_check(network, 'teacher.network' if section['network'] else 'teacher', image, opt['scale'])
-    _must_fit(teacher, state, f'teacher.path: {section["path"]}', 'teacher.network')
-    if (opt.get('student') or {}).get('init') == 'teacher':
-        try:
-            check_inheritable(student.state_dict(), state)
-        except InheritanceError as error:
-            raise OptionsError(str(error)) from None
-    if section['prune']:
-        _must_be_finite(state, f'teacher.path: {section["path"]}')
-        teacher = check_pruning(teacher, section['prune'], 'teacher.prune', opt)
-    terms = distill_terms(opt['train'].get('distill_opt'))
-    try:
-        with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed
-            Distiller(student, teacher, [DistillTerm(nn.Identity(), term.layers) for term in terms], image)
-    except (LayerError, TapError) as error:
-        raise OptionsError(f'train.distill_opt: {error}') from None

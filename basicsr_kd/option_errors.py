@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 _MOST_NAMES = 40  # that an error lists
+Structs = Mapping[str, Any]
+"""Structs, or unions of structs that a key `type` tells apart, by their paths in the options file."""
 
 
 class OptionsError(ValueError):
@@ -23,7 +25,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
 
 
-def convert(section: Any, kind: Any, path: str, structs: Mapping[str, type[msgspec.Struct]]) -> Any:
+def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
     """msgspec.convert, with errors for people.
 
     Args:
@@ -43,14 +45,14 @@ def convert(section: Any, kind: Any, path: str, structs: Mapping[str, type[msgsp
         full = path + where
         unknown = re.search(r'unknown field `(.*)`', message)
         if unknown:
-            struct = structs[re.sub(r'\[[^]]*\]', '', full)]
+            struct = _struct(_without_indices(full), _look_up(section, where), structs)
             raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
                                f'{closest(unknown[1], struct.__struct_fields__)}') from None
         missing = re.search(r'missing required field `(.*)`', message)
         if missing:
             raise OptionsError(f'{full}.{missing[1]} is missing') from None
         found = _look_up(section, where)
-        choices = _choices(full, structs)
+        choices = _choices(full, _look_up(section, where.rpartition('.')[0]), structs)
         raise OptionsError(f'{full}: found {found!r}. ' +
                            (f'Possible: {choices}' if choices else _in_yaml_words(message))) from None
 
@@ -71,10 +73,26 @@ def _look_up(section: Any, where: str) -> Any:
     return section
 
 
-def _choices(full: str, structs: Mapping[str, type[msgspec.Struct]]) -> str:
+def _choices(full: str, parent: Any, structs: Structs) -> str:
     """What the key at this path may be, where it takes one of a few words or numbers."""
-    struct_path, _, key = re.sub(r'\[[^]]*\]', '', full).rpartition('.')
-    if struct_path not in structs or key not in structs[struct_path].__struct_fields__:
+    path, _, key = _without_indices(full).rpartition('.')
+    if path in structs and key == 'type' and get_args(structs[path]):
+        return ', '.join(struct.__struct_config__.tag for struct in get_args(structs[path]))
+    struct = _struct(path, parent, structs)
+    if struct is None or key not in struct.__struct_fields__:
         return ''
-    kind = get_type_hints(structs[struct_path])[key]
+    kind = get_type_hints(struct)[key]
     return ', '.join(map(str, get_args(kind))) if get_origin(kind) is Literal else ''
+
+
+def _struct(path: str, section: Any, structs: Structs) -> Any:
+    """The struct at a path; of a union the one that the section's `type` names."""
+    found = structs.get(path)
+    if not get_args(found):
+        return found
+    return next((struct for struct in get_args(found) if isinstance(section, Mapping) and
+                 struct.__struct_config__.tag == section.get('type')), None)
+
+
+def _without_indices(path: str) -> str:
+    return re.sub(r'\[[^]]*\]', '', path)

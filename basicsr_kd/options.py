@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from basicsr_kd.compat import latest_state
-from basicsr_kd.option_errors import OptionsError, closest, convert
+from basicsr_kd.distill_options import (
+    AnyDistillOptions,
+    ScheduleOptions,
+    StudentOptions,
+    TeacherOptions,
+    check_distillation,
+)
+from basicsr_kd.option_errors import OptionsError, Structs, closest, convert
 from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps
 
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
@@ -25,7 +32,8 @@ _TOP_KEYS = {
 }
 _TRAIN_KEYS = {
     'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt',
-    'gan_opt', 'net_d_iters', 'net_d_init_iters', 'distill_opt', 'relativistic', 'amp', 'channels_last'
+    'gan_opt', 'net_d_iters', 'net_d_init_iters', 'distill_opt', 'distill_schedule', 'distill_every', 'relativistic',
+    'amp', 'channels_last', 'warmup_iter_d', 'adaptive_d'
 }
 _PATH_KEYS = {
     'pretrain_network_g', 'pretrain_network_d', 'param_key_g', 'param_key_d', 'strict_load_g', 'strict_load_d',
@@ -35,46 +43,25 @@ _PATH_KEYS = {
 _VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
-_NOT_EMPTY = msgspec.Meta(min_length=1)
-
-
-class TeacherOptions(Section):
-    """Where the frozen teacher comes from."""
-    path: str
-    network: dict[str, Any] | None = None  # left out: read off the file
-    param_key: str | None = None
-    prune: PruneOptions | list[PruneOptions] | None = None
-
-
-class StudentOptions(Section):
-    """How the student starts."""
-    init: Literal['random', 'teacher'] = 'random'
-
-
-class DistillOptions(Section):
-    """One distillation loss, its layers and its adapters."""
-    type: Literal['FeatureDistillLoss']
-    layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] = msgspec.field(
-        default_factory=lambda: ['conv_first', 'body.*', 'conv_body'])
-    criterion: Literal['l1', 'l2', 'charbonnier'] = 'l2'
-    reduction: Literal['mean', 'norm'] = 'mean'
-    normalize: bool = False
-    adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # left out: the learning rate of optim_g
-    loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
 
 class TrainOptions(Section):
     """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
-    distill_opt: DistillOptions | list[DistillOptions] | None = None
+    distill_opt: AnyDistillOptions | list[AnyDistillOptions] | None = None
+    distill_schedule: ScheduleOptions = msgspec.field(default_factory=ScheduleOptions)
+    distill_every: Annotated[int, msgspec.Meta(ge=1)] = 1  # the teacher runs in every n-th iteration
     relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for KDGANModel
     amp: Literal['fp32', 'bf16'] = 'fp32'
     channels_last: bool = True
+    warmup_iter_d: Annotated[int, msgspec.Meta(ge=0)] = 0  # D's learning rate rises over so many iterations
+    adaptive_d: Annotated[float, msgspec.Meta(gt=0)] | None = None  # D pauses while its loss is below
 
 
-_STRUCTS: dict[str, type[msgspec.Struct]] = {
+_STRUCTS: Structs = {
     'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
-    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions, 'train': TrainOptions,
-    'train.distill_opt': DistillOptions
+    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions,
+    'student.calibration': CalibrationOptions, 'train': TrainOptions, 'train.distill_opt': AnyDistillOptions,
+    'train.distill_schedule': ScheduleOptions
 }
 
 
@@ -130,13 +117,6 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     return warnings
 
 
-def distill_terms(section: Any) -> list[DistillOptions]:
-    """A validated `distill_opt`, mapping or list, as a list; none for a missing section."""
-    if section is None:
-        return []
-    return msgspec.convert(section if isinstance(section, list) else [section], list[DistillOptions])
-
-
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     warnings = []
     model, path = opt['model_type'], opt.get('path') or {}
@@ -173,13 +153,8 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     if opt.get('prune') is not None:
         raise OptionsError('prune: KDGANModel prunes its teacher; move the section to teacher.prune '
                            '(or use model_type: PruneGANModel)')
+    warnings += check_distillation(opt, train)
     from_teacher = (opt.get('student') or {}).get('init') == 'teacher'
-    if opt.get('teacher') is None:
-        for found, key in ((train['distill_opt'], 'train.distill_opt'), (from_teacher, 'student.init: teacher')):
-            if found:
-                raise OptionsError(f'{key} needs the section `teacher:` (path: the trained network to learn from)')
-    elif train['distill_opt'] is None and not from_teacher:
-        warnings.append('teacher: not used, neither train.distill_opt nor student.init: teacher is given')
     if from_teacher and path.get('pretrain_network_g') and not resumes(opt):
         raise OptionsError('student.init: teacher and path.pretrain_network_g both say where the student starts; '
                            'leave one out')

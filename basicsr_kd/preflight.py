@@ -11,6 +11,7 @@ from basicsr_kd.dataset_checks import check_datasets, must_exist
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
+from basicsr_kd.teacher_checks import check_teacher
 
 
 def check(opt: dict[str, Any]) -> None:
@@ -30,7 +31,9 @@ def check(opt: dict[str, Any]) -> None:
     _check_names(opt)
     check_datasets(opt)
     if opt['is_train']:
-        check_training_networks(opt)
+        net_g = check_training_networks(opt)
+        if opt.get('teacher'):
+            check_teacher(opt, net_g)
     else:
         read_test_network(opt)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from basicsr_kd.dataset_checks import must_exist
 from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.prune_options import PruneOptions, calibration_root, prune_steps
+from basicsr_kd.prune_options import CalibrationOptions, calibration_root, prune_steps
 from basicsr_kd.pruning import PruningError, check_prune, needs_calibration, read_calibration
 from basicsr_kd.pruning.job import Job
 from basicsr_kd.pruning.rebuild import input_channels
@@ -43,22 +43,34 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
                 left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
         except PruningError as error:
             raise OptionsError(f'{where}: {_said(error)}') from None
-        _check_calibration(net, step, where, opt)
+        check_calibration(net, needs_calibration(**step.looks()), step.calibration, where, opt)
     return left
 
 
-def _check_calibration(net: nn.Module, step: PruneOptions, key: str, opt: dict[str, Any]) -> None:
-    why = needs_calibration(**step.looks())
-    if why is None:
+def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationOptions, key: str,
+                      opt: dict[str, Any]) -> None:
+    """The calibration images are there and the network runs on them.
+
+    Args:
+        net: What looks at them; on the meta device is enough.
+        why: What needs them; nothing is checked where nothing does.
+        calibration: The section that says which.
+        key: The section in the options file that `calibration` belongs to.
+        opt: The options.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+    """
+    if not why:
         return
-    root = calibration_root(step, opt)
+    root = calibration_root(calibration, opt)
     if root is None:
         raise OptionsError(f'{key}: {why} looks at images, and datasets.train has no dataroot_lq; give '
                            f'{key}.calibration.dataroot: a folder (or .lmdb) of low-resolution images')
-    where = f'{key}.calibration.dataroot' if step.calibration.dataroot else f'{key}: {why}: datasets.train.dataroot_lq'
+    where = f'{key}.calibration.dataroot' if calibration.dataroot else f'{key}: {why}: datasets.train.dataroot_lq'
     must_exist(root, where)
     try:
-        images = read_calibration(root, step.calibration.num, step.calibration.size, channels=input_channels(net))
+        images = read_calibration(root, calibration.num, calibration.size, channels=input_channels(net))
     except PruningError as error:
         raise OptionsError(f'{where}: {_said(error)}') from None
     try:
@@ -67,7 +79,7 @@ def _check_calibration(net: nn.Module, step: PruneOptions, key: str, opt: dict[s
     except Exception as error:  # whatever a network's own code raises
         height, width = images.shape[2:]
         raise OptionsError(f'{key}.calibration.size: {type(net).__name__} cannot be run on images of {height} x {width}'
-                           f' pixels, as they are cut out of {root} with size {step.calibration.size}: '
+                           f' pixels, as they are cut out of {root} with size {calibration.size}: '
                            f'{str(error) or type(error).__name__}') from None
 
 

@@ -58,9 +58,9 @@ def prune_steps(section: Any) -> list[PruneOptions]:
     return msgspec.convert(section if isinstance(section, list) else [section], list[PruneOptions])
 
 
-def calibration_root(step: PruneOptions, opt: dict[str, Any]) -> str | None:
-    """The folder or .lmdb with a step's calibration images; None where nothing says so."""
-    root = step.calibration.dataroot or opt['datasets']['train'].get('dataroot_lq')
+def calibration_root(calibration: CalibrationOptions, opt: dict[str, Any]) -> str | None:
+    """The folder or .lmdb with calibration images; None where nothing says so."""
+    root = calibration.dataroot or opt['datasets']['train'].get('dataroot_lq')
     return os.path.expanduser(root) if isinstance(root, str) else None
 
 

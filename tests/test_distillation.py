@@ -7,11 +7,12 @@ from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srresnet_arch import MSRResNet
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm
-from basicsr_kd.distillation.layers import LayerError, match_layers, pair_layers
+from basicsr_kd.distillation.layers import LayerError, evenly, match_layers, pair_layers
 from basicsr_kd.distillation.taps import FeatureTaps, TapError
-from basicsr_kd.losses import FeatureDistillLoss
+from basicsr_kd.losses import FeatureDistillLoss, ResponseDistillLoss
 
 IMAGE = torch.rand(2, 3, 8, 8)
 
@@ -172,3 +173,66 @@ def test_networks_of_different_families_can_be_paired():
     term = DistillTerm(FeatureDistillLoss(), {'conv_after_body': 'conv_body'})
     distiller = Distiller(student, teacher, [term], IMAGE)
     assert run(student, teacher, distiller)[0].item() > 0
+
+
+def test_output_of_the_network_is_a_layer_of_its_own():
+    student, teacher = rrdb(4), rrdb(8)
+    distiller = Distiller(student, teacher, [DistillTerm(ResponseDistillLoss(), None)], IMAGE)
+    assert not distiller.has_adapters and distiller.adapter_parameters(0) == []
+    with torch.no_grad(), distiller.teacher:
+        wanted = teacher(IMAGE)
+    with distiller.student:
+        output = student(IMAGE)
+    (loss,) = distiller.loss_terms()
+    torch.testing.assert_close(loss, (output - wanted).abs().mean())
+
+
+def test_outputs_of_another_size_are_told():
+    with pytest.raises(LayerError, match='the student at its output and of the teacher at its output differ in size'):
+        Distiller(RRDBNet(3, 3, scale=2, num_feat=4, num_block=1, num_grow_ch=4), rrdb(),
+                  [DistillTerm(ResponseDistillLoss(), None)], IMAGE)
+
+
+@pytest.mark.parametrize(('few', 'many', 'expected'), [
+    (6, 23, [3, 7, 11, 14, 18, 22]), (3, 5, [1, 2, 4]), (1, 4, [3]), (2, 2, [0, 1]), (3, 4, [0, 2, 3])])
+def test_blocks_at_even_distances_end_where_the_same_share_of_the_depth_ends(few, many, expected):
+    assert evenly(few, many) == expected
+
+
+def test_even_depth_pairs_the_block_of_a_shallow_student_with_those_of_a_deep_teacher():
+    student, teacher = rrdb(blocks=2), rrdb(blocks=5)
+    assert pair_layers(['conv_first', 'body.*'], student, teacher, 'even') == [
+        ('conv_first', 'conv_first'), ('body.0', 'body.2'), ('body.1', 'body.4')]
+    assert pair_layers({'body.*': 'body.*'}, student, teacher, 'even') == [('body.0', 'body.2'), ('body.1', 'body.4')]
+    with pytest.raises(LayerError, match='matches 5 modules of the student .* 2 of the teacher'):
+        pair_layers(['body.*'], teacher, student, 'even')
+
+
+@pytest.mark.parametrize('use_reentrant', [False, True])
+def test_features_inside_gradient_checkpointing(use_reentrant):
+    """Without reentry they have their gradient, and the run that backward repeats is not recorded; with it not."""
+    class Checkpointed(RRDBNet):
+        def forward(self, x):
+            return checkpoint(super().forward, x.requires_grad_(), use_reentrant=use_reentrant)
+
+    torch.manual_seed(0)
+    teacher = rrdb()
+    plain = rrdb(4)
+    student = Checkpointed(3, 3, num_feat=4, num_block=3, num_grow_ch=4)
+    student.load_state_dict(plain.state_dict())
+    gradients = []
+    for net in (plain, student):
+        torch.manual_seed(1)
+        distiller = Distiller(net, teacher, [DistillTerm(FeatureDistillLoss(), ['body.*'])], IMAGE.clone())
+        with torch.no_grad(), distiller.teacher:
+            teacher(IMAGE)
+        with distiller.student:
+            output = net(IMAGE.clone())
+        if net is student and use_reentrant:
+            with pytest.raises(TapError, match='body.0 carries no gradient.*use_reentrant=False'):
+                distiller.loss_terms()
+            return
+        (distiller.loss_terms()[0] + output.mean()).backward()
+        gradients.append([parameter.grad for parameter in net.parameters()])
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right)

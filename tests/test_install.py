@@ -63,10 +63,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob('*'))
 
 
+def modules(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob('basicsr_kd/**/*.py'))
+
+
 def test_an_install_through_sdist_and_wheel_is_complete_and_leaves_nothing_behind(environment, source, tmp_path):
     sdist = run_python('-c', 'from setuptools import build_meta; build_meta.build_sdist("dist")', cwd=source)
     environment.install(*(source / 'dist').glob('*.tar.gz'))
     assert 'basicsr_kd.pth' in environment.own_files(), sdist.stdout + sdist.stderr
+    assert modules(environment.site) == modules(REPOSITORY)  # a folder without __init__.py would be left out
     assert names(environment.site / 'basicsr_kd' / 'option_files') == names(REPOSITORY / 'options') != []
     assert names(environment.site / 'basicsr_kd' / 'weights') == names(REPOSITORY / 'basicsr_kd' / 'weights')
 

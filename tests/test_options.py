@@ -1,6 +1,7 @@
 """The YAML sections: what is accepted, what is filled in, and what each mistake is told."""
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from basicsr_kd.distill_options import distill_terms
+from basicsr_kd.losses import DiscriminatorFeatureLoss
 from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.options import distill_terms, validate
+from basicsr_kd.options import validate
 from basicsr_kd.prune_options import calibration_root, prune_steps
 
 
@@ -188,10 +191,10 @@ def test_calibration_images_are_those_of_the_training_set_unless_told_otherwise(
     prune_opt['prune'] = [{'ratio': 0.1}, {'ratio': 0.1, 'calibration': {'dataroot': '~/photos'}}]
     validate(prune_opt, is_train=True)
     first, second = prune_steps(prune_opt['prune'])
-    assert calibration_root(first, prune_opt) == prune_opt['datasets']['train']['dataroot_lq']
-    assert calibration_root(second, prune_opt) == str(Path.home() / 'photos')
+    assert calibration_root(first.calibration, prune_opt) == prune_opt['datasets']['train']['dataroot_lq']
+    assert calibration_root(second.calibration, prune_opt) == str(Path.home() / 'photos')
     del prune_opt['datasets']['train']['dataroot_lq']
-    assert calibration_root(first, prune_opt) is None
+    assert calibration_root(first.calibration, prune_opt) is None
 
 
 def test_prune_needs_a_trained_network(prune_opt):
@@ -215,3 +218,8 @@ def test_test_time_needs_none_of_the_training_sections(kd_opt):
     kd_opt['teacher'] = {'path': 'gone.pth', 'nonsense': 1}
     validate(kd_opt, is_train=False)
     assert not {'teacher', 'student', 'prune', 'train'} & set(kd_opt)
+
+
+def test_the_discriminators_layers_are_the_loss_own_where_the_file_names_none():
+    assert distill_terms({'type': 'DiscriminatorFeatureLoss'})[0].discriminator_layers == list(
+        inspect.signature(DiscriminatorFeatureLoss).parameters['discriminator_layers'].default)

@@ -52,7 +52,7 @@ def put(opt, path, value):
     ('datasets.train.gt_size', 64, ['network_d', 'datasets.train.gt_size: 64', 'input_size']),
     ('train.distill_opt.layers', ['conv_fisrt'], ['train.distill_opt', "'conv_fisrt'", 'conv_first']),
     ('train.distill_opt.layers', ['body.*.rdb9'], ['train.distill_opt', "'body.*.rdb9'", 'no module of the student']),
-    ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '32x32 and 16x16']),
+    ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '64x64 and 32x32']),
     ('network_g.num_block', 1, ['train.distill_opt', "'body.*'", '1 modules of the student', '2 of the teacher']),
     ('num_gpu', 3, ['num_gpu', '3', 'num_gpu: auto']),
 ])

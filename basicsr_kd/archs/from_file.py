@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -13,10 +13,18 @@ from basicsr_kd.archs.fragment import fragment_path, in_one_line, read_fragment,
 from basicsr_kd.archs.recognise import recognise, stock_options
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 _RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
 _MOST_DIFFERENCES = 3  # that an error lists
+
+
+class UnknownArchitectureError(CheckpointError):
+    """Neither the shapes of a file's tensors nor a `.yml` beside it tell which of BasicSR's networks it holds."""
 
 
 def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
@@ -27,7 +35,8 @@ def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
         path: Its file.
 
     Raises:
-        CheckpointError: It is no RRDBNet, SRVGGNetCompact or MSRResNet, and no `.yml` tells what it is.
+        UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact or MSRResNet, and no `.yml` tells what it is.
+        CheckpointError: The `.yml` cannot be read.
     """
     options = rrdbnet_options(state)
     if options is not None:
@@ -36,11 +45,30 @@ def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
     section = network_section(state, path, recognised) if recognised else read_fragment(path)
     if section is None:
         first = f', the first is {next(iter(state))!r}' if state else ''
-        raise CheckpointError(f'{path} is no RRDBNet, SRVGGNetCompact or MSRResNet ({len(state)} tensors{first}), so '
-                              'its architecture cannot be read off its shapes. Give the options of its network: '
-                              f'network_g: {{type: …}} in {fragment_path(path).name} beside it, teacher.network in an '
-                              'options file, --arch on the command line')
+        raise UnknownArchitectureError(
+            f'{path} is no RRDBNet, SRVGGNetCompact or MSRResNet ({len(state)} tensors{first}), so its architecture '
+            'cannot be read off its shapes. Give the options of its network: network_g: {type: …} in '
+            f'{fragment_path(path).name} beside it, teacher.network in an options file, --arch on the command line')
     return section
+
+
+def describe(state: dict[str, Tensor], path: str) -> dict[str, Any] | ImageModelDescriptor[nn.Module]:
+    """What network a state dict holds: BasicSR's options of it, or where nothing tells those, what spandrel opens.
+
+    Args:
+        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
+        path: Its file.
+
+    Raises:
+        CheckpointError: Neither way tells; the text says what each found.
+    """
+    try:
+        return read_architecture(state, path)
+    except UnknownArchitectureError as error:
+        try:
+            return open_with_spandrel(state)
+        except CheckpointError as further:
+            raise CheckpointError(f'{error}; {further}') from None
 
 
 def build_from_file(path: str, param_key: str | None = None, network: dict[str, Any] | None = None) -> nn.Module:
@@ -49,14 +77,16 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     Args:
         path: A `.pth` or `.safetensors` file.
         param_key: Which of its state dicts, `params_ema` where it is left out.
-        network: BasicSR's options of the network; left out: see `read_architecture`.
+        network: BasicSR's options of the network; left out: see `describe`.
 
     Raises:
         CheckpointError: The file cannot be read, its architecture not told or not built, or it is not of that
             architecture.
     """
     state = read_state_dict(path, param_key)
-    options = network or read_architecture(state, path)
+    options = network or describe(state, path)
+    if not isinstance(options, dict):
+        return as_module(options)
     try:
         net = build(options)
     except ValueError as error:

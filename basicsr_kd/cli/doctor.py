@@ -17,7 +17,7 @@ EXAMPLE = 'basicsr-kd doctor'
 NEEDED = {
     'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pyyaml': 'yaml',
     'msgspec': 'msgspec', 'safetensors': 'safetensors', 'matplotlib': 'matplotlib', 'basicsr': 'basicsr',
-    'mmengine': 'mmengine', 'lpips': 'lpips', 'torch-pruning': 'torch_pruning',
+    'mmengine': 'mmengine', 'lpips': 'lpips', 'torch-pruning': 'torch_pruning', 'spandrel': 'spandrel',
 }
 # What to do where installing the package again is not the answer.
 LIBRARIES = 'apt-get install libgl1 libglib2.0-0 (system libraries of OpenCV), or: pip install opencv-python-headless'

@@ -18,6 +18,11 @@ class FeatureAdapters(nn.Module):
         # a ModuleDict takes no dots in its keys
         self.convs = nn.ModuleDict({name.replace('.', '/'): nn.Conv2d(s, t, 1) for name, (s, t) in channels.items()})
 
+    @property
+    def names(self) -> list[str]:
+        """The student's module paths."""
+        return [name.replace('/', '.') for name in self.convs]
+
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Adapt the student's features, given and returned by module path."""
         return {name: self.of(name)(feature) for name, feature in features.items()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.distillation.adapters import FeatureAdapters
 from basicsr_kd.distillation.layers import LayerError, pair_layers
-from basicsr_kd.distillation.taps import FeatureTaps
+from basicsr_kd.distillation.taps import FeatureTaps, TapError
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,14 @@ class DistillTerm:
     """One loss over some layers.
 
     Attributes:
-        loss: Takes the adapted student features and the teacher features, two lists of (n, c, h, w); gives a scalar.
-        layers: As for `distillation.layers.pair_layers`.
+        loss: Takes the student features and the teacher features, two lists of (n, c, h, w); gives a scalar. Its
+            attribute `adapts` says whether the student's go through adapters first.
+        layers: As for `distillation.layers.pair_layers`; None where the loss compares the outputs.
+        depth_match: Likewise.
     """
     loss: nn.Module
-    layers: Sequence[str] | Mapping[str, str]
+    layers: Sequence[str] | Mapping[str, str] | None
+    depth_match: str = 'exact'
 
 
 class Distiller:
@@ -48,32 +51,53 @@ class Distiller:
 
     def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor) -> None:
         self._losses = [term.loss for term in terms]
-        self.pairs = [pair_layers(term.layers, student, teacher) for term in terms]
+        self.pairs = [[('', '')] if term.layers is None else
+                      pair_layers(term.layers, student, teacher, term.depth_match) for term in terms]
         self.student = FeatureTaps(student, [s for pairs in self.pairs for s, _ in pairs])
         self.teacher = FeatureTaps(teacher, [t for pairs in self.pairs for _, t in pairs])
         student_shapes, teacher_shapes = self.student.probe(image), self.teacher.probe(image)
         channels: dict[str, tuple[int, int]] = {}
-        for i, pairs in enumerate(self.pairs):
+        for i, (term, pairs) in enumerate(zip(terms, self.pairs, strict=True)):
             for s, t in pairs:
                 left, right = student_shapes[s], teacher_shapes[t]
                 if left[2:] != right[2:]:
-                    raise LayerError(f'the feature maps of the student at {s} and of the teacher at {t} differ in '
-                                     f'size: {left[2]}x{left[3]} and {right[2]}x{right[3]} for the same image; choose '
-                                     f'layers at the same resolution')
-                channels[f'{i}.{s}'] = (left[1], right[1])
+                    raise LayerError(f'the feature maps of the student at {s or "its output"} and of the teacher at '
+                                     f'{t or "its output"} differ in size: {left[2]}x{left[3]} and '
+                                     f'{right[2]}x{right[3]} for the same image; choose layers at the same resolution')
+                if not s and left[1] != right[1]:
+                    raise LayerError(f'the student gives {left[1]} colours, the teacher {right[1]}')
+                if term.loss.adapts:
+                    channels[f'{i}.{s}'] = (left[1], right[1])
         self._adapters = FeatureAdapters(channels).to(image.device)
         self.adapters: nn.Module = self._adapters
 
+    @property
+    def has_adapters(self) -> bool:
+        """Whether there is anything to learn; DistributedDataParallel takes no module without parameters."""
+        return bool(self._adapters.names)
+
     def adapter_parameters(self, term: int) -> list[nn.Parameter]:
-        """The parameters of the adapters of the term with this number."""
+        """The parameters of the adapters of the term with this number; none where its loss takes no adapters."""
+        if not self._losses[term].adapts:
+            return []
         return [p for s, _ in self.pairs[term] for p in self._adapters.of(f'{term}.{s}').parameters()]
 
     def loss_terms(self) -> list[Tensor]:
-        """The weighted loss of each term from the features of the last passes of student and teacher."""
+        """The weighted loss of each term from the features of the last passes of student and teacher.
+
+        Raises:
+            TapError: A student's feature has no gradient.
+        """
         student, teacher = self.student.take(), self.teacher.take()
-        adapted = self.adapters({f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs})
+        frozen = next((name for name, feature in student.items() if not feature.requires_grad), None)
+        if frozen is not None and torch.is_grad_enabled():
+            raise TapError(f'the student\'s {frozen or "output"} carries no gradient, so it could not learn from the '
+                           'teacher; is it frozen, or inside torch.utils.checkpoint with use_reentrant=True (use '
+                           'use_reentrant=False)?')
+        features = {f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs}
+        features |= self.adapters({name: features[name] for name in self._adapters.names})
         return [
-            loss([adapted[f'{i}.{s}'] for s, _ in pairs], [teacher[t] for _, t in pairs])
+            loss([features[f'{i}.{s}'] for s, _ in pairs], [teacher[t] for _, t in pairs])
             for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs, strict=True))
         ]
 

@@ -1,130 +1,165 @@
-"""A student that starts with the teacher's most important channels (`student: {init: teacher}`)."""
+"""A student that starts as the most important channels of its teacher (`student: {init: teacher}`)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.archs.build import differences
+from basicsr_kd.distillation.depth import match_depth
+from basicsr_kd.distillation.errors import InheritanceError
+from basicsr_kd.distillation.growth import pad_growth
+from basicsr_kd.distillation.widths import match_widths
+from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.errors import PruningError
+from basicsr_kd.pruning.groups import channels_cut
+from basicsr_kd.pruning.importance import MAGNITUDES
+from basicsr_kd.pruning.job import given, working_copy
+from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
+from basicsr_kd.pruning.reconstruct import reconstruct as refit
+from basicsr_kd.pruning.taylor import ChannelEffects
 
-State = dict[str, Tensor]
-Conv = tuple[str, str, list[str]]  # its name, the group of channels that it writes, the groups that it reads
+__all__ = ['InheritanceError', 'check_inheritable', 'inherit']
+
+_SIZE = 8  # of the images that networks are traced and compared on, as in pruning
+_TOLERANCE = 1e-6  # of the output's largest value; in float64
 
 
-class InheritanceError(ValueError):
-    """The student cannot inherit from this teacher."""
+def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', calibration: Tensor | None = None,
+            reconstruct: bool = False, progress: bool = False) -> None:
+    """Give a student, in place, what pruning its teacher to the student's widths and depth leaves.
 
+    Of every group of channels that belong together the most important stay. Blocks are spread over the teacher's depth
+    (`basicsr_kd.distillation.depth`). An RRDBNet teacher may have fewer growth channels than the student, as where it
+    was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
 
-def check_inheritable(student: State, teacher: State) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The RRDBNet options of both networks, from their state dicts.
+    For the 23-block RRDBNet it takes seconds; 'taylor' and `reconstruct` take minutes each, on 16 images of 96x96.
+
+    Args:
+        student: A network on the CPU.
+        teacher: One of the same kind with its weights, on the CPU; it is not changed.
+        importance: 'l2' (magnitude of all weights of a channel, coming in and going out) or 'taylor' (how far the
+            teacher's output moves without it, on calibration images).
+        calibration: Images as the networks take them, (n, c, h, w), RGB in [0, 1], for 'taylor' and `reconstruct`.
+        reconstruct: Whether to refit, by least squares on the calibration images, the layers that lost inputs; where
+            blocks are missing, all layers, so that each block gives what the teacher has behind the block it was copied
+            from. The output on these images never gets further from the teacher's by it.
+        progress: Whether to show progress bars.
 
     Raises:
-        InheritanceError: One is no RRDBNet, the student has more blocks, or inputs, outputs or scale differ.
+        InheritanceError: See `check_inheritable`; an unknown importance; no calibration images where they are needed;
+            a teacher with values that are not finite; or a student that gives something else with the same weights,
+            because a number differs that is in no tensor.
     """
-    options = []
-    for side, state in (('student', student), ('teacher', teacher)):
-        found = rrdbnet_options(state)
-        if found is None:
-            raise InheritanceError(f'student.init: teacher needs RRDBNets on both sides, and the {side} is none; '
-                                   'use student.init: random')
-        options.append(found)
-    small, large = options
-    for key in ('num_in_ch', 'num_out_ch', 'scale'):
-        if small[key] != large[key]:
-            raise InheritanceError(f'student.init: teacher: {key} is {small[key]} in the student and {large[key]} in '
-                                   'the teacher')
-    if small['num_block'] > large['num_block']:
-        raise InheritanceError(f'student.init: teacher: the student has {small["num_block"]} blocks, the teacher only '
-                               f'{large["num_block"]}')
-    return small, large
+    if importance not in ('l2', 'taylor'):
+        raise InheritanceError(f'student.importance: found {importance!r}; expected l2 or taylor')
+    if calibration is None and (reconstruct or importance == 'taylor'):
+        option = 'importance: taylor' if importance == 'taylor' else 'reconstruct: true'
+        raise InheritanceError(f'student: {option} needs calibration images; give student.calibration.dataroot, a '
+                               'folder of images as the networks take them')
+    check_inheritable(student, teacher)  # before a long look at the images
+    with _clear_errors():
+        original = working_copy(teacher)
+        criterion = (ChannelEffects(original, given(calibration), progress) if importance == 'taylor' else
+                     MAGNITUDES[importance]())
+        cut, pruned = _prune(student, original, criterion)
+        _must_compute_the_same(student, pruned)
+        if reconstruct:
+            refit(original, pruned, cut, given(calibration), progress)
+        student.load_state_dict(_pad(pruned.state_dict(), student))
+
+
+def check_inheritable(student: nn.Module, teacher: nn.Module) -> None:
+    """Refuse what `inherit` would refuse, from shapes alone: the networks may be on the meta device.
+
+    Raises:
+        InheritanceError: The networks are of different kinds or have other inputs, outputs, scale or layers; the
+            student is deeper or wider (but for growth of an RRDBNet); or the teacher cannot be traced.
+    """
+    with _clear_errors():
+        _must_be_alike(student, teacher)
+        teacher = copy.deepcopy(teacher).float().eval().requires_grad_(True)
+        blocks = match_depth(student, teacher)
+        channels = channels_cut(*match_widths(student, teacher, blocks, _image(teacher), _no_values))
+        cut = Cut(dropped=channels.dropped, renamed=blocks.renamed)
+        found = differences(student, _pad(cut.apply(teacher.state_dict()), student))
+        if found:
+            differs = found[0].replace('the file', 'the pruned teacher').replace('the network', 'the student')
+            raise InheritanceError(f'student.init: teacher: {differs}; use student.init: random')
+
+
+def _prune(student: nn.Module, teacher: nn.Module, importance: Callable[[Any], Tensor | None]) -> tuple[Cut, nn.Module]:
+    """What is cut off a teacher, and what is left."""
+    blocks, image = match_depth(student, teacher), _image(teacher)
+    groups, kept = match_widths(student, teacher, blocks, image, importance)
+    channels = channels_cut(groups, kept)
+    narrow = rebuild(teacher, channels.apply(teacher.state_dict()))
+    must_agree(teacher, narrow, groups, kept, image)
+    return Cut(dropped=channels.dropped, renamed=blocks.renamed), rebuild(narrow, blocks.apply(narrow.state_dict()))
+
+
+def _pad(state: dict[str, Tensor], student: nn.Module) -> dict[str, Tensor]:
+    return pad_growth(state, student.state_dict()) if isinstance(student, RRDBNet) else state
+
+
+def _no_values(group: Any) -> None:
+    """The importance of channels where only their number matters."""
+
+
+def _image(net: nn.Module) -> Tensor:
+    device = next(net.parameters()).device
+    return torch.zeros(1, input_channels(net), _SIZE, _SIZE, device=device)
+
+
+def _must_be_alike(student: nn.Module, teacher: nn.Module) -> None:
+    """See that both are of one kind and take and give the same kind of images."""
+    kinds = [RRDBNet if isinstance(net, RRDBNet) else type(net) for net in (student, teacher)]
+    if kinds[0] is not kinds[1]:
+        raise InheritanceError(f'student.init: teacher needs two networks of the same kind, and the student is '
+                               f'{type(student).__name__}, the teacher {type(teacher).__name__}; use student.init: '
+                               'random')
+    for what, own, theirs in zip(('input channels', 'output channels', 'scale'), _interface(student),
+                                 _interface(teacher), strict=True):
+        if own != theirs:
+            raise InheritanceError(f'student.init: teacher: {what} {own:g} in the student and {theirs:g} in the '
+                                   'teacher; use a teacher that was trained for the same, or student.init: random')
 
 
 @torch.no_grad()
-def inherit_rrdbnet(student: nn.Module, teacher: nn.Module) -> None:
-    """Copy the teacher's most important channels into the student, in place.
-
-    Channels that belong together are chosen together: those of the residual stream once for the whole network, those of
-    every growing convolution and of the tail for themselves. A channel counts by the L2 norm of the weights that write
-    it times the norm of those that read it, which does not change when a layer is scaled up and the next one down; for
-    the stream, written and read by every dense block, the normalised norms are summed. Blocks of a deeper teacher are
-    taken at even distances. Where the teacher is narrower (a pruned growth), the student's further channels keep their
-    random weights and nothing inherited reads them yet, so they start without effect and can still learn.
-
-    Args:
-        student: An RRDBNet (SlimRRDBNet, PrunedRRDBNet) on the CPU.
-        teacher: An RRDBNet of the same inputs, outputs and scale, with at least as many blocks, on the CPU.
-
-    Raises:
-        InheritanceError: See `check_inheritable`.
-    """
-    small, large = student.state_dict(), teacher.state_dict()
-    small_options, large_options = check_inheritable(small, large)
-    blocks = _spread(small_options['num_block'], large_options['num_block'])
-    small_layout, large_layout = _layout(range(small_options['num_block'])), _layout(blocks)
-    small_widths, large_widths = _group_widths(small, small_layout), _group_widths(large, large_layout)
-    scores = _scores(large, large_layout, large_widths)
-    kept = {
-        group: scores[twin].topk(min(small_widths[group], large_widths[twin])).indices.sort().values
-        for group, twin in zip(small_widths, large_widths, strict=True)
-    }
-    for (name, writes, reads), (twin, _, twin_reads) in zip(small_layout, large_layout, strict=True):
-        rows = kept[writes]
-        if not len(rows):
-            continue
-        weight, source = small[f'{name}.weight'], large[f'{twin}.weight'][rows]
-        inherited = torch.zeros_like(weight[:len(rows)])
-        start, twin_start = 0, 0
-        for group, twin_group in zip(reads, twin_reads, strict=True):
-            columns = kept[group]
-            inherited[:, start:start + len(columns)] = source[:, twin_start + columns]
-            start, twin_start = start + small_widths[group], twin_start + large_widths[twin_group]
-        weight[:len(rows)] = inherited
-        small[f'{name}.bias'][:len(rows)] = large[f'{twin}.bias'][rows]
-    student.load_state_dict(small)
+def _interface(net: nn.Module) -> tuple[int, int, float]:
+    """Channels of its input and output, and how many times larger that is."""
+    image = _image(net)
+    try:
+        output = copy.deepcopy(net).eval()(image)
+    except Exception as error:  # whatever a network's own code raises
+        raise InheritanceError(f'student.init: teacher: {type(net).__name__} cannot be run on an input of shape '
+                               f'{tuple(image.shape)}: {error}; use student.init: random') from error
+    return image.shape[1], output.shape[1], output.shape[-1] / _SIZE
 
 
-def _spread(few: int, many: int) -> list[int]:
-    """`few` block numbers at even distances out of `many`, first and last included."""
-    return [round(i * (many - 1) / max(few - 1, 1)) for i in range(few)]
+@torch.no_grad()
+def _must_compute_the_same(student: nn.Module, pruned: nn.Module) -> None:
+    """See that the student is what is left of the teacher, but for its weights."""
+    student = copy.deepcopy(student)
+    student.load_state_dict(_pad(pruned.state_dict(), student))
+    image = torch.rand(_image(student).shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found, expected = (copy.deepcopy(net).double().eval()(image) for net in (student, pruned))
+    if (found - expected).abs().max() > _TOLERANCE * expected.abs().max():
+        raise InheritanceError('student.init: teacher: with the weights of the teacher the student gives something '
+                               'else, so a number that is in no tensor differs in network_g (res_scale, img_range, an '
+                               "activation, …); expected the teacher's, or student.init: random")
 
 
-def _layout(blocks: Sequence[int]) -> list[Conv]:
-    """The convolutions of an RRDBNet in order: name, the group of channels it writes, the groups it reads."""
-    convs: list[Conv] = [('conv_first', 'stream', ['image'])]
-    for block in blocks:
-        for dense in (1, 2, 3):
-            names = [f'body.{block}.rdb{dense}.conv{k}' for k in range(1, 6)]
-            convs += [(name, name, ['stream', *names[:k]]) for k, name in enumerate(names[:4])]
-            convs.append((names[4], 'stream', ['stream', *names[:4]]))
-    convs.append(('conv_body', 'stream', ['stream']))
-    tail = ['stream', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last']
-    return convs + [(name, name, [before]) for before, name in zip(tail[:-1], tail[1:], strict=True)]
-
-
-def _group_widths(state: State, layout: list[Conv]) -> dict[str, int]:
-    """How many channels each group has; 0 where a pruned growth left its convolution out."""
-    widths = {'image': state['conv_first.weight'].shape[1]}
-    for name, writes, _ in layout:
-        widths[writes] = len(state.get(f'{name}.weight', ()))
-    return widths
-
-
-def _scores(state: State, layout: list[Conv], widths: dict[str, int]) -> dict[str, Tensor]:
-    """The importance of every channel of every group: the norms that write it times the norms that read it."""
-    written = {group: torch.zeros(width) for group, width in widths.items()}
-    read = {group: torch.zeros(width) for group, width in widths.items()}
-    for name, writes, reads in layout:
-        if f'{name}.weight' not in state:
-            continue
-        weight = state[f'{name}.weight'].flatten(2)
-        norms = weight.norm(dim=(1, 2))
-        written[writes] += norms / norms.mean().clamp_min(1e-12)
-        norms = weight.norm(dim=(0, 2))
-        norms = norms / norms.mean().clamp_min(1e-12)
-        for group, part in zip(reads, norms.split([widths[group] for group in reads]), strict=True):
-            read[group] += part
-    written['image'] += 1  # the image and the output are written and read from outside
-    read['conv_last'] += 1
-    return {group: written[group] * read[group] for group in widths}
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Work on networks without touching torch's random state; what pruning refuses is told as inheritance."""
+    try:
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            yield
+    except PruningError as error:
+        raise InheritanceError(f'student.init: teacher: {error}') from error

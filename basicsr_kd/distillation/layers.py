@@ -37,43 +37,60 @@ def match_layers(pattern: str, net: nn.Module, side: str = 'network') -> list[st
     return found
 
 
-def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module,
-                teacher: nn.Module) -> list[tuple[str, str]]:
+def evenly(few: int, many: int) -> list[int]:
+    """Which of `many` blocks stand for `few`: block i of the few ends where the same share of the many ends.
+
+    Example:
+        >>> evenly(6, 23)
+        [3, 7, 11, 14, 18, 22]
+    """
+    return [max((2 * (i + 1) * many + few) // (2 * few) - 1, 0) for i in range(few)]
+
+
+def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module, teacher: nn.Module,
+                depth_match: str = 'exact') -> list[tuple[str, str]]:
     """Expand the `layers` of a distillation loss to pairs (student module path, teacher module path).
 
     Args:
         layers: A list of names or globs that mean the same modules in both networks, or a mapping
-            {student: teacher} of names or globs that match equally many modules on both sides.
+            {student: teacher} of names or globs.
         student: The network that learns.
         teacher: The network that is copied.
+        depth_match: 'exact': a glob matches equally many modules on both sides. 'even': where the teacher has more,
+            those at the same share of its depth are taken (`evenly`).
 
     Raises:
         LayerError: Nothing matches, or the two sides do not fit together.
     """
     if isinstance(layers, Mapping):
-        mapped = [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher)]
+        mapped = [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher, depth_match)]
         twice = [s for s, count in Counter(s for s, _ in mapped).items() if count > 1]
         if twice:
             raise LayerError(f'layer {twice[0]!r} of the student is paired more than once')
         return mapped
     pairs: list[tuple[str, str]] = []
     for pattern in layers:
-        matched = _pair(pattern, pattern, student, teacher)
+        matched = _pair(pattern, pattern, student, teacher, depth_match)
         only_student = [s for s, t in matched if s != t]
-        if only_student:
+        if only_student and depth_match == 'exact':
             raise LayerError(f'layer {pattern!r} names different modules in student and teacher '
                              f'(first: {only_student[0]}); give them as pairs, layers: {{student: teacher}}')
         pairs += matched
     return list(dict.fromkeys(pairs))
 
 
-def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:
+def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teacher: nn.Module,
+          depth_match: str) -> list[tuple[str, str]]:
     left = match_layers(student_pattern, student, 'student')
     right = match_layers(teacher_pattern, teacher, 'teacher')
+    if depth_match == 'even' and len(left) < len(right):
+        right = [right[index] for index in evenly(len(left), len(right))]
     if len(left) != len(right):
+        way_out = (f'give pairs, layers: {{{left[0]}: {right[-1]}, …}}' if depth_match == 'even' else
+                   f'give pairs, layers: {{{left[0]}: {right[-1]}, …}}, or depth_match: even')
         raise LayerError(f'layer {student_pattern!r} matches {len(left)} modules of the student '
                          f'({left[0]} … {left[-1]}) but {teacher_pattern!r} matches {len(right)} of the teacher '
-                         f'({right[0]} … {right[-1]}); give pairs, layers: {{{left[0]}: {right[-1]}, …}}')
+                         f'({right[0]} … {right[-1]}); {way_out}')
     return list(zip(left, right, strict=True))
 
 

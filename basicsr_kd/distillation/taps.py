@@ -24,8 +24,8 @@ class FeatureTaps:
     are cloned from then on.
 
     Args:
-        net: The bare network.
-        layers: Module paths, as `distillation.layers.match_layers` gives them.
+        net: The bare network; it may be compiled in place (`nn.Module.compile`).
+        layers: Module paths, as `distillation.layers.match_layers` gives them; '' is the network, for its output.
 
     Raises:
         AttributeError: A path that the network does not have.
@@ -57,7 +57,8 @@ class FeatureTaps:
         features, self._features = self._features, {}
         missing = [name for name in self.layers if name not in features]
         if missing:
-            raise TapError(f'{missing[0]} of {type(self.net).__name__} did not run in this forward pass')
+            raise TapError(f'{missing[0] or "the output"} of {type(self.net).__name__} did not run in this forward '
+                           'pass')
         for name in self._overwritten(features):
             raise TapError(f'the output of {name} of {type(self.net).__name__} was overwritten in place')
         return features

@@ -1,17 +1,16 @@
 """The distillation loss of pruning + knowledge distillation of ESRGAN (J. Broadcast Engineering 29(6), 2024)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-CRITERIA = ('l1', 'l2', 'charbonnier')
+from basicsr_kd.losses.criteria import check_criterion, error
+from basicsr_kd.losses.distill_loss import DistillLoss
+
 REDUCTIONS = ('mean', 'norm')
-CHARBONNIER_EPS = 1e-6  # added to the squared difference, as TecoGAN has it; BasicSR's own loss takes 1e-12
 
 
-class FeatureDistillLoss(nn.Module):
+class FeatureDistillLoss(DistillLoss):
     r"""L_distill = Σ_t ‖f_t(C_t(x)) − C'_t(x)‖ over the distilled layers t.
 
     C_t is the student's feature map, f_t its adapter, C'_t the (pruned) teacher's feature map. The paper does not say
@@ -29,37 +28,23 @@ class FeatureDistillLoss(nn.Module):
         ValueError: An unknown criterion or reduction.
     """
 
+    adapts = True
+
     def __init__(self, criterion: str = 'l2', reduction: str = 'mean', normalize: bool = False,
                  loss_weight: float = 1.0) -> None:
-        super().__init__()
-        if criterion not in CRITERIA:
-            raise ValueError(f'criterion is {criterion!r}, expected one of {", ".join(CRITERIA)}')
+        super().__init__(loss_weight)
+        self.criterion = check_criterion(criterion)
         if reduction not in REDUCTIONS:
             raise ValueError(f'reduction is {reduction!r}, expected one of {", ".join(REDUCTIONS)}')
-        self.criterion, self.reduction, self.normalize = criterion, reduction, normalize
-        self.loss_weight = loss_weight
+        self.reduction, self.normalize = reduction, normalize
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """The weighted sum over layers.
-
-        Args:
-            student: The adapted student features, one (n, c, h, w) a layer.
-            teacher: The teacher's features in the same order and shapes.
-        """
-        return self.loss_weight * torch.stack([self._layer(s, t) for s, t in zip(student, teacher, strict=True)]).sum()
-
-    def _layer(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = student.float(), teacher.detach().float()  # features are in bf16 under autocast
+    def layer_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of one layer; both sides are (n, c, h, w)."""
         if self.normalize:
             scale = teacher.square().mean().sqrt().clamp_min(1e-8)
             student, teacher = student / scale, teacher / scale
-        difference = student - teacher
         if self.reduction == 'norm' and self.criterion == 'l2':
+            difference = student - teacher
             return torch.linalg.vector_norm(difference.flatten(1), dim=1).mean()  # has a gradient at 0, sqrt has not
-        if self.criterion == 'l1':
-            error = difference.abs()
-        elif self.criterion == 'l2':
-            error = difference.square()
-        else:
-            error = (difference.square() + CHARBONNIER_EPS).sqrt()
-        return error.mean() if self.reduction == 'mean' else error.flatten(1).sum(1).mean()
+        errors = error(self.criterion, student, teacher)
+        return errors.mean() if self.reduction == 'mean' else errors.flatten(1).sum(1).mean()

@@ -1,8 +1,7 @@
 """What PruneGANModel and KDGANModel share: BasicSR's GAN training, with options where it leaves no choice."""
 from __future__ import annotations
 
-import json
-import os
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -12,22 +11,28 @@ from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr.models.sr_model import SRModel
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr_kd.checkpoint import CheckpointError, atomic_save, read_state_dict, write_checkpoint
+from basicsr_kd.models.balance import WinnerWatch, is_below, warm_up
+from basicsr_kd.models.checkpoints import Checkpoints
 
-SECTIONS = ('teacher', 'student', 'prune')
+
+class TrainingError(RuntimeError):
+    """Training cannot go on."""
 
 
-class GANTrainer(SRGANModel):
+class GANTrainer(Checkpoints, SRGANModel):
     """SRGANModel / ESRGANModel with the discriminator optional, in bf16 and channels_last if asked, also on a CPU.
 
     Options of `train:` read here: `gan_opt` (left out: no discriminator), `relativistic` (ESRGAN's average loss, or the
-    standard one), `amp`, `channels_last`, `net_d_iters`, `net_d_init_iters`.
+    standard one), `amp`, `channels_last`, `net_d_iters`, `net_d_init_iters`, `warmup_iter_d` (D's learning rate rises
+    over so many iterations), `adaptive_d` (D does not learn while its loss is below).
 
     The batch is BasicSR's: `lq` (n, 3, h, w) and `gt` (n, 3, scale·h, scale·w), RGB in [0, 1].
+
+    Raises:
+        TrainingError: A term of the loss is no longer finite.
     """
 
     relativistic_by_default = False
@@ -38,7 +43,6 @@ class GANTrainer(SRGANModel):
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
         self.bf16 = train.get('amp') == 'bf16' and _has_bf16(opt)
-        self.sections = {name: json.dumps(opt.get(name)) for name in SECTIONS}
         self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
         if opt['path'].get('resume_state'):
             opt['path'].update(param_key_g='params', param_key_d='params')  # what trains; EMA is loaded besides
@@ -52,6 +56,7 @@ class GANTrainer(SRGANModel):
                     "path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher's; "
                     f'it trains alone for {train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
             super().init_training_settings()
+            self.winner_watch = WinnerWatch(train['gan_opt'].get('gan_type', 'vanilla'))
         else:
             SRModel.init_training_settings(self)
             self.net_d_iters, self.net_d_init_iters = 1, 0
@@ -68,17 +73,18 @@ class GANTrainer(SRGANModel):
             self.optimizer_d = self.get_optimizer(optim_type, self.net_d.parameters(), **train['optim_d'])
             self.optimizers.append(self.optimizer_d)
 
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        super().update_learning_rate(current_iter, warmup_iter)
+        if self.with_gan:
+            warm_up(self.optimizer_d, current_iter, self.opt['train']['warmup_iter_d'])
+
     def generator_parameters(self) -> list[dict[str, Any]]:
         """The parameter groups of `optim_g`."""
         return [{'params': list(self.net_g.parameters())}]
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move to the device and wrap for distributed training; unlike BasicSR's, also with gloo on a CPU."""
-        net = net.to(self.device).to(memory_format=self.memory_format)
-        if isinstance(net, VGGStyleDiscriminator):
-            # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
-            last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
-            last_norm.register_forward_hook(lambda module, args, output: output.contiguous())
+        net = self.prepare(net)
         if not self.opt['dist']:
             return net
         return DistributedDataParallel(
@@ -86,6 +92,15 @@ class GANTrainer(SRGANModel):
             device_ids=[torch.cuda.current_device()] if self.device.type == 'cuda' else None,
             broadcast_buffers=False,  # the discriminator runs several times before one backward pass
             find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """Move to the device, in the memory order of this run."""
+        net = net.to(self.device).to(memory_format=self.memory_format)
+        if isinstance(net, VGGStyleDiscriminator):
+            # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
+            last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
+            last_norm.register_forward_hook(lambda module, args, output: output.contiguous())
+        return net
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
@@ -101,7 +116,7 @@ class GANTrainer(SRGANModel):
         self.optimizer_g.zero_grad()
         train_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
         with torch.set_grad_enabled(train_g), self.autocast():
-            output = self.run_generator(train_g)
+            output = self.run_generator(current_iter, train_g)
         self.output = output.float()
         if train_g:
             losses = self.generator_losses()
@@ -112,10 +127,22 @@ class GANTrainer(SRGANModel):
             log.update(self.train_discriminator())
         log.update(self.log_only(log))
         self.log_dict = self.reduce_loss_dict(log)
+        self.check_losses(current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
-    def run_generator(self, train_g: bool) -> Tensor:
+    def check_losses(self, current_iter: int) -> None:
+        """Stop before a broken network is saved, and warn when the discriminator wins."""
+        for name, value in self.log_dict.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f'{name} is {value} at iteration {current_iter:,}; training stops and saves nothing. The last good '
+                    f'checkpoints are in {self.opt["path"]["models"]}; go on from them with --auto_resume and a lower '
+                    'learning rate or loss weight' + (', or with amp: fp32.' if self.bf16 else '.'))
+        if self.with_gan:
+            self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
+
+    def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
         return self.net_g(self.lq)
 
@@ -150,19 +177,23 @@ class GANTrainer(SRGANModel):
             fake = self.discriminate(fake_image).detach()
             real = self.discriminate(self.gt)
             l_d_real = self.cri_gan(real - fake.mean(), True, is_disc=True) * 0.5
-            l_d_real.backward()
             fake = self.discriminate(fake_image)
             l_d_fake = self.cri_gan(fake - real.detach().mean(), False, is_disc=True) * 0.5
         else:
             real = self.discriminate(self.gt)
             l_d_real = self.cri_gan(real, True, is_disc=True)
-            l_d_real.backward()
             fake = self.discriminate(fake_image)
             l_d_fake = self.cri_gan(fake, False, is_disc=True)
-        l_d_fake.backward()
-        self.optimizer_d.step()
-        return OrderedDict(l_d_real=l_d_real, l_d_fake=l_d_fake, out_d_real=real.detach().mean(),
-                           out_d_fake=fake.detach().mean())
+        log = OrderedDict(l_d_real=l_d_real, l_d_fake=l_d_fake, out_d_real=real.detach().mean(),
+                          out_d_fake=fake.detach().mean())
+        adaptive = self.opt['train']['adaptive_d']
+        pauses = is_below(l_d_real + l_d_fake, adaptive)
+        if not pauses:
+            (l_d_real + l_d_fake).backward()
+            self.optimizer_d.step()
+        if adaptive is not None:
+            log['d_paused'] = torch.tensor(float(pauses), device=self.device)
+        return log
 
     def discriminate(self, image: Tensor) -> Tensor:
         """The discriminator's logits for images (n, 3, h, w), in fp32 so that the losses are."""
@@ -170,67 +201,8 @@ class GANTrainer(SRGANModel):
             logits = self.net_d(image.contiguous(memory_format=self.memory_format))
         return logits.float()
 
-    def load_network(self, net: nn.Module, load_path: str, strict: bool = True,
-                     param_key: str | None = 'params') -> None:
-        """Load a `.pth` or `.safetensors` file; old ESRGAN keys and `module.` are understood.
-
-        Raises:
-            CheckpointError: The file is missing or no checkpoint.
-        """
-        net = self.get_bare_model(net)
-        state = read_state_dict(load_path, param_key)
-        get_root_logger().info(f'Loading {type(net).__name__} from {load_path}.')
-        self._print_different_keys_loading(net, state, strict)
-        net.load_state_dict(state, strict=strict)
-
-    @master_only
-    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
-        """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
-        nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
-        states = {key: self.get_bare_model(one).state_dict() for one, key in zip(nets, keys, strict=True)}
-        write_checkpoint(self.checkpoint_path(net_label, current_iter), **states)
-
-    def checkpoint_path(self, net_label: str, current_iter: int) -> str:
-        label = 'latest' if current_iter == -1 else current_iter
-        return os.path.join(self.opt['path']['models'], f'{net_label}_{label}.pth')
-
     def save(self, epoch: int, current_iter: int) -> None:
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
-
-    @master_only
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `<iter>.state`: what BasicSR keeps of optimizers and schedulers, and `further_state()`."""
-        if current_iter == -1:
-            return
-        state = {
-            'epoch': epoch,
-            'iter': current_iter,
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            'sections': self.sections,
-            **self.further_state()
-        }
-        atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
-
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a `.state` file: optimizers and schedulers. What was pruned or inherited stays as it was.
-
-        Raises:
-            CheckpointError: The state is that of a run with other networks or losses.
-        """
-        saved = resume_state.get('sections', self.sections)
-        for section in (name for name in SECTIONS if saved[name] != self.sections[name]):
-            get_root_logger().warning(f'{section}: was {saved[section]} when this run was saved and is '
-                                      f'{self.sections[section]} now; networks already made from it stay as they are.')
-        try:
-            super().resume_training(resume_state)
-        except (AssertionError, ValueError, KeyError) as error:
-            raise CheckpointError('The state to resume does not fit these options; was it saved with other networks, '
-                                  f'losses or distilled layers? ({error})') from None
-
-    def further_state(self) -> dict[str, Any]:
-        """What a subclass needs besides to go on."""
-        return {}
 
 
 def cpu_has_bf16() -> bool:

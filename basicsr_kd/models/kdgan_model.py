@@ -9,17 +9,24 @@ from typing import Any
 import msgspec
 import torch
 from basicsr.archs import build_network
-from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from basicsr_kd.archs.from_file import build_from_file, like_file, read_architecture
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
-from basicsr_kd.distillation.distiller import Distiller, DistillTerm, probe_image
-from basicsr_kd.distillation.inheritance import inherit_rrdbnet
+from basicsr_kd.distill_options import (
+    AdaptedOptions,
+    DistillOptions,
+    ScheduleOptions,
+    StudentOptions,
+    distill_terms,
+)
+from basicsr_kd.distillation.distiller import Distiller
+from basicsr_kd.distillation.inheritance import inherit
+from basicsr_kd.losses.build import build_terms
 from basicsr_kd.models.gan_trainer import GANTrainer
-from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
-from basicsr_kd.options import DistillOptions, distill_terms
+from basicsr_kd.models.network_files import calibration_images, on_master_first, prune_to_file, run_file
+from basicsr_kd.network_checks import gt_size, training_patch
 from basicsr_kd.prune_options import prune_steps
 
 
@@ -27,16 +34,19 @@ class KDGANModel(GANTrainer):
     """L = L_GAN + λ_recon·L_recon + λ_distill·L_distill (J. Broadcast Engineering 29(6), 2024).
 
     The student is `network_g`. The teacher has a section of its own, `teacher:`; it is frozen, in evaluation mode and
-    runs without gradient, outside the optimizer. The adapters are learned with the student, as a parameter group of
-    `optim_g`, and kept in the `.state` files. The discriminator starts as the teacher's (`path.pretrain_network_d`).
+    runs without gradient, outside the optimizer, and only in the iterations that distil (`distill_every`,
+    `distill_schedule`). The adapters are learned with the student, as a parameter group of `optim_g`, and kept in the
+    `.state` files. The discriminator starts as the teacher's (`path.pretrain_network_d`).
 
-    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher, which resume loads) and
-    `models/net_g_init.pth` (a student that inherits from the teacher). Without `teacher:` it is plain training.
+    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher) and `models/teacher_d.pth`
+    (the discriminator whose features are distilled), which resume loads, and `models/net_g_init.pth` (a student that
+    inherits from the teacher). Without `teacher:` it is plain training.
 
     Raises:
         CheckpointError: A network's file cannot be read.
         LayerError, TapError: A layer of `distill_opt` that does not fit the networks.
         PruningError: The teacher cannot be pruned that way or that far.
+        TrainingError: A term of the loss is no longer finite.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -47,50 +57,74 @@ class KDGANModel(GANTrainer):
             opt['path'].update(pretrain_network_g=start, param_key_g='params')
         self.distiller: Distiller | None = None
         self.term_names: list[str] = []
+        self.distill_factor = 0.0
         super().__init__(opt)
 
     def init_training_settings(self) -> None:
-        terms = distill_terms(self.opt['train'].get('distill_opt'))
-        if terms:
+        section = distill_terms(self.opt['train'].get('distill_opt'))
+        if section:
+            self.schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
             self.net_teacher = _build_teacher(self.opt).to(self.device).to(memory_format=self.memory_format)
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
-            losses = [build_loss(_loss_arguments(term)) for term in terms]
+            terms = build_terms(section, self.build_teacher_discriminator, gt_size(self.opt))
+            for term in terms:
+                get_root_logger().info(f'Loss [{type(term.loss).__name__}] is created.')
+                term.loss.to(self.device)
             self.distiller = Distiller(
-                self.get_bare_model(self.net_g), self.net_teacher,
-                [DistillTerm(loss.to(self.device), term.layers) for loss, term in zip(losses, terms, strict=True)],
-                probe_image(self.opt['network_g'].get('num_in_ch', 3), self.device))
-            self.distiller.adapters = self.model_to_device(self.distiller.adapters)
-            self.term_names = _log_names(terms)
+                self.get_bare_model(self.net_g), self.net_teacher, terms,
+                training_patch(self.opt, self.device))
+            if self.distiller.has_adapters:
+                self.distiller.adapters = self.model_to_device(self.distiller.adapters)
+            self.term_names = _log_names(section)
         super().init_training_settings()
+
+    def build_teacher_discriminator(self) -> nn.Module:
+        """The discriminator D' as it was before this run, which trains it along; frozen, kept in a file for resume."""
+        kept, path = run_file(self.opt, 'teacher_d.pth'), self.opt['path']
+        resuming = path.get('resume_state') and os.path.isfile(kept)
+        net_d = build_network(self.opt['network_d'])
+        if path.get('pretrain_network_d') and not resuming:
+            self.load_network(net_d, path['pretrain_network_d'], path.get('strict_load_d', True),
+                              path.get('param_key_d'))
+        if not resuming:
+            on_master_first(lambda: write_checkpoint(kept, net_d.state_dict()))
+        self.load_network(net_d, kept)
+        return self.prepare(net_d).requires_grad_(False).eval()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
         groups = super().generator_parameters()
         if self.distiller:
             for index, term in enumerate(distill_terms(self.opt['train']['distill_opt'])):
-                group: dict[str, Any] = {'params': self.distiller.adapter_parameters(index)}
-                if term.adapter_lr is not None:
-                    group['lr'] = term.adapter_lr
-                groups.append(group)
+                if isinstance(term, AdaptedOptions):
+                    group: dict[str, Any] = {'params': self.distiller.adapter_parameters(index)}
+                    if term.adapter_lr is not None:
+                        group['lr'] = term.adapter_lr
+                    groups.append(group)
         return groups
 
-    def run_generator(self, train_g: bool) -> Tensor:
-        if not (self.distiller and train_g):
-            return super().run_generator(train_g)
+    def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
+        train = self.opt['train']
+        due = self.distiller and train_g and current_iter % train['distill_every'] == 0
+        self.distill_factor = self.schedule.factor(current_iter, int(train['total_iter'])) if due else 0.0
+        if not (self.distiller and self.distill_factor):
+            return super().run_generator(current_iter, train_g)
         with torch.no_grad(), self.distiller.teacher:
             self.net_teacher(self.lq)
         with self.distiller.student:
-            return super().run_generator(train_g)
+            return super().run_generator(current_iter, train_g)
 
     def generator_losses(self) -> OrderedDict[str, Tensor]:
         losses = super().generator_losses()
-        if self.distiller:
+        if self.distiller and self.distill_factor:
             with self.autocast():
-                losses.update(zip(self.term_names, self.distiller.loss_terms(), strict=True))
+                terms = self.distiller.loss_terms()
+            losses.update((name, self.distill_factor * term)
+                          for name, term in zip(self.term_names, terms, strict=True))
         return losses
 
     def log_only(self, log: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        terms = [log[name] for name in self.term_names if name in log]  # none where the generator does not learn
+        terms = [log[name] for name in self.term_names if name in log]  # none where nothing is distilled
         return {'l_g_distill': torch.stack(terms).sum()} if terms else {}
 
     def further_state(self) -> dict[str, Any]:
@@ -109,11 +143,6 @@ class KDGANModel(GANTrainer):
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
         super().resume_training(resume_state)
-
-
-def _loss_arguments(term: DistillOptions) -> dict[str, Any]:
-    """What of the section is the loss's own; layers and adapters are the distiller's."""
-    return {name: value for name, value in msgspec.structs.asdict(term).items() if name not in ('layers', 'adapter_lr')}
 
 
 def _build_teacher(opt: dict[str, Any]) -> nn.Module:
@@ -137,14 +166,17 @@ def _build_teacher(opt: dict[str, Any]) -> nn.Module:
 def _inherit(opt: dict[str, Any]) -> nn.Module:
     """A new student with the channels of the teacher before pruning, which is never narrower than after it."""
     section = opt['teacher']
+    options = msgspec.convert(opt['student'], StudentOptions)
     student = build_network(opt['network_g'])
-    inherit_rrdbnet(student, build_from_file(section['path'], section['param_key'], section['network']))
+    teacher = build_from_file(section['path'], section['param_key'], section['network'])
+    images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
+    inherit(student, teacher, importance=options.importance, calibration=images, reconstruct=options.reconstruct)
     return student
 
 
 def _log_names(terms: list[DistillOptions]) -> list[str]:
     """`l_g_distill_<type>`, numbered where a type is used twice."""
-    types = [term.type for term in terms]
+    types = [term.loss['type'] for term in terms]
     return [
         f'l_g_distill_{kind}' + (f'_{types[:index].count(kind) + 1}' if types.count(kind) > 1 else '')
         for index, kind in enumerate(types)

@@ -12,7 +12,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from basicsr_kd.archs.from_file import write_network_file
-from basicsr_kd.prune_options import PruneOptions, calibration_root
+from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, calibration_root
 from basicsr_kd.pruning import Cut, needs_calibration, prune, read_calibration
 from basicsr_kd.pruning.rebuild import input_channels
 
@@ -38,8 +38,8 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     """
     cuts = []
     for step in steps:
-        report = prune(net, **step.arguments(), calibration=_calibration_images(net, step, opt),
-                       progress=sys.stderr.isatty())  # not into log files
+        images = calibration_images(net, step.calibration, opt) if needs_calibration(**step.looks()) else None
+        report = prune(net, **step.arguments(), calibration=images, progress=sys.stderr.isatty())  # not into log files
         get_root_logger().info(report.table())
         cuts.append(report.cut)
         net = report.network
@@ -47,12 +47,12 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     return cuts
 
 
-def _calibration_images(net: nn.Module, step: PruneOptions, opt: dict[str, Any]) -> Tensor | None:
-    """The images (n, c, h, w) in [0, 1] that a step looks at, as the network takes them; None where it needs none."""
-    root = calibration_root(step, opt)
-    if root is None or not needs_calibration(**step.looks()):
+def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> Tensor | None:
+    """The images (n, c, h, w) in [0, 1] as the network takes them; None where the options name none."""
+    root = calibration_root(calibration, opt)
+    if root is None:
         return None
-    return read_calibration(root, step.calibration.num, step.calibration.size, channels=input_channels(net))
+    return read_calibration(root, calibration.num, calibration.size, channels=input_channels(net))
 
 
 def on_master_first(action: Callable[[], _Result]) -> _Result:

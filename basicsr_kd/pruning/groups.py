@@ -1,7 +1,7 @@
 """Which channels must go together: torch-pruning's dependency graph, read as slices of tensors."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ import torch_pruning
 from torch import Tensor, nn
 from torch_pruning.dependency import shape_infer
 from torch_pruning.ops import OPTYPE
+
+from basicsr_kd.pruning.cut import Cut
 
 _Conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -55,7 +57,8 @@ class ChannelGroup:
         return sorted(least_first[self.size - width:])
 
 
-def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Tensor | None]) -> list[ChannelGroup]:
+def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Tensor | None],
+                adapt: Callable[[Any], None] | None = None) -> list[ChannelGroup]:
     """Trace a network and give every group of channels of its convolutions and linear layers.
 
     Args:
@@ -63,6 +66,7 @@ def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Ten
             ``importance`` can do without values.
         example: an input for it on its device, ``(1, c, h, w)``.
         importance: torch-pruning's criterion: its group to one value a channel.
+        adapt: what to do to torch-pruning's graph before groups are read off it.
 
     Returns:
         The groups in the order of the network's modules. Those that cannot be cut say why in ``blocked``.
@@ -73,6 +77,8 @@ def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Ten
     seen: set[str] = set()
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]), _memoised_shapes():
         graph = torch_pruning.DependencyGraph().build_dependency(net, (example,), verbose=False)
+        if adapt is not None:
+            adapt(graph)
         reader = _Reader(net, graph)
         for name, module in modules.items():
             if name not in seen and module in graph.module2node:
@@ -151,6 +157,16 @@ def _columns(item: Any, size: int) -> list[list[int]] | None:
     if not times or any(len(indices) != times for indices in found):
         return None
     return [[indices[time] for indices in found] for time in range(times)]
+
+
+def channels_cut(groups: Iterable[ChannelGroup], kept: Mapping[str, list[int]]) -> Cut:
+    """The cut that leaves each group the channels that are listed under its root."""
+    dropped: dict[str, dict[int, set[int]]] = {}
+    for group in groups:
+        gone = sorted(set(range(group.size)) - set(kept[group.root]))
+        for part in group.slices if gone else ():
+            dropped.setdefault(part.tensor, {}).setdefault(part.dim, set()).update(part.index[i] for i in gone)
+    return Cut(dropped={name: {dim: sorted(gone) for dim, gone in dims.items()} for name, dims in dropped.items()})
 
 
 @contextmanager

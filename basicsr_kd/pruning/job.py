@@ -14,7 +14,7 @@ from basicsr_kd.pruning.budget import choose_widths, least_cost
 from basicsr_kd.pruning.cost import Account, TensorCost, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.groups import find_groups
+from basicsr_kd.pruning.groups import channels_cut, find_groups
 from basicsr_kd.pruning.layouts import Room, find_room
 from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
 from basicsr_kd.pruning.report import PruneReport
@@ -105,12 +105,7 @@ class Job:
         widths = choose_widths(self.room, Account(self.part, self.request.of), budget=given(self.budget),
                                allocation=self.request.allocation, round_to=self.request.round_to)
         kept = {group.root: group.kept(widths[group.root]) for group in groups}
-        dropped: dict[str, dict[int, set[int]]] = {}
-        for group in groups:
-            gone = sorted(set(range(group.size)) - set(kept[group.root]))
-            for part in group.slices if gone else ():
-                dropped.setdefault(part.tensor, {}).setdefault(part.dim, set()).update(part.index[i] for i in gone)
-        cut = Cut(dropped={name: {dim: sorted(gone) for dim, gone in dims.items()} for name, dims in dropped.items()})
+        cut = channels_cut(groups, kept)
         network = rebuild(self.net, cut.apply(self.net.state_dict()))
         self.run(lambda: must_agree(self.net, network, groups, kept, self.example))
         return cut, network, {path: sorted(index[channel] for channel in kept[group.root])

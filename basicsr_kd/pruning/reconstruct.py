@@ -43,16 +43,20 @@ class _Layer:
     """A convolution to refit.
 
     Args:
-        name: its module path, in both networks.
+        name: its module path in the original.
+        new_name: its module path in the pruned network.
         kept: its output channels that stay.
         skips: as in ConvRun.
+        new_skips: the same in the pruned network.
         positions: where its output is looked at, ``(n, p)``.
         target: what it should give there, ``(n, p, number of kept)``; while the pruned network runs, the inputs of the
             skips are taken off.
     """
     name: str
+    new_name: str
     kept: Tensor
     skips: list[tuple[str, float]]
+    new_skips: list[tuple[str, float]]
     positions: Tensor
     target: Tensor
 
@@ -62,12 +66,13 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
                 progress: bool = False) -> Reconstruction:
     """Refit every convolution that lost inputs, so that the pruned network gives what the original gave.
 
-    Left as they are: grouped convolutions, those that run more than once in a pass, and those whose feature maps are
-    too small to say enough (attention on pooled features).
+    Where blocks are gone, every convolution, since all read something else: a block that stays then makes up for those
+    that went before it. Left as they are: grouped convolutions, those that run more than once in a pass, and those
+    whose feature maps are too small to say enough (attention on pooled features).
 
     Args:
         original: the network before pruning, float32 on the CPU; not changed.
-        pruned: the network after it, with the same module paths; its weights change in place.
+        pruned: the network after it; its weights change in place.
         cut: what was cut.
         images: inputs of the network, ``(n, c, h, w)``. All n run at once through ``pruned``: memory grows with them.
         progress: show a progress bar.
@@ -98,10 +103,12 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
 
 def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor) -> list[_Layer]:
     """The convolutions to refit, in the order in which they run."""
-    names = [name for name, module in pruned.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1
-             and 1 in cut.dropped.get(f'{name}.weight', {})]
+    left = {name for name, _ in pruned.named_modules() if name}
+    shallower = None in cut.renamed.values()
+    names = [name for name, module in original.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1
+             and (shallower or 1 in cut.dropped.get(f'{name}.weight', {})) and _new_path(cut, name) in left]
     runs = [run for run in trace_convs(original, names, images[:1]) if run.calls == 1]
-    weights = [pruned.get_parameter(f'{run.name}.weight') for run in runs]
+    weights = [pruned.get_parameter(f'{_new_path(cut, run.name)}.weight') for run in runs]
     work = sum(weight[0].numel() ** 2 for weight in weights)
     total = min(max(int(WORK / max(work, 1)), POSITIONS[0]), POSITIONS[1])
     generator = torch.Generator().manual_seed(0)
@@ -110,10 +117,16 @@ def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor) ->
         positions = draw_positions(len(images), run.size, total, generator)
         if can_refit(weight, positions):
             before = original.get_parameter(f'{run.name}.weight')
-            kept = torch.tensor(stays(len(before), cut.dropped[f'{run.name}.weight'].get(0, [])))
+            kept = torch.tensor(stays(len(before), cut.dropped.get(f'{run.name}.weight', {}).get(0, [])))
             target = torch.zeros(*positions.shape, len(kept))
-            layers.append(_Layer(run.name, kept, run.skips, positions, target))
+            new_skips = [(_new_path(cut, path), scale) for path, scale in run.skips]
+            layers.append(_Layer(run.name, _new_path(cut, run.name), kept, run.skips, new_skips, positions, target))
     return layers
+
+
+def _new_path(cut: Cut, path: str) -> str:
+    """What a module is called in the pruned network; empty where it is gone."""
+    return (cut.new_name(f'{path}.') or '').removesuffix('.')
 
 
 @contextmanager
@@ -141,15 +154,15 @@ def _refitting(pruned: nn.Module, layers: Sequence[_Layer], refitted: list[str],
 
     def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor) -> None:
         if refit(conv, inputs, layer.positions, layer.target):
-            refitted.append(layer.name)
+            refitted.append(layer.new_name)
         bar.update()
 
     with ExitStack() as stack:
         for layer in layers:
-            conv = pruned.get_submodule(layer.name)
+            conv = pruned.get_submodule(layer.new_name)
             stack.callback(conv.register_forward_pre_hook(
                 lambda module, args, layer=layer: fit(layer, module, args[0])).remove)
-            for path, scale in layer.skips:
+            for path, scale in layer.new_skips:
                 stack.callback(pruned.get_submodule(path).register_forward_pre_hook(
                     lambda module, args, layer=layer, scale=scale: take_off(layer, scale, args[0])).remove)
         yield

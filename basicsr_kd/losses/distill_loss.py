@@ -1,0 +1,41 @@
+"""What the distillation losses share: one term a layer, in fp32, with a gradient for the student only."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class DistillLoss(nn.Module):
+    """The weighted sum of a loss over pairs of feature maps; a subclass says in `layer_loss` what it is for one pair.
+
+    Attributes:
+        adapts: Whether the student's features come through a learnable 1x1 convolution to the teacher's channels.
+
+    Args:
+        loss_weight: The factor on the sum.
+    """
+
+    adapts = False
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """The weighted sum over layers, a scalar in fp32.
+
+        Args:
+            student: The student's features, one (n, c, h, w) a layer; in bf16 under autocast.
+            teacher: The teacher's features in the same order, of the same n, h and w.
+
+        Raises:
+            ValueError: The lists differ in length.
+        """
+        losses = [self.layer_loss(s.float(), t.detach().float()) for s, t in zip(student, teacher, strict=True)]
+        return self.loss_weight * torch.stack(losses).sum()
+
+    def layer_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of one layer, a scalar; both sides are in fp32, the teacher's is detached."""
+        raise NotImplementedError

@@ -1,0 +1,61 @@
+"""Who wins, generator or discriminator: a discriminator that pauses, learns slowly at first, or is too strong."""
+from __future__ import annotations
+
+from collections import deque
+from statistics import fmean
+
+import torch
+import torch.distributed as dist
+from basicsr.utils import get_root_logger
+from torch import Tensor
+
+WINDOW = 100
+"""Iterations over which the discriminator's loss is averaged."""
+NEAR_ZERO = 0.05
+"""A discriminator's loss (real + fake) below which it has won; an even one's is 2 ln 2 = 1.39 (`gan_type: vanilla`)."""
+
+
+def is_below(loss: Tensor, threshold: float | None) -> bool:
+    """Whether the discriminator's loss, its mean over all ranks, is below the threshold, so that all decide alike."""
+    if threshold is None:
+        return False
+    mean = loss.detach().clone()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(mean)
+        mean /= dist.get_world_size()
+    return mean.item() < threshold
+
+
+def warm_up(optimizer: torch.optim.Optimizer, current_iter: int, warmup_iter: int) -> None:
+    """Raise the learning rate linearly; at `warmup_iter` it is the optimizer's own, from where schedulers go on."""
+    if current_iter <= warmup_iter:
+        for group in optimizer.param_groups:
+            group['lr'] = group['initial_lr'] * current_iter / warmup_iter
+
+
+class WinnerWatch:
+    """Warns in the log when the discriminator has won over a window of iterations: light students then learn little
+    from it (BasicSR issue #333).
+
+    Args:
+        gan_type: BasicSR's; the losses of Wasserstein GANs say nothing, so they are not watched.
+    """
+
+    def __init__(self, gan_type: str) -> None:
+        self._watched = not gan_type.startswith('wgan')
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._won = False
+
+    def see(self, loss: float, current_iter: int) -> None:
+        """Take in the discriminator's loss (real + fake) of an iteration; warn when it begins to win."""
+        self._losses.append(loss)
+        if not self._watched or len(self._losses) < WINDOW:
+            return
+        won = fmean(self._losses) < NEAR_ZERO
+        if won and not self._won:
+            get_root_logger().warning(
+                f'The discriminator wins: its loss was {fmean(self._losses):.3g} on average over the {WINDOW} '
+                f'iterations up to {current_iter:,}; 1.39 would be even. The generator learns little from it. Options: '
+                'train.adaptive_d: 0.5 (it pauses below), a lower train.optim_d.lr, train.warmup_iter_d, a network_d '
+                'with fewer features, train.gan_opt.loss_weight.')
+        self._won = won
