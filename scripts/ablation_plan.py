@@ -39,7 +39,7 @@ class Study(msgspec.Struct, forbid_unknown_fields=True):
     """The trained network that the placeholder {teacher} stands for, and a row of its own in the tables."""
     arms: dict[str, Arm]
     groups: dict[str, list[str]]
-    """Tables and pictures, each with its arms; an arm may be in more than one."""
+    """Tables and pictures, each with its arms, the first of which the others are compared with."""
     seeds: Annotated[list[int], msgspec.Meta(min_length=1)]
     set: dict[str, Any] = {}
     held_out: Annotated[int, msgspec.Meta(ge=1)] = 20

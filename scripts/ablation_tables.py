@@ -15,7 +15,7 @@ COLUMNS = {'psnr_y': ('PSNR-Y', 2), 'psnr_rgb': ('PSNR-RGB', 2), 'ssim': ('SSIM'
 
 def ablation_tables(study: Study, references: Mapping[str, Row], rows: Mapping[str, Sequence[Row]],
                     sets: Sequence[str]) -> str:
-    """Markdown: every group with what its arms are, then a table a set.
+    """Markdown: every group with what its arms are, then a table a set, with the gain over the group's first arm.
 
     Args:
         references: rows of bicubic and the teacher.
@@ -38,23 +38,33 @@ def measured(rows: Sequence[Row]) -> list[str]:
     return [metric for metric in COLUMNS if metric in found]
 
 
-def cell(values: Sequence[float], decimals: int) -> str:
-    """`mean ± sd`; the mean alone of a single value, a dash of none."""
+def cell(values: Sequence[float], decimals: int, sign: str = '') -> str:
+    """`mean ± sd`; the mean alone of a single value, a dash of none; `sign='+'` gives gains theirs."""
     if not values:
         return '-'
     mean, sd = mean_sd(values)
-    return f'{mean:.{decimals}f}' + ('' if sd is None else f' ± {sd:.{decimals}f}')
+    return f'{mean:{sign}.{decimals}f}' + ('' if sd is None else f' ± {sd:.{decimals}f}')
+
+
+def gains(rows: Sequence[Row], baseline: Sequence[Row], name: str, metric: str = 'psnr_y') -> list[float]:
+    """How much better than the baseline, seed by seed, so that what a seed does to both does not count."""
+    before = {row['seed']: image_mean(row, name, metric) for row in baseline if name in row['sets']}
+    after = {row['seed']: image_mean(row, name, metric) for row in rows if name in row['sets']}
+    pairs = [(after[seed], before[seed]) for seed in after if seed in before]
+    return [new - old for new, old in pairs if new is not None and old is not None]
 
 
 def _table(references: Mapping[str, Row], arms: Mapping[str, Sequence[Row]], name: str) -> str:
     metrics = measured([row for rows in arms.values() for row in rows])
+    baseline = next(iter(arms))
     lines = [[title, *(cell([value] if (value := image_mean(row, name, metric)) is not None else [],
-                            COLUMNS[metric][1]) for metric in metrics), '-']
+                            COLUMNS[metric][1]) for metric in metrics), '-', '-']
              for title, row in references.items() if name in row['sets']]
     for arm, rows in arms.items():
+        gain = gains(rows, arms[baseline], name) if arm != baseline else []
         lines.append([arm, *(cell(seed_values(rows, name, metric), COLUMNS[metric][1]) for metric in metrics),
-                      str(sum(name in row['sets'] for row in rows))])
-    return markdown_table(['arm', *(COLUMNS[metric][0] for metric in metrics), 'n'], lines)
+                      cell(gain, 2, sign='+'), str(sum(name in row['sets'] for row in rows))])
+    return markdown_table(['arm', *(COLUMNS[metric][0] for metric in metrics), f'PSNR-Y over {baseline}', 'n'], lines)
 
 
 def _notes(study: Study, arms: Mapping[str, Sequence[Row]], everything: Mapping[str, Sequence[Row]]) -> str:

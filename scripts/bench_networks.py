@@ -87,10 +87,15 @@ def cost_of_pruning(weights: str | None, layout: str) -> dict[str, Any]:
     except PruningError as error:
         return {'layout': layout, 'refused': str(error)}
     seconds = time.perf_counter() - start
+    return {'layout': layout, 'seconds': seconds, 'peak_gib': peak_memory()}
+
+
+def peak_memory() -> float | None:
+    """The most memory that this process had in use so far, in GiB; None where the system does not tell."""
     status = Path('/proc/self/status')  # not getrusage, in which a child starts with its parent's peak
     peak = [int(line.split()[1]) for line in status.read_text().splitlines()
             if line.startswith('VmHWM')] if status.exists() else []
-    return {'layout': layout, 'seconds': seconds, 'peak_gib': peak[0] / 1024**2 if peak else None}
+    return peak[0] / 1024**2 if peak else None
 
 
 def _prune(net: nn.Module, layout: str, ratio: float, round_to: int) -> PruneReport:
