@@ -3,14 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch.nn.functional as F
 from torch import Tensor
 
 CHARBONNIER_EPS = 1e-6  # added to the squared difference, as TecoGAN has it; BasicSR's own loss takes 1e-12
 
-_ERRORS: dict[str, Callable[[Tensor], Tensor]] = {
-    'l1': lambda difference: difference.abs(),
-    'l2': lambda difference: difference.square(),
-    'charbonnier': lambda difference: (difference.square() + CHARBONNIER_EPS).sqrt(),
+_ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'l1': lambda student, teacher: (student - teacher).abs(),
+    'l2': lambda student, teacher: F.mse_loss(student, teacher, reduction='none'),  # half the time of square()
+    'charbonnier': lambda student, teacher: ((student - teacher).square() + CHARBONNIER_EPS).sqrt(),
 }
 
 
@@ -33,4 +34,4 @@ def error(criterion: str, student: Tensor, teacher: Tensor) -> Tensor:
         student: Any shape.
         teacher: The same shape.
     """
-    return _ERRORS[criterion](student - teacher)
+    return _ERRORS[criterion](student, teacher)
