@@ -11,7 +11,7 @@ from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section
 
 Criterion = Literal['l1', 'l2', 'charbonnier']
 _NOT_EMPTY = msgspec.Meta(min_length=1)
-_NOT_THE_LOSS = ('layers', 'depth_match', 'adapter_lr')  # where and how it is applied: the distiller's
+_NOT_THE_LOSS = ('layers', 'depth_match', 'adapter_init', 'adapter_lr')  # where and how it is applied: the distiller's
 
 
 class TeacherOptions(Section):
@@ -74,6 +74,7 @@ class LayersOptions(DistillOptions):
 
 class AdaptedOptions(LayersOptions):
     """A loss on feature maps that the student's adapters bring to the teacher's channels."""
+    adapter_init: Literal['random', 'fit'] = 'random'  # fit: the least-squares map of the first batch's features
     adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # left out: the learning rate of optim_g
 
 

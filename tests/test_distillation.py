@@ -1,6 +1,7 @@
 """Layer names, taps, adapters and the distiller that joins them."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from basicsr.archs.edsr_arch import EDSR
@@ -236,3 +237,30 @@ def test_features_inside_gradient_checkpointing(use_reentrant):
         gradients.append([parameter.grad for parameter in net.parameters()])
     for left, right in zip(*gradients, strict=True):
         torch.testing.assert_close(left, right)
+
+
+def test_fitted_adapters_start_as_the_least_squares_map():
+    torch.manual_seed(0)
+    student, teacher = rrdb(4), rrdb(8)
+    image = torch.rand(4, 3, 16, 16)
+    losses = {}
+    for fits in (False, True):
+        distiller = Distiller(student, teacher, [DistillTerm(FeatureDistillLoss(), ['body.*'], fit_adapters=fits)], image)
+        with torch.no_grad(), distiller.teacher:
+            teacher(image)
+        with distiller.student:
+            student(image)
+        losses[fits] = distiller.loss_terms()[0].item()
+    features = []
+    for net in (student, teacher):
+        taps = FeatureTaps(net, ['body.0'])
+        with torch.no_grad(), taps:
+            net(image)
+        features.append(taps.take()['body.0'].movedim(1, -1).flatten(0, -2).double().numpy())
+    inputs = np.c_[features[0], np.ones(len(features[0]))]
+    solution = np.linalg.lstsq(inputs, features[1], rcond=None)[0]
+    conv = distiller.adapters.of('0.body.0')
+    found = inputs @ np.r_[conv.weight.detach().numpy()[:, :, 0, 0].T, conv.bias.detach().numpy()[None]]
+    best, ours = (((out - features[1])**2).mean() for out in (inputs @ solution, found))
+    assert ours == pytest.approx(best, rel=1e-2) and losses[True] < 0.2 * losses[False]
+    assert not distiller.to_fit

@@ -14,6 +14,7 @@ from basicsr_kd.models.balance import is_below
 
 KINDS: dict[str, dict[str, Any]] = {
     'adapters': {'distill_opt': [{'type': 'FeatureDistillLoss'}, {'type': 'ResponseDistillLoss'}], 'distill_every': 2},
+    'fitted adapters': {'distill_opt': {'type': 'FeatureDistillLoss', 'adapter_init': 'fit'}},
     'no adapters': {'distill_opt': {'type': 'ResponseDistillLoss'}, 'distill_schedule': {'type': 'cosine'}},
 }
 

@@ -164,7 +164,7 @@ def test_a_pruned_teacher_is_a_file_that_resume_loads(kd_opt, tmp_path, prune):
 
 @pytest.mark.parametrize('way', ['auto_resume', 'resume_state'])
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(kd_opt, tmp_path, way):
-    kd_opt['train']['distill_opt']['adapter_lr'] = 2e-3
+    kd_opt['train']['distill_opt'].update(adapter_lr=2e-3, adapter_init='fit')
     model = start(kd_opt)
     train(model, 1, 2)
     model.save(0, 2)

@@ -3,7 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+
+RIDGE = 1e-4
+"""Weight of the penalty on an adapter's weights when it is fitted, in mean squares of its inputs."""
 
 
 class FeatureAdapters(nn.Module):
@@ -18,6 +23,28 @@ class FeatureAdapters(nn.Module):
         # a ModuleDict takes no dots in its keys
         self.convs = nn.ModuleDict({name.replace('.', '/'): nn.Conv2d(s, t, 1) for name, (s, t) in channels.items()})
 
+    @torch.no_grad()
+    def fit(self, name: str, student: Tensor, teacher: Tensor) -> None:
+        """Set an adapter to the least-squares map from the student's features to the teacher's.
+
+        All processes of a distributed run come to the same map, that of all their features together.
+
+        Args:
+            name: The student's module path.
+            student: Its features (n, c_student, h, w).
+            teacher: The teacher's (n, c_teacher, h, w).
+        """
+        inputs, wanted = (features.detach().double().movedim(1, -1).flatten(0, -2) for features in (student, teacher))
+        inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)  # the last column is for the bias
+        gram, moments = inputs.T @ inputs, inputs.T @ wanted
+        if dist.is_available() and dist.is_initialized():
+            for part in (gram, moments):
+                dist.all_reduce(part)
+        gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+        solution = torch.linalg.solve(gram, moments).to(self.of(name).weight)
+        self.of(name).weight.copy_(solution[:-1].T[:, :, None, None])
+        self.of(name).bias.copy_(solution[-1])
+
     @property
     def names(self) -> list[str]:
         """The student's module paths."""
@@ -27,6 +54,8 @@ class FeatureAdapters(nn.Module):
         """Adapt the student's features, given and returned by module path."""
         return {name: self.of(name)(feature) for name, feature in features.items()}
 
-    def of(self, name: str) -> nn.Module:
+    def of(self, name: str) -> nn.Conv2d:
         """The adapter of one layer."""
-        return self.convs[name.replace('.', '/')]
+        conv = self.convs[name.replace('.', '/')]
+        assert isinstance(conv, nn.Conv2d)
+        return conv

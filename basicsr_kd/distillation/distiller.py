@@ -21,10 +21,12 @@ class DistillTerm:
             attribute `adapts` says whether the student's go through adapters first.
         layers: As for `distillation.layers.pair_layers`; None where the loss compares the outputs.
         depth_match: Likewise.
+        fit_adapters: Whether its adapters start as the least-squares map of the first features, not at random.
     """
     loss: nn.Module
     layers: Sequence[str] | Mapping[str, str] | None
     depth_match: str = 'exact'
+    fit_adapters: bool = False
 
 
 class Distiller:
@@ -43,6 +45,7 @@ class Distiller:
         student: The student's taps.
         teacher: The teacher's taps.
         adapters: The learnable 1x1 convolutions of all terms; may be replaced by a wrapped version of itself.
+        to_fit: The adapters that the first features still fit, with their layers in student and teacher.
 
     Raises:
         LayerError: A layer that matches nothing, or maps of different spatial size.
@@ -56,6 +59,7 @@ class Distiller:
         self.student = FeatureTaps(student, [s for pairs in self.pairs for s, _ in pairs])
         self.teacher = FeatureTaps(teacher, [t for pairs in self.pairs for _, t in pairs])
         student_shapes, teacher_shapes = self.student.probe(image), self.teacher.probe(image)
+        self.to_fit: dict[str, tuple[str, str]] = {}
         channels: dict[str, tuple[int, int]] = {}
         for i, (term, pairs) in enumerate(zip(terms, self.pairs, strict=True)):
             for s, t in pairs:
@@ -68,6 +72,8 @@ class Distiller:
                     raise LayerError(f'the student gives {left[1]} colours, the teacher {right[1]}')
                 if term.loss.adapts:
                     channels[f'{i}.{s}'] = (left[1], right[1])
+                    if term.fit_adapters:
+                        self.to_fit[f'{i}.{s}'] = (s, t)
         self._adapters = FeatureAdapters(channels).to(image.device)
         self.adapters: nn.Module = self._adapters
 
@@ -94,6 +100,9 @@ class Distiller:
             raise TapError(f'the student\'s {frozen or "output"} carries no gradient, so it could not learn from the '
                            'teacher; is it frozen, or inside torch.utils.checkpoint with use_reentrant=True (use '
                            'use_reentrant=False)?')
+        while self.to_fit:
+            name, (s, t) = self.to_fit.popitem()
+            self._adapters.fit(name, student[s], teacher[t])
         features = {f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs}
         features |= self.adapters({name: features[name] for name in self._adapters.names})
         return [

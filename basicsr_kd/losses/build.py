@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
-from basicsr_kd.distill_options import DiscriminatorOptions, DistillOptions, LayersOptions
+from basicsr_kd.distill_options import AdaptedOptions, DiscriminatorOptions, DistillOptions, LayersOptions
 from basicsr_kd.distillation.distiller import DistillTerm
 
 
@@ -30,7 +30,8 @@ def build_terms(section: Sequence[DistillOptions], discriminator: Callable[[], n
             net_d = net_d or discriminator()
             loss.attach(net_d, (size, size))
         if isinstance(options, LayersOptions):
-            terms.append(DistillTerm(loss, options.layers, options.depth_match))
+            fits = isinstance(options, AdaptedOptions) and options.adapter_init == 'fit'
+            terms.append(DistillTerm(loss, options.layers, options.depth_match, fits))
         else:
             terms.append(DistillTerm(loss, None))
     return terms

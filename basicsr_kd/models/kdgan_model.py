@@ -142,6 +142,7 @@ class KDGANModel(GANTrainer):
             except RuntimeError as error:
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
+            self.distiller.to_fit.clear()
         super().resume_training(resume_state)
 
 
