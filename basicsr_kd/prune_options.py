@@ -104,9 +104,9 @@ def _check_layout(step: PruneOptions, where: str) -> None:
     if step.select == 'last' and step.layout != 'blocks':
         raise OptionsError(f'{where}.select: says which blocks go, so it needs layout: blocks; found layout: '
                            f'{step.layout}')
-    if step.reconstruct and step.layout in ('blocks', 'unstructured'):
-        raise OptionsError(f'{where}.reconstruct: refits layers that lost input channels, and layout: {step.layout} '
-                           'takes none; leave it out, or use layout: growth, width or balanced')
+    if step.reconstruct and step.layout == 'unstructured':
+        raise OptionsError(f'{where}.reconstruct: refits layers that lost input channels or blocks, and layout: '
+                           'unstructured takes none; leave it out, or use layout: growth, width, balanced or blocks')
     if step.importance == 'fpgm' and step.layout == 'unstructured':
         raise OptionsError(f'{where}.importance: fpgm compares whole channels, layout: unstructured takes single '
                            'weights; use l1, l2, taylor, lamp or random')

@@ -102,7 +102,6 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('teacher.prune', {'keep': 16}, ['teacher.prune.keep', 'layout: blocks', 'found layout: growth']),
     ('teacher.prune', {'keep': 0, 'layout': 'blocks'}, ['teacher.prune.keep', 'found 0', '>= 1']),
     ('teacher.prune', {'ratio': 0.3, 'select': 'last'}, ['teacher.prune.select', 'layout: blocks']),
-    ('teacher.prune', {'ratio': 0.3, 'layout': 'blocks', 'reconstruct': True}, ['teacher.prune.reconstruct']),
     ('teacher.prune', {'ratio': 0.3, 'layout': 'unstructured', 'reconstruct': True}, ['teacher.prune.reconstruct']),
     ('teacher.prune', [{'ratio': 0.1}, {'ratio': 0.3, 'layout': 'unstructured', 'importance': 'fpgm'}],
      ['teacher.prune[1].importance', 'fpgm']),

@@ -180,5 +180,6 @@ def test_what_needs_calibration_is_told():
     assert needs_calibration(layout='growth', importance='taylor', reconstruct=False, select='least')
     assert needs_calibration(layout='width', importance='l2', reconstruct=True, select='least')
     assert needs_calibration(layout='blocks', importance='l2', reconstruct=False, select='least')
+    assert needs_calibration(layout='blocks', importance='l2', reconstruct=True, select='last')
     assert not needs_calibration(layout='blocks', importance='taylor', reconstruct=False, select='last')
     assert not needs_calibration(layout='growth', importance=None, reconstruct=False, select='least')

@@ -53,6 +53,18 @@ def same(state, net):
     return all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
 
 
+@pytest.mark.parametrize('kind', [kind for kind in NETS if kind != 'SRVGGNetCompact'])
+def test_blocks_that_stay_make_up_for_those_that_went(kind, images):
+    net = NETS[kind]().eval()
+    errors, before = {}, tensors(net)
+    for refits in (False, True):
+        report = prune(net, keep=2 if kind == 'RCAN' else 1, layout='blocks', select='last', reconstruct=refits,
+                       calibration=images)
+        errors[refits] = error(net, report.network, images)
+    assert errors[True] < 0.9 * errors[False] and same(before, net)
+    assert 'refitted' in report.table()
+
+
 @pytest.mark.parametrize('layout', ['growth', 'width'])
 @pytest.mark.parametrize('kind', NETS)
 def test_is_far_better_on_its_images_and_says_how_much(kind, layout, images):

@@ -42,8 +42,7 @@ class FeatureAdapters(nn.Module):
                 dist.all_reduce(part)
         gram.diagonal().add_(RIDGE * gram.diagonal().mean())
         solution = torch.linalg.solve(gram, moments).to(self.of(name).weight)
-        self.of(name).weight.copy_(solution[:-1].T[:, :, None, None])
-        self.of(name).bias.copy_(solution[-1])
+        self.of(name).load_state_dict({'weight': solution[:-1].T[:, :, None, None], 'bias': solution[-1]})
 
     @property
     def names(self) -> list[str]:

@@ -55,7 +55,8 @@ def prune(net: nn.Module,
         select: for layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
         target: module path of the part to prune; the ratio then counts this part alone.
-        reconstruct: whether to refit, by least squares on the calibration images, every layer that lost inputs.
+        reconstruct: whether to refit, by least squares on the calibration images, every layer that lost inputs; with
+            layout 'blocks' every layer, since all behind a missing block read something else.
         calibration: images as the network takes them, ``(n, c, h, w)``, RGB in [0, 1]; :func:`needs_calibration` says
             when they are needed, :func:`read_calibration` reads them.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
@@ -82,19 +83,21 @@ def prune(net: nn.Module,
         job = Job(original, request, example, MAGNITUDES[importance]() if importance != 'taylor' else None)
         job.must_be_reachable()
         images = calibration if why else None
-        if layout == 'blocks':
-            changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
-                              images) if why else {}
-            return job.finish(*job.remove_blocks(changes), net.training)
         if layout == 'unstructured':
             effects = job.run(lambda: weight_effects(original, given(images), progress), images) if why else {}
             cut = zero_weights(original, job.part, of=of, budget=given(job.budget), allocation=allocation,
                                importance=importance, effects=effects)
             return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training)
-        if importance == 'taylor':  # only now: it takes long, and a budget out of reach should not
-            criterion = job.run(lambda: ChannelEffects(original, given(images), progress), images)
-            job = Job(original, request, example, criterion)
-        cut, network, kept = job.cut_channels()
+        kept: dict[str, list[int]] | None = None
+        if layout == 'blocks':
+            changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
+                              images) if select == 'least' else {}
+            cut, network = job.remove_blocks(changes)
+        else:
+            if importance == 'taylor':  # only now: it takes long, and a budget out of reach should not
+                criterion = job.run(lambda: ChannelEffects(original, given(images), progress), images)
+                job = Job(original, request, example, criterion)
+            cut, network, kept = job.cut_channels()
         notes = []
         if reconstruct:
             refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)

@@ -54,9 +54,9 @@ class Request:
         for option, value in (('round_to', self.round_to), ('keep', self.keep)):
             if value is not None and (not _is_number(value) or not isinstance(value, int) or value < 1):
                 raise PruningError(f'prune: {option} is {value!r}. Expected a whole number of at least 1.')
-        if self.reconstruct and self.layout in ('blocks', 'unstructured'):
-            raise PruningError(f'prune: reconstruct refits the layers behind pruned channels, and layout {self.layout} '
-                               'prunes none. Expected layout growth, width or balanced.')
+        if self.reconstruct and self.layout == 'unstructured':
+            raise PruningError('prune: reconstruct refits the layers behind pruned channels or blocks, and layout '
+                               'unstructured prunes none. Expected layout growth, width, balanced or blocks.')
         if self.importance == 'fpgm' and self.layout == 'unstructured':
             raise PruningError('prune: importance fpgm ranks whole channels, and layout unstructured takes single '
                                'weights. Expected l1, l2, taylor, lamp or random.')
@@ -84,9 +84,9 @@ class Request:
 def needs_calibration(*, layout: str, importance: str | None, reconstruct: bool,
                       select: str) -> str | None:
     """Why a pruning needs calibration images, in words; None where it does not."""
-    if layout == 'blocks':
-        return 'layout blocks with select least' if select == 'least' else None
-    if importance == 'taylor':
+    if layout == 'blocks' and select == 'least':
+        return 'layout blocks with select least'
+    if layout != 'blocks' and importance == 'taylor':
         return 'importance taylor'
     return 'reconstruct' if reconstruct else None
 
