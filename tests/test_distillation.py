@@ -245,7 +245,8 @@ def test_fitted_adapters_start_as_the_least_squares_map():
     image = torch.rand(4, 3, 16, 16)
     losses = {}
     for fits in (False, True):
-        distiller = Distiller(student, teacher, [DistillTerm(FeatureDistillLoss(), ['body.*'], fit_adapters=fits)], image)
+        term = DistillTerm(FeatureDistillLoss(), ['body.*'], fit_adapters=fits)
+        distiller = Distiller(student, teacher, [term], image)
         with torch.no_grad(), distiller.teacher:
             teacher(image)
         with distiller.student:
