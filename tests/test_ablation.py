@@ -143,7 +143,7 @@ def test_every_arm_that_comes_with_the_script_is_in_a_group_and_has_valid_option
     data = {json.dumps(section['datasets']) for section in options.values()}
     assert len(data) == 1  # the same photos, batches and crops in all arms
     assert 'gan_opt' not in options['l1_only']['train'] and options['random']['train']['gan_opt']
-    assert options['equal_flops']['train']['total_iter'] > 600 == options['random']['train']['total_iter']
+    assert options['equal_flops']['train']['total_iter'] > 400 == options['random']['train']['total_iter']
 
 
 def test_the_digest_changes_with_an_option_and_the_seed_only(study_file):
