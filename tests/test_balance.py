@@ -76,6 +76,14 @@ def test_wasserstein_losses_tell_nothing(caplog):
     assert not caplog.records
 
 
+def test_weights_that_are_no_numbers_are_not_saved(kd_opt, tmp_path):
+    model = start(kd_opt)
+    model.net_g.conv_body.weight.data[0, 0, 0, 0] = math.inf
+    with pytest.raises(TrainingError, match='conv_body.weight of the generator is no longer finite at iteration 3'):
+        model.save(0, 3)
+    assert not list((tmp_path / 'run' / 'models').iterdir())
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(kd_opt, tmp_path):
     model = start(kd_opt)
     train(model, 1, 1)

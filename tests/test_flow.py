@@ -86,3 +86,12 @@ def test_two_processes_train_as_one_writes(kd_opt, tmp_path):
     assert {'teacher.pth', 'net_g_init.pth', 'net_g_latest.pth'} <= {path.name for path in models.iterdir()}
     saved = torch.load(models / 'net_g_latest.pth', weights_only=True)
     assert not any(name.startswith('module.') for name in saved['params'])
+
+
+def test_a_run_that_diverges_ends_with_a_line_and_saves_nothing_broken(kd_opt, tmp_path):
+    kd_opt['train']['optim_g']['lr'] = 1e30
+    options = as_file(kd_opt | {'name': 'diverges', 'path': {}}, tmp_path / 'kd.yml')
+    result = run_python('-m', 'basicsr_kd.train', '-opt', options, cwd=tmp_path)
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 1 and re.match(r'basicsr_kd: l_g_\w+ is (nan|inf) at iteration 2; training stops', last)
+    assert not list((tmp_path / 'experiments' / 'diverges' / 'models').glob('net_g_*'))

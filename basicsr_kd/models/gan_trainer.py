@@ -135,12 +135,15 @@ class GANTrainer(Checkpoints, SRGANModel):
         """Stop before a broken network is saved, and warn when the discriminator wins."""
         for name, value in self.log_dict.items():
             if not math.isfinite(value):
-                raise TrainingError(
-                    f'{name} is {value} at iteration {current_iter:,}; training stops and saves nothing. The last good '
-                    f'checkpoints are in {self.opt["path"]["models"]}; go on from them with --auto_resume and a lower '
-                    'learning rate or loss weight' + (', or with amp: fp32.' if self.bf16 else '.'))
+                raise self.training_error(f'{name} is {value}', current_iter)
         if self.with_gan:
             self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
+
+    def training_error(self, found: str, current_iter: int) -> TrainingError:
+        """What to raise where training has diverged."""
+        return TrainingError(f'{found} at iteration {current_iter:,}; training stops and saves nothing. The last good '
+                             f'checkpoints are in {self.opt["path"]["models"]}; go on from them with --auto_resume and '
+                             'a lower learning rate or loss weight' + (', or with amp: fp32.' if self.bf16 else '.'))
 
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
@@ -202,6 +205,10 @@ class GANTrainer(Checkpoints, SRGANModel):
         return logits.float()
 
     def save(self, epoch: int, current_iter: int) -> None:
+        net = self.get_bare_model(self.net_g)
+        broken = next((name for name, weight in net.named_parameters() if not torch.isfinite(weight).all()), None)
+        if broken is not None:  # its loss is only computed in the next iteration
+            raise self.training_error(f'{broken} of the generator is no longer finite', current_iter)
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
 
 
