@@ -140,6 +140,12 @@ def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
         warnings += [f'student.{name}: not used, student.init is random' for name in ignored]
     total = int(train['total_iter'])
     schedule = msgspec.convert(train['distill_schedule'], ScheduleOptions)
+    if not terms:
+        warnings += [f'train.{key}: not used, train.distill_opt is not given' for key, changed in (
+            ('distill_schedule', schedule != ScheduleOptions()), ('distill_every', train['distill_every'] != 1))
+            if changed]
+    if schedule.type == 'constant' and schedule.end:
+        warnings.append('train.distill_schedule.end: not used, type: constant does not go down')
     if schedule.warmup_iter >= total:
         raise OptionsError(f'train.distill_schedule.warmup_iter: found {schedule.warmup_iter:,}, expected less than '
                            f'train.total_iter ({total:,})')
@@ -147,7 +153,7 @@ def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
         if not train.get('gan_opt'):
             raise OptionsError("train.distill_opt: DiscriminatorFeatureLoss needs the teacher's discriminator: "
                                'train.gan_opt, network_d and path.pretrain_network_d')
-        if not (opt.get('path') or {}).get('pretrain_network_d'):
-            warnings.append('train.distill_opt: DiscriminatorFeatureLoss without path.pretrain_network_d takes the '
-                            'features of a discriminator that has learned nothing')
+        if not opt['path'].get('pretrain_network_d'):
+            raise OptionsError("path.pretrain_network_d is missing: the teacher's discriminator, whose features "
+                               'DiscriminatorFeatureLoss compares; one that has learned nothing would not do')
     return warnings

@@ -169,8 +169,7 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
     if path and not resumes(opt) and (prunes or opt['path'].get(f'strict_load_{which}', True)):
         state = read_state_dict(path, opt['path'].get(f'param_key_{which}'))
         must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
-        if prunes:
-            must_be_finite(state, f'path.pretrain_network_{which}: {path}')
+        must_be_finite(state, f'path.pretrain_network_{which}: {path}')
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from basicsr_kd.distill_options import (
     TeacherOptions,
     check_distillation,
 )
+from basicsr_kd.gan_options import check_gan
 from basicsr_kd.option_errors import OptionsError, Structs, closest, convert
 from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps
 
@@ -118,7 +119,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
 
 
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
-    warnings = []
+    warnings: list[str] = []
     model, path = opt['model_type'], opt.get('path') or {}
     for section, prefix, keys in ((opt, '', ('network_g',)), (opt['datasets'], 'datasets.', ('train',)),
                                   (train, 'train.', ('optim_g', 'scheduler', 'total_iter'))):
@@ -127,15 +128,7 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
                 raise OptionsError(f'{prefix}{key} is missing')
     if train.get('pixel_opt') is None and train.get('perceptual_opt') is None:
         raise OptionsError('train: neither pixel_opt nor perceptual_opt is given; at least one is needed')
-    if train.get('gan_opt') is None:
-        if opt.pop('network_d', None) is not None:
-            warnings.append('network_d: not used, train.gan_opt is not given')
-    else:
-        for section, key in ((opt, 'network_d'), (train, 'optim_d')):
-            if section.get(key) is None:
-                raise OptionsError(f'{"train." if section is train else ""}{key} is missing; train.gan_opt needs it '
-                                   f'(leave train.gan_opt out to train without a discriminator)')
-        train.setdefault('net_d_init_iters', 0 if path.get('pretrain_network_d') else int(train['total_iter']) // 100)
+    warnings += check_gan(opt, train)
     _check_optimizers(train)
     check_steps(opt.get('prune'), 'prune', int(train['total_iter']))
     check_steps((opt.get('teacher') or {}).get('prune'), 'teacher.prune', None)

@@ -61,7 +61,9 @@ def _check_files(opt: dict[str, Any]) -> None:
         for key in ('pretrain_network_g', 'pretrain_network_d'):
             if path.get(key):
                 _must_stay(path[key], f'path.{key}', opt)
-    if opt.get('teacher') and not (resuming and os.path.isfile(os.path.join(path['models'], 'teacher.pth'))):
+    inherited = resuming and (not opt['train'].get('distill_opt') or
+                              os.path.isfile(os.path.join(path['models'], 'teacher.pth')))
+    if opt.get('teacher') and not inherited:
         _must_stay(opt['teacher']['path'], 'teacher.path', opt)
 
 

@@ -1,11 +1,13 @@
 """The checks of `basicsr_kd.preflight` on a teacher: its file, its images, and what a student takes from it."""
 from __future__ import annotations
 
+import inspect
 import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build
@@ -18,11 +20,19 @@ from basicsr_kd.distillation.inheritance import InheritanceError, check_inherita
 from basicsr_kd.distillation.layers import LayerError
 from basicsr_kd.distillation.taps import TapError
 from basicsr_kd.losses.build import build_terms
-from basicsr_kd.network_checks import build_for_check, gt_size, must_enlarge, training_patch
+from basicsr_kd.network_checks import (
+    build_for_check,
+    gt_size,
+    must_be_registered,
+    must_enlarge,
+    training_patch,
+)
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_calibration, check_pruning
 from basicsr_kd.weight_checks import must_be_finite, must_fit
+
+_SIZES = ('num_feat', 'num_block', 'num_grow_ch', 'num_conv', 'num_group', 'squeeze_factor')
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -43,6 +53,7 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
         return  # a resumed run, which loads models/teacher.pth
     image = training_patch(opt, torch.device('cpu'))
     state = read_state_dict(section['path'], section['param_key'])
+    must_be_finite(state, f'teacher.path: {section["path"]}')
     network = section['network'] or describe(state, section['path'])
     if isinstance(network, dict):
         teacher = _built(network, state, opt, image)
@@ -52,9 +63,8 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
     if found != expected:
         raise OptionsError(f'teacher: found images of {found} channels as its output, expected {expected} as network_g '
                            'gives')
-    _check_inheritance(student, teacher, opt)
+    _check_inheritance(student, teacher, network, opt)
     if section['prune']:
-        must_be_finite(state, f'teacher.path: {section["path"]}')
         teacher = check_pruning(teacher, section['prune'], 'teacher.prune', opt)
     terms = distill_terms(opt['train'].get('distill_opt'))
     try:
@@ -108,7 +118,7 @@ def _run(net: nn.Module, image: Tensor) -> Tensor:
         return net(image.to(device))
 
 
-def _check_inheritance(student: nn.Module, teacher: nn.Module, opt: dict[str, Any]) -> None:
+def _check_inheritance(student: nn.Module, teacher: nn.Module, network: Any, opt: dict[str, Any]) -> None:
     options = msgspec.convert(opt.get('student') or {}, StudentOptions)
     if options.init != 'teacher' or resumes(opt):
         return
@@ -116,4 +126,19 @@ def _check_inheritance(student: nn.Module, teacher: nn.Module, opt: dict[str, An
         check_inheritable(student, teacher)
     except InheritanceError as error:
         raise OptionsError(str(error)) from None
+    if opt['network_g']['type'] == network['type']:
+        _must_have_the_same_numbers(opt['network_g'], network)
     check_calibration(teacher, options.why_images, options.calibration, 'student', opt)
+
+
+def _must_have_the_same_numbers(student: dict[str, Any], teacher: dict[str, Any]) -> None:
+    """What is in no tensor (res_scale, img_range, …) is alike in both networks, which are of one type."""
+    parameters = inspect.signature(must_be_registered(student['type'], ARCH_REGISTRY, 'network_g.type')).parameters
+    for name, parameter in parameters.items():
+        if name in _SIZES:
+            continue
+        own, theirs = (section.get(name, parameter.default) for section in (student, teacher))
+        own, theirs = (tuple(value) if isinstance(value, list) else value for value in (own, theirs))
+        if own != theirs:
+            raise OptionsError(f'network_g.{name}: found {own!r}, expected {theirs!r} as in the teacher; with '
+                               'student.init: teacher the two differ in width and depth only')

@@ -16,7 +16,7 @@ def main(root_path: str | None = None) -> None:
     plugin.register()
     from basicsr.train import train_pipeline
 
-    from basicsr_kd.models.gan_trainer import TrainingError
+    from basicsr_kd.models.divergence import TrainingError
     try:
         train_pipeline(os.path.abspath(root_path or os.getcwd()))
     except TrainingError as error:

@@ -24,12 +24,12 @@ def must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> 
 
 
 def must_be_finite(state: dict[str, Tensor], found: str) -> None:
-    """No tensor of a file that is to be pruned has a NaN or infinity.
+    """No tensor of a file has a NaN or infinity.
 
     Raises:
         OptionsError: The first that has.
     """
     broken = next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
     if broken is not None:
-        raise OptionsError(f'{found} has values that are not finite (NaN or infinity), first in {broken}; it cannot be '
-                           'pruned. Use an earlier checkpoint: this one has diverged')
+        raise OptionsError(f'{found} has values that are not finite (NaN or infinity), first in {broken}. Use an '
+                           'earlier checkpoint: this one has diverged')

@@ -34,7 +34,7 @@ from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.models.gan_trainer import cpu_has_bf16
+from basicsr_kd.models.precision import cpu_has_bf16
 from basicsr_kd.report import markdown_table
 
 CLAIM = 0.05

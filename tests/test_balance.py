@@ -9,7 +9,8 @@ import torch
 from model_helpers import batch, same, start, train, weights
 
 from basicsr_kd.models.balance import WINDOW, WinnerWatch, warm_up
-from basicsr_kd.models.gan_trainer import TrainingError
+from basicsr_kd.models.divergence import TrainingError
+from basicsr_kd.option_errors import OptionsError
 
 
 @pytest.mark.parametrize('relativistic', [False, True])
@@ -49,7 +50,7 @@ def test_no_warm_up_leaves_the_rate_alone():
 
 
 def test_a_discriminator_that_wins_is_told_once(caplog):
-    watch = WinnerWatch('vanilla')
+    watch = WinnerWatch(1.39)
     with caplog.at_level(logging.WARNING, 'basicsr'):
         for iteration in range(WINDOW - 1):
             watch.see(0.01, iteration)
@@ -57,11 +58,12 @@ def test_a_discriminator_that_wins_is_told_once(caplog):
         for iteration in range(WINDOW, 2 * WINDOW):
             watch.see(0.01, iteration)
     (record,) = caplog.records
-    assert 'The discriminator wins: its loss was 0.01 on average' in record.message and 'adaptive_d' in record.message
+    assert 'The discriminator wins: its loss was 0.01 on average' in record.message
+    assert '1.39 would be even' in record.message and 'adaptive_d: 0.49' in record.message
 
 
 def test_a_discriminator_that_wins_again_is_told_again(caplog):
-    watch = WinnerWatch('lsgan')
+    watch = WinnerWatch(1.0)
     with caplog.at_level(logging.WARNING, 'basicsr'):
         for loss in (0.0, 1.0, 0.0):
             for iteration in range(WINDOW):
@@ -70,18 +72,52 @@ def test_a_discriminator_that_wins_again_is_told_again(caplog):
 
 
 def test_wasserstein_losses_tell_nothing(caplog):
-    watch = WinnerWatch('wgan_softplus')
+    watch = WinnerWatch(0.0)
     for iteration in range(2 * WINDOW):
         watch.see(0.0, iteration)
     assert not caplog.records
 
 
-def test_weights_that_are_no_numbers_are_not_saved(kd_opt, tmp_path):
+@pytest.mark.parametrize(('net', 'weight', 'iteration', 'words'), [
+    ('net_g', 'conv_body.weight', 3, 'conv_body.weight of the generator is no longer finite at iteration 3'),
+    ('net_d', 'linear1.bias', -1, 'linear1.bias of the discriminator is no longer finite at the end'),
+])
+def test_weights_that_are_no_numbers_are_not_saved(kd_opt, tmp_path, net, weight, iteration, words):
     model = start(kd_opt)
-    model.net_g.conv_body.weight.data[0, 0, 0, 0] = math.inf
-    with pytest.raises(TrainingError, match='conv_body.weight of the generator is no longer finite at iteration 3'):
-        model.save(0, 3)
+    getattr(model, net).get_parameter(weight).data.fill_(math.inf)
+    with pytest.raises(TrainingError, match=words):
+        model.save(0, iteration)
     assert not list((tmp_path / 'run' / 'models').iterdir())
+
+
+@pytest.mark.parametrize(('gan_type', 'relativistic', 'even'), [
+    ('vanilla', False, 2 * math.log(2)), ('vanilla', True, math.log(2)), ('lsgan', False, 1.0), ('hinge', False, 2.0),
+    ('wgan', False, 0.0)])
+def test_what_is_even_depends_on_the_loss(kd_opt, gan_type, relativistic, even):
+    kd_opt['train']['gan_opt']['gan_type'] = gan_type
+    kd_opt['train']['relativistic'] = relativistic
+    assert start(kd_opt).winner_watch._even == pytest.approx(even)
+
+
+def test_a_head_start_is_not_a_win(kd_opt):
+    kd_opt['train'].update(net_d_init_iters=2)
+    model = start(kd_opt)
+    seen = []
+    model.winner_watch.see = lambda loss, iteration: seen.append(iteration)
+    train(model, 1, 3)
+    assert seen == [3]
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'net_d_init_iters': 4}, 'net_d_init_iters: found 4, expected less than train.total_iter .*never learn'),
+    ({'warmup_iter_d': 5}, 'warmup_iter_d: found 5, expected less than'),
+    ({'warmup_iter_d': 2, 'warmup_iter': 3}, 'warmup_iter_d: found 2, expected more than train.warmup_iter'),
+    ({'adaptive_d': 0.5, 'gan_opt': {'type': 'GANLoss', 'gan_type': 'wgan'}}, 'adaptive_d: the loss of gan_type: wgan'),
+])
+def test_a_pace_that_stops_one_side_is_told(kd_opt, change, message):
+    kd_opt['train'].update(change)
+    with pytest.raises(OptionsError, match=message):
+        start(kd_opt)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(kd_opt, tmp_path):

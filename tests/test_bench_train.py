@@ -11,7 +11,7 @@ import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
 
 from basicsr_kd.checkpoint import write_checkpoint
-from basicsr_kd.models.gan_trainer import cpu_has_bf16
+from basicsr_kd.models.precision import cpu_has_bf16
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
 import bench_train  # noqa: E402

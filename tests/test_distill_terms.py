@@ -1,16 +1,28 @@
 """KDGANModel's distillation losses together: lists of them, when they are due, how much they weigh."""
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from basicsr.archs import build_network
 from model_helpers import batch, same, start, train, weights
 
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
 from basicsr_kd.distill_options import ScheduleOptions
 from basicsr_kd.losses import __all__ as LOSSES
 from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.options import validate
+
+
+@pytest.fixture
+def kd_opt(kd_opt: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """With the teacher's discriminator, whose features one of the losses compares."""
+    write_checkpoint(tmp_path / 'net_d.pth', build_network(kd_opt['network_d']).state_dict())
+    kd_opt['path']['pretrain_network_d'] = str(tmp_path / 'net_d.pth')
+    return kd_opt
+
 
 ALL = [{'type': 'FeatureDistillLoss'}, {'type': 'ResponseDistillLoss'}, {'type': 'AttentionTransferLoss'},
        {'type': 'FeatureAffinityLoss'}, {'type': 'DiscriminatorFeatureLoss', 'discriminator_layers': ['conv0_1']}]
@@ -62,7 +74,24 @@ def test_the_distilled_discriminator_stays_the_teachers_also_when_resumed(kd_opt
     again = start(kd_opt)
     train(again, 3, 4)
     assert same(weights(again.net_g), weights(model.net_g))
-    assert os.path.isfile(tmp_path / 'run' / 'models' / 'teacher_d.pth')
+    kept = tmp_path / 'run' / 'models' / 'teacher_d.pth'
+    assert same(read_state_dict(str(kept)), read_state_dict(kd_opt['path']['pretrain_network_d']))
+    kept.unlink()
+    with pytest.raises(CheckpointError, match="teacher_d.pth is missing: the teacher's discriminator"):
+        start(kd_opt)
+
+
+def test_adapters_that_were_not_fitted_yet_are_fitted_after_a_resume(kd_opt):
+    kd_opt['train'].update(net_d_init_iters=3, distill_opt={'type': 'FeatureDistillLoss', 'adapter_init': 'fit'})
+    model = start(kd_opt)
+    train(model, 1, 2)
+    model.save(0, 2)
+    train(model, 3, 4)
+    kd_opt['auto_resume'] = True
+    again = start(kd_opt)
+    train(again, 3, 4)
+    assert same(weights(again.distiller.adapters), weights(model.distiller.adapters))
+    assert same(weights(again.net_g), weights(model.net_g))
 
 
 def test_the_teacher_runs_only_when_it_is_due(kd_opt):
@@ -136,11 +165,26 @@ def test_faults_are_told_before_anything_starts(kd_opt, change, message):
         start(kd_opt)
 
 
-def test_a_discriminators_features_need_a_discriminator(kd_opt):
+def test_a_discriminators_features_need_a_discriminator_that_has_learned(kd_opt):
     kd_opt['train']['distill_opt'] = ALL[-1]
+    kd_opt['path']['pretrain_network_d'] = None
+    with pytest.raises(OptionsError, match="path.pretrain_network_d is missing: the teacher's discriminator"):
+        start(kd_opt)
     kd_opt['train'].pop('gan_opt')
     with pytest.raises(OptionsError, match='DiscriminatorFeatureLoss needs the teacher.s discriminator'):
         start(kd_opt)
+
+
+@pytest.mark.parametrize(('gone', 'change', 'unused'), [
+    ('gan_opt', {'adaptive_d': 0.5, 'warmup_iter_d': 1}, ['train.warmup_iter_d', 'train.adaptive_d', 'network_d']),
+    ('distill_opt', {'distill_every': 2, 'distill_schedule': {'type': 'cosine'}},
+     ['teacher', 'train.distill_schedule', 'train.distill_every']),
+    ('', {'distill_schedule': {'end': 0.5}}, ['train.distill_schedule.end']),
+])
+def test_keys_that_do_nothing_are_told(kd_opt, gone, change, unused):
+    kd_opt['train'].update(change)
+    kd_opt['train'].pop(gone, None)
+    assert [warning.partition(':')[0] for warning in validate(kd_opt, True)] == unused
 
 
 def test_a_student_of_fewer_blocks_learns_from_blocks_at_even_distances(kd_opt, tmp_path):

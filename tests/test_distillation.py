@@ -205,6 +205,8 @@ def test_even_depth_pairs_the_block_of_a_shallow_student_with_those_of_a_deep_te
     assert pair_layers(['conv_first', 'body.*'], student, teacher, 'even') == [
         ('conv_first', 'conv_first'), ('body.0', 'body.2'), ('body.1', 'body.4')]
     assert pair_layers({'body.*': 'body.*'}, student, teacher, 'even') == [('body.0', 'body.2'), ('body.1', 'body.4')]
+    with pytest.raises(LayerError, match="'body.0' of the student is paired more than once"):
+        pair_layers(['body.*', 'body.0'], student, teacher, 'even')
     with pytest.raises(LayerError, match='matches 5 modules of the student .* 2 of the teacher'):
         pair_layers(['body.*'], teacher, student, 'even')
 

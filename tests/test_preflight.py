@@ -5,11 +5,12 @@ import copy
 
 import pytest
 import torch
+from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_kd import options, preflight
-from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.prune_checks import check_pruning
 
@@ -271,3 +272,42 @@ def test_checking_opens_no_log_file(kd_opt):
     before = copy.copy(initialized_logger)
     check(kd_opt)
     assert initialized_logger == before
+
+
+def test_gpus_without_a_launcher_name_torchrun(kd_opt, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    kd_opt['num_gpu'] = 2
+    with pytest.raises(OptionsError, match='num_gpu: found 2 without a launcher; start with torchrun'):
+        check(kd_opt)
+
+
+def test_a_teacher_that_diverged_is_told(kd_opt, tmp_path):
+    state = read_state_dict(kd_opt['teacher']['path'])
+    state['conv_body.weight'][0] = float('nan')
+    write_checkpoint(tmp_path / 'broken.pth', state)
+    kd_opt['teacher']['path'] = str(tmp_path / 'broken.pth')
+    with pytest.raises(OptionsError, match='broken.pth has values that are not finite .*first in conv_body.weight'):
+        check(kd_opt)
+
+
+def test_a_resumed_run_that_does_not_distil_needs_no_teacher(kd_opt, tmp_path):
+    kd_opt['student'] = {'init': 'teacher', 'importance': 'l2'}
+    kd_opt['train'].pop('distill_opt')
+    kd_opt['teacher']['path'] = str(tmp_path / 'gone.pth')
+    with pytest.raises(OptionsError, match='gone.pth'):
+        check(copy.deepcopy(kd_opt))
+    kd_opt['path']['resume_state'] = str(tmp_path / '2.state')
+    check(kd_opt)
+
+
+def test_a_number_that_is_in_no_tensor_must_be_the_teachers(kd_opt, tmp_path):
+    network = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 4,
+               'res_scale': 0.1}
+    write_checkpoint(tmp_path / 'edsr.pth', build_network(network).state_dict())
+    kd_opt['train'].pop('distill_opt')
+    kd_opt.update(teacher={'path': str(tmp_path / 'edsr.pth'), 'network': network},
+                  student={'init': 'teacher', 'importance': 'l2'}, network_g={**network, 'num_feat': 4})
+    check(copy.deepcopy(kd_opt))
+    kd_opt['network_g'].pop('res_scale')
+    with pytest.raises(OptionsError, match='network_g.res_scale: found 1, expected 0.1 as in the teacher'):
+        check(kd_opt)

@@ -21,6 +21,7 @@ from basicsr_kd.pruning.groups import channels_cut
 from basicsr_kd.pruning.importance import MAGNITUDES
 from basicsr_kd.pruning.job import given, working_copy
 from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
+from basicsr_kd.pruning.reconstruct import Reconstruction
 from basicsr_kd.pruning.reconstruct import reconstruct as refit
 from basicsr_kd.pruning.taylor import ChannelEffects
 
@@ -31,7 +32,7 @@ _TOLERANCE = 1e-6  # of the output's largest value; in float64
 
 
 def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', calibration: Tensor | None = None,
-            reconstruct: bool = False, progress: bool = False) -> None:
+            reconstruct: bool = False, progress: bool = False) -> Reconstruction | None:
     """Give a student, in place, what pruning its teacher to the student's widths and depth leaves.
 
     Of every group of channels that belong together the most important stay. Blocks are spread over the teacher's depth
@@ -51,6 +52,9 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
             from. The output on these images never gets further from the teacher's by it.
         progress: Whether to show progress bars.
 
+    Returns:
+        What `reconstruct` did, None without it.
+
     Raises:
         InheritanceError: See `check_inheritable`; an unknown importance; no calibration images where they are needed;
             a teacher with values that are not finite; or a student that gives something else with the same weights,
@@ -69,9 +73,9 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
                      MAGNITUDES[importance]())
         cut, pruned = _prune(student, original, criterion)
         _must_compute_the_same(student, pruned)
-        if reconstruct:
-            refit(original, pruned, cut, given(calibration), progress)
+        refitted = refit(original, pruned, cut, given(calibration), progress) if reconstruct else None
         student.load_state_dict(_pad(pruned.state_dict(), student))
+    return refitted
 
 
 def check_inheritable(student: nn.Module, teacher: nn.Module) -> None:

@@ -63,11 +63,7 @@ def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module, t
         LayerError: Nothing matches, or the two sides do not fit together.
     """
     if isinstance(layers, Mapping):
-        mapped = [pair for s, t in layers.items() for pair in _pair(s, t, student, teacher, depth_match)]
-        twice = [s for s, count in Counter(s for s, _ in mapped).items() if count > 1]
-        if twice:
-            raise LayerError(f'layer {twice[0]!r} of the student is paired more than once')
-        return mapped
+        return _once([pair for s, t in layers.items() for pair in _pair(s, t, student, teacher, depth_match)])
     pairs: list[tuple[str, str]] = []
     for pattern in layers:
         matched = _pair(pattern, pattern, student, teacher, depth_match)
@@ -76,7 +72,15 @@ def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module, t
             raise LayerError(f'layer {pattern!r} names different modules in student and teacher '
                              f'(first: {only_student[0]}); give them as pairs, layers: {{student: teacher}}')
         pairs += matched
-    return list(dict.fromkeys(pairs))
+    return _once(list(dict.fromkeys(pairs)))
+
+
+def _once(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs, in which a layer of the student, which has one adapter, stands once."""
+    twice = [s for s, count in Counter(s for s, _ in pairs).items() if count > 1]
+    if twice:
+        raise LayerError(f'layer {twice[0]!r} of the student is paired more than once')
+    return pairs
 
 
 def _pair(student_pattern: str, teacher_pattern: str, student: nn.Module, teacher: nn.Module,

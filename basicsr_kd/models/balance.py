@@ -11,8 +11,10 @@ from torch import Tensor
 
 WINDOW = 100
 """Iterations over which the discriminator's loss is averaged."""
-NEAR_ZERO = 0.05
-"""A discriminator's loss (real + fake) below which it has won; an even one's is 2 ln 2 = 1.39 (`gan_type: vanilla`)."""
+NEAR_ZERO = 0.04
+"""A discriminator has won where its loss (real + fake) is below this share of that of one that tells nothing apart."""
+SUGGESTED = 0.35
+"""The share of it that the warning proposes for `train.adaptive_d`."""
 
 
 def is_below(loss: Tensor, threshold: float | None) -> bool:
@@ -38,24 +40,25 @@ class WinnerWatch:
     from it (BasicSR issue #333).
 
     Args:
-        gan_type: BasicSR's; the losses of Wasserstein GANs say nothing, so they are not watched.
+        even: The loss (real + fake) of a discriminator that gives 0 for everything: 2 ln 2 = 1.39 for `vanilla`, half
+            of that if relativistic. Where it is 0 (`wgan`) the loss says nothing, and nothing is watched.
     """
 
-    def __init__(self, gan_type: str) -> None:
-        self._watched = not gan_type.startswith('wgan')
+    def __init__(self, even: float) -> None:
+        self._even = even
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._won = False
 
     def see(self, loss: float, current_iter: int) -> None:
         """Take in the discriminator's loss (real + fake) of an iteration; warn when it begins to win."""
         self._losses.append(loss)
-        if not self._watched or len(self._losses) < WINDOW:
+        if self._even <= 0 or len(self._losses) < WINDOW:
             return
-        won = fmean(self._losses) < NEAR_ZERO
+        won = fmean(self._losses) < NEAR_ZERO * self._even
         if won and not self._won:
             get_root_logger().warning(
                 f'The discriminator wins: its loss was {fmean(self._losses):.3g} on average over the {WINDOW} '
-                f'iterations up to {current_iter:,}; 1.39 would be even. The generator learns little from it. Options: '
-                'train.adaptive_d: 0.5 (it pauses below), a lower train.optim_d.lr, train.warmup_iter_d, a network_d '
-                'with fewer features, train.gan_opt.loss_weight.')
+                f'iterations up to {current_iter:,}; {self._even:.3g} would be even. The generator learns little from '
+                f'it. Options: train.adaptive_d: {SUGGESTED * self._even:.2g} (it pauses below), a lower '
+                'train.optim_d.lr, train.warmup_iter_d, a network_d with fewer features, train.gan_opt.loss_weight.')
         self._won = won

@@ -1,7 +1,6 @@
 """What PruneGANModel and KDGANModel share: BasicSR's GAN training, with options where it leaves no choice."""
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_kd.models.balance import WinnerWatch, is_below, warm_up
 from basicsr_kd.models.checkpoints import Checkpoints
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on."""
+from basicsr_kd.models.divergence import check_losses, check_weights
+from basicsr_kd.models.precision import has_bf16
 
 
 class GANTrainer(Checkpoints, SRGANModel):
@@ -42,7 +39,7 @@ class GANTrainer(Checkpoints, SRGANModel):
         self.with_gan = bool(train.get('gan_opt'))
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
-        self.bf16 = train.get('amp') == 'bf16' and _has_bf16(opt)
+        self.bf16 = train.get('amp') == 'bf16' and has_bf16(opt)
         self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
         if opt['path'].get('resume_state'):
             opt['path'].update(param_key_g='params', param_key_d='params')  # what trains; EMA is loaded besides
@@ -56,7 +53,9 @@ class GANTrainer(Checkpoints, SRGANModel):
                     "path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher's; "
                     f'it trains alone for {train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
             super().init_training_settings()
-            self.winner_watch = WinnerWatch(train['gan_opt'].get('gan_type', 'vanilla'))
+            nothing = torch.zeros(1, device=self.device)
+            even = sum(self.cri_gan(nothing, real, is_disc=True).item() for real in (True, False))
+            self.winner_watch = WinnerWatch(even / 2 if self.relativistic else even)
         else:
             SRModel.init_training_settings(self)
             self.net_d_iters, self.net_d_init_iters = 1, 0
@@ -127,23 +126,11 @@ class GANTrainer(Checkpoints, SRGANModel):
             log.update(self.train_discriminator())
         log.update(self.log_only(log))
         self.log_dict = self.reduce_loss_dict(log)
-        self.check_losses(current_iter)
+        check_losses(self.log_dict, current_iter, self.opt['path']['models'])
+        if self.with_gan and current_iter > self.net_d_init_iters:  # before, it is meant to win
+            self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
-
-    def check_losses(self, current_iter: int) -> None:
-        """Stop before a broken network is saved, and warn when the discriminator wins."""
-        for name, value in self.log_dict.items():
-            if not math.isfinite(value):
-                raise self.training_error(f'{name} is {value}', current_iter)
-        if self.with_gan:
-            self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
-
-    def training_error(self, found: str, current_iter: int) -> TrainingError:
-        """What to raise where training has diverged."""
-        return TrainingError(f'{found} at iteration {current_iter:,}; training stops and saves nothing. The last good '
-                             f'checkpoints are in {self.opt["path"]["models"]}; go on from them with --auto_resume and '
-                             'a lower learning rate or loss weight' + (', or with amp: fp32.' if self.bf16 else '.'))
 
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
@@ -205,21 +192,7 @@ class GANTrainer(Checkpoints, SRGANModel):
         return logits.float()
 
     def save(self, epoch: int, current_iter: int) -> None:
-        net = self.get_bare_model(self.net_g)
-        broken = next((name for name, weight in net.named_parameters() if not torch.isfinite(weight).all()), None)
-        if broken is not None:  # its loss is only computed in the next iteration
-            raise self.training_error(f'{broken} of the generator is no longer finite', current_iter)
+        nets = {'generator': self.net_g} | ({'discriminator': self.net_d} if self.with_gan else {})
+        check_weights({which: self.get_bare_model(net) for which, net in nets.items()}, current_iter,
+                      self.opt['path']['models'])
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
-
-
-def cpu_has_bf16() -> bool:
-    """Whether PyTorch has fast bf16 convolutions on this CPU."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def _has_bf16(opt: dict[str, Any]) -> bool:
-    """Whether bf16 is fast here; a CPU without the instructions for it would be many times slower than in fp32."""
-    if opt['num_gpu'] != 0 or cpu_has_bf16():
-        return True
-    get_root_logger().warning('train.amp: PyTorch has no fast bf16 on this CPU (it wants AVX-512); training in fp32.')
-    return False

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -80,16 +81,20 @@ class KDGANModel(GANTrainer):
         super().init_training_settings()
 
     def build_teacher_discriminator(self) -> nn.Module:
-        """The discriminator D' as it was before this run, which trains it along; frozen, kept in a file for resume."""
+        """The discriminator D' as it was before this run, which trains it along; frozen, kept in a file for resume.
+
+        Raises:
+            CheckpointError: A resumed run has lost that file.
+        """
         kept, path = run_file(self.opt, 'teacher_d.pth'), self.opt['path']
-        resuming = path.get('resume_state') and os.path.isfile(kept)
+        if not path.get('resume_state'):
+            pretrained = (path['pretrain_network_d'], path.get('param_key_d'))
+            on_master_first(lambda: write_checkpoint(kept, read_state_dict(*pretrained)))
+        elif not os.path.isfile(kept):  # path.pretrain_network_d is the discriminator of this run by now
+            raise CheckpointError(f"{kept} is missing: the teacher's discriminator as this run started with it. Put a "
+                                  'copy of the file that path.pretrain_network_d names there')
         net_d = build_network(self.opt['network_d'])
-        if path.get('pretrain_network_d') and not resuming:
-            self.load_network(net_d, path['pretrain_network_d'], path.get('strict_load_d', True),
-                              path.get('param_key_d'))
-        if not resuming:
-            on_master_first(lambda: write_checkpoint(kept, net_d.state_dict()))
-        self.load_network(net_d, kept)
+        self.load_network(net_d, kept, path.get('strict_load_d', True))
         return self.prepare(net_d).requires_grad_(False).eval()
 
     def generator_parameters(self) -> list[dict[str, Any]]:
@@ -128,7 +133,10 @@ class KDGANModel(GANTrainer):
         return {'l_g_distill': torch.stack(terms).sum()} if terms else {}
 
     def further_state(self) -> dict[str, Any]:
-        return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict()} if self.distiller else {}
+        if not self.distiller:
+            return {}
+        return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict(),
+                'adapters_to_fit': list(self.distiller.to_fit)}
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a `.state` file: adapters, optimizers and schedulers.
@@ -142,7 +150,8 @@ class KDGANModel(GANTrainer):
             except RuntimeError as error:
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
-            self.distiller.to_fit.clear()
+            left = resume_state.get('adapters_to_fit', [])
+            self.distiller.to_fit = {name: pair for name, pair in self.distiller.to_fit.items() if name in left}
         super().resume_training(resume_state)
 
 
@@ -171,7 +180,13 @@ def _inherit(opt: dict[str, Any]) -> nn.Module:
     student = build_network(opt['network_g'])
     teacher = build_from_file(section['path'], section['param_key'], section['network'])
     images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
-    inherit(student, teacher, importance=options.importance, calibration=images, reconstruct=options.reconstruct)
+    get_root_logger().info(f'The student inherits from the teacher by importance: {options.importance}' +
+                           (', refitted.' if options.reconstruct else '.'))
+    refitted = inherit(student, teacher, importance=options.importance, calibration=images,
+                       reconstruct=options.reconstruct, progress=sys.stderr.isatty())
+    if refitted:
+        get_root_logger().info(f'Refitted {refitted.layers} layers: mean squared error against the teacher on the '
+                               f'calibration images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
     return student
 
 
