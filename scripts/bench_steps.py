@@ -19,6 +19,8 @@ from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.pruning import prune
 
 OURS = 'KDGANModel'
+REFERENCES = {'SRGANModel': 'whose GAN loss is the standard one too', 'ESRGANModel': 'whose GAN loss is relativistic'}
+"""BasicSR's models, and how their step differs."""
 OPTIONS = Path(__file__).parents[1] / 'options' / 'kd_esrgan_s16.yml'
 RATIO = 0.3
 """By which the pruned teacher is pruned."""
@@ -77,7 +79,7 @@ class Setting:
 def compared_steps(amp: str, channels_last: bool) -> list[Step]:
     """The reference first; KDGANModel in the memory order and format asked for, and as BasicSR's models run."""
     ours = dict.fromkeys([('fp32', False), (amp, channels_last)])
-    return [Step('SRGANModel', 'unpruned'), Step('SRGANModel', 'pruned'), Step('ESRGANModel', 'unpruned'),
+    return [*(Step(model, teacher) for model in REFERENCES for teacher in ('unpruned', 'pruned')),
             *(Step(OURS, teacher, *how) for how in ours for teacher in ('unpruned', 'pruned'))]
 
 
