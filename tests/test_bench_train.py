@@ -139,8 +139,8 @@ def test_ratios_are_taken_within_a_turn():
 
     assert bench_train.claim(times) == (
         'KDGANModel step <= 1.05 x (SRGANModel step + teacher forward), whose GAN loss is the standard one too, in '
-        'fp32 and contiguous: 1.040 (1.040-1.040) with the unpruned teacher, holds; 1.100 (1.100-1.100) with the pruned '
-        'teacher, does not hold.\n\n'
+        'fp32 and contiguous: 1.040 (1.040-1.040) with the unpruned teacher, holds; 1.100 (1.100-1.100) with the '
+        'pruned teacher, does not hold.\n\n'
         'KDGANModel step <= 1.05 x (ESRGANModel step + teacher forward), whose GAN loss is relativistic, in fp32 and '
         'contiguous: 0.867 (0.867-0.867) with the unpruned teacher, holds; 0.825 (0.825-0.825) with the pruned '
         'teacher, holds.')
