@@ -13,8 +13,8 @@ What is finished is kept: the same command goes on where it was stopped, an arm 
 set of images is measured on the networks that are there. Results: table.md, curves.png, plane_<set>.png and
 results.json with every figure of every run and image; the networks and their logs are in runs/.
 
-Cost of scripts/ablation.yml: a run takes under two minutes of one core that has nothing else to do, all 22 arms with 3
-seeds about an hour with --jobs 2, photos and results 300 MB. A run that was stopped starts afresh.
+Cost of scripts/ablation.yml: a run takes under two minutes of one core that has nothing else to do, all 24 arms with 3
+seeds about an hour with --jobs 2 (50 minutes here), photos and results 300 MB. A run that was stopped starts afresh.
 """
 import argparse
 import signal
