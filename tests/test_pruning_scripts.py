@@ -96,7 +96,8 @@ def test_quality_measures_every_case_and_shows_refused_ones_as_dashes(quality, t
     assert rows['teacher: growth l2 0.3']['params_left'] == pytest.approx(0.7, abs=0.02)
     assert rows['teacher: blocks least 0.3']['macs_left'] < 1
     assert all('refused' in rows[f'teacher: {case}']
-               for case in ('unstructured fpgm 0.3', 'blocks last 0.3 reconstruct'))
+               for case in ('unstructured fpgm 0.3', 'unstructured l2 0.3 reconstruct'))
+    assert rows['teacher: blocks last 0.3 reconstruct']['psnr']['tiny'] > 0
     text = (tmp_path / 'quality/table.md').read_text()
     assert f'teacher on tiny, PSNR (dB); unpruned {result["unpruned"]["teacher"]["tiny"]:.2f} dB' in text
     line = next(line for line in text.splitlines() if line.startswith('| unstructured, fpgm'))
