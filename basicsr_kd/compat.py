@@ -1,6 +1,8 @@
 """What BasicSR (1.4.2 and master) needs on today's stack. Each shim names the problem of BasicSR it answers."""
 
+import atexit
 import functools
+import gc
 import importlib
 import os
 import pickle
@@ -65,8 +67,22 @@ def _init_dist_anywhere(init_dist_pytorch: Any) -> Any:
             init_dist_pytorch(backend, **kwargs)
         else:
             torch.distributed.init_process_group(backend='gloo', **kwargs)
+            atexit.register(leave_process_group)
 
     return wrapper
+
+
+def leave_process_group() -> None:
+    """Leave the process group, if there is one, so that gloo's threads are gone before the interpreter goes.
+
+    BasicSR never leaves it. A thread that still holds a tensor by then aborts a process that has done its work (PyTorch
+    pull request 179291). A group ends when nothing holds it any more: DDP networks do, in cycles.
+    """
+    import torch
+    if torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()
+        gc.collect()
 
 
 def _model_to_any_device(model_to_device: Any) -> Any:

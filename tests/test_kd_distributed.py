@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from model_helpers import batch, same, start, weights
 
+from basicsr_kd.compat import leave_process_group
 from basicsr_kd.models.balance import is_below
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -36,9 +37,7 @@ def learned(model: Any) -> dict[str, dict[str, torch.Tensor]]:
             'adapters': weights(model.get_bare_model(model.distiller.adapters))}
 
 
-def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+def save_what_is_learned(rank: int, opt: dict[str, Any], folder: Path) -> None:
     without_gan = {**opt, 'train': {key: value for key, value in opt['train'].items() if key != 'gan_opt'}}
     for name, kind in KINDS.items():
         torch.save(learned(train_share(copy.deepcopy(without_gan), kind, rank, 2)), folder / f'{name}{rank}.pth')
@@ -46,8 +45,14 @@ def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
     assert [is_below(torch.tensor(float(rank)), threshold) for threshold in (0.4, 0.6)] == [False, True]
     paused = train_share(copy.deepcopy(opt), {'adaptive_d': 1000.0}, rank, 2)
     assert rank or paused.log_dict['d_paused'] == 1.0  # BasicSR gathers the log on rank 0
+
+
+def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    save_what_is_learned(rank, opt, folder)
     dist.barrier()
-    dist.destroy_process_group()
+    leave_process_group()
 
 
 def test_both_processes_learn_what_a_single_one_learns(kd_opt, tmp_path):

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from model_helpers import batch, same, start, weights
 
+from basicsr_kd.compat import leave_process_group
 from basicsr_kd.models.network_files import on_master_first
 
 PRUNE = {'random': {'ratio': 0.5, 'round_to': 1, 'importance': 'random'},
@@ -29,18 +30,22 @@ def train_share(opt: dict[str, Any], prune: dict[str, Any], rank: int, world_siz
     return model
 
 
-def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+def save_what_is_learned(rank: int, opt: dict[str, Any], folder: Path) -> None:
     for name, prune in PRUNE.items():
         model = train_share(copy.deepcopy(opt), prune, rank, 2)
         moments = {str(index): state['exp_avg'] for index, state in model.optimizer_g.state_dict()['state'].items()}
         torch.save({'net': weights(model.get_bare_model(model.net_g)), 'average': weights(model.net_g_ema),
                     'moments': moments}, folder / f'{name}{rank}.pth')
+
+
+def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    save_what_is_learned(rank, opt, folder)
     threads = on_master_first(torch.get_num_threads)
     assert (threads, torch.get_num_threads()) == (os.cpu_count(), 1)
     dist.barrier()
-    dist.destroy_process_group()
+    leave_process_group()
 
 
 def test_both_processes_have_the_network_of_a_single_one(prune_opt, tmp_path):
