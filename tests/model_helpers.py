@@ -39,6 +39,32 @@ def train(model: Any, first: int, last: int) -> None:
         model.optimize_parameters(iteration)
 
 
+def start_and_save(opt: dict[str, Any], iterations: int) -> Any:
+    """A model that trained so long and was saved then."""
+    model = start(opt)
+    train(model, 1, iterations)
+    model.save(0, iterations)
+    return model
+
+
+def train_on_and_resume(model: Any, opt: dict[str, Any], first: int, last: int) -> Any:
+    """Train a saved model on; returns one that resumed from what it had saved and trained just as long."""
+    train(model, first, last)
+    again = start({**opt, 'auto_resume': True})
+    train(again, first, last)
+    return again
+
+
+def train_share(opt: dict[str, Any], rank: int, world_size: int) -> Any:
+    """Four iterations on this process's share of each batch."""
+    model = start({**opt, 'dist': world_size > 1, 'rank': rank, 'world_size': world_size})
+    for iteration in range(1, 5):
+        model.update_learning_rate(iteration)
+        model.feed_data({name: images[rank::world_size] for name, images in batch(iteration).items()})
+        model.optimize_parameters(iteration)
+    return model
+
+
 def weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
 

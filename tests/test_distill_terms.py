@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from basicsr.archs import build_network
-from model_helpers import batch, same, start, train, weights
+from model_helpers import batch, same, start, start_and_save, train, train_on_and_resume, weights
 
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
 from basicsr_kd.distill_options import ScheduleOptions
@@ -54,42 +54,27 @@ def test_every_loss_alone_moves_the_student(kd_opt, term):
 
 def test_a_loss_without_adapters_trains_and_resumes(kd_opt):
     kd_opt['train']['distill_opt'] = {'type': 'ResponseDistillLoss'}
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    train(model, 3, 3)
-    kd_opt['auto_resume'] = True
-    again = start(kd_opt)
-    train(again, 3, 3)
+    model = start_and_save(kd_opt, 2)
+    again = train_on_and_resume(model, kd_opt, 3, 3)
     assert same(weights(again.net_g), weights(model.net_g))
 
 
 def test_the_distilled_discriminator_stays_the_teachers_also_when_resumed(kd_opt, tmp_path):
     kd_opt['train']['distill_opt'] = ALL[-1]
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    train(model, 3, 4)
-    kd_opt['auto_resume'] = True
-    again = start(kd_opt)
-    train(again, 3, 4)
+    model = start_and_save(kd_opt, 2)
+    again = train_on_and_resume(model, kd_opt, 3, 4)
     assert same(weights(again.net_g), weights(model.net_g))
     kept = tmp_path / 'run' / 'models' / 'teacher_d.pth'
     assert same(read_state_dict(str(kept)), read_state_dict(kd_opt['path']['pretrain_network_d']))
     kept.unlink()
     with pytest.raises(CheckpointError, match="teacher_d.pth is missing: the teacher's discriminator"):
-        start(kd_opt)
+        start({**kd_opt, 'auto_resume': True})
 
 
 def test_adapters_that_were_not_fitted_yet_are_fitted_after_a_resume(kd_opt):
     kd_opt['train'].update(net_d_init_iters=3, distill_opt={'type': 'FeatureDistillLoss', 'adapter_init': 'fit'})
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    train(model, 3, 4)
-    kd_opt['auto_resume'] = True
-    again = start(kd_opt)
-    train(again, 3, 4)
+    model = start_and_save(kd_opt, 2)
+    again = train_on_and_resume(model, kd_opt, 3, 4)
     assert same(weights(again.distiller.adapters), weights(model.distiller.adapters))
     assert same(weights(again.net_g), weights(model.net_g))
 

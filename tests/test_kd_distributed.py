@@ -1,14 +1,13 @@
 """KDGANModel in two processes (gloo, no GPU): the student of a single process, and both decide alike."""
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import basicsr  # noqa: F401  (its import registers the plugin, also in the processes that are started here)
 import torch
 import torch.distributed as dist
-from model_helpers import batch, same, start, weights
+from model_helpers import same, train_share, weights
 
 from basicsr_kd.compat import leave_process_group
 from basicsr_kd.models.balance import is_below
@@ -20,16 +19,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def train_share(opt: dict[str, Any], kind: dict[str, Any], rank: int, world_size: int) -> Any:
-    """Four iterations on this process's share of each batch, from the same weights everywhere."""
-    torch.manual_seed(0)
-    model = start({**opt, 'train': {**opt['train'], **kind}, 'dist': world_size > 1, 'rank': rank,
-                   'world_size': world_size})
-    for iteration in range(1, 5):
-        model.update_learning_rate(iteration)
-        model.feed_data({name: images[rank::world_size] for name, images in batch(iteration).items()})
-        model.optimize_parameters(iteration)
-    return model
+def with_kind(opt: dict[str, Any], kind: dict[str, Any], rank: int, world_size: int) -> Any:
+    torch.manual_seed(0)  # the same weights everywhere
+    return train_share({**opt, 'train': {**opt['train'], **kind}}, rank, world_size)
 
 
 def learned(model: Any) -> dict[str, dict[str, torch.Tensor]]:
@@ -40,10 +32,10 @@ def learned(model: Any) -> dict[str, dict[str, torch.Tensor]]:
 def save_what_is_learned(rank: int, opt: dict[str, Any], folder: Path) -> None:
     without_gan = {**opt, 'train': {key: value for key, value in opt['train'].items() if key != 'gan_opt'}}
     for name, kind in KINDS.items():
-        torch.save(learned(train_share(copy.deepcopy(without_gan), kind, rank, 2)), folder / f'{name}{rank}.pth')
+        torch.save(learned(with_kind(without_gan, kind, rank, 2)), folder / f'{name}{rank}.pth')
     # losses 0 and 1: each rank alone would decide otherwise
     assert [is_below(torch.tensor(float(rank)), threshold) for threshold in (0.4, 0.6)] == [False, True]
-    paused = train_share(copy.deepcopy(opt), {'adaptive_d': 1000.0}, rank, 2)
+    paused = with_kind(opt, {'adaptive_d': 1000.0}, rank, 2)
     assert rank or paused.log_dict['d_paused'] == 1.0  # BasicSR gathers the log on rank 0
 
 
@@ -60,7 +52,7 @@ def test_both_processes_learn_what_a_single_one_learns(kd_opt, tmp_path):
     kd_opt['train'].pop('gan_opt')  # batch statistics of a discriminator are those of one process
     for name, kind in KINDS.items():
         first, second = (torch.load(tmp_path / f'{name}{rank}.pth', weights_only=True) for rank in (0, 1))
-        alone = learned(train_share(kd_opt, kind, 0, 1))
+        alone = learned(with_kind(kd_opt, kind, 0, 1))
         for key, found in first.items():
             assert same(found, second[key]), (name, key)
             torch.testing.assert_close(found, alone[key], rtol=1e-3, atol=1e-5)

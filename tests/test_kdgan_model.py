@@ -9,7 +9,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
-from model_helpers import batch, same, start, train, weights
+from model_helpers import batch, same, start, start_and_save, train, weights
 
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict
 
@@ -95,9 +95,7 @@ def test_a_fresh_discriminator_first_trains_alone(kd_opt):
 
 def test_without_gan_there_is_no_discriminator(kd_opt, tmp_path):
     kd_opt['train'].pop('gan_opt')
-    model = start(kd_opt)
-    train(model, 1, 1)
-    model.save(0, 1)
+    model = start_and_save(kd_opt, 1)
     assert set(model.get_current_log()) == {'l_g_pix', 'l_g_distill', 'l_g_distill_FeatureDistillLoss'}
     assert len(model.optimizers) == 1 and not hasattr(model, 'net_d')
     assert sorted(os.listdir(tmp_path / 'run' / 'models')) == ['net_g_1.pth']
@@ -165,9 +163,7 @@ def test_a_pruned_teacher_is_a_file_that_resume_loads(kd_opt, tmp_path, prune):
 @pytest.mark.parametrize('way', ['auto_resume', 'resume_state'])
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(kd_opt, tmp_path, way):
     kd_opt['train']['distill_opt'].update(adapter_lr=2e-3, adapter_init='fit')
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    model = start_and_save(kd_opt, 2)
     kept = weights(model.distiller.adapters)
     train(model, 3, 4)
     if way == 'auto_resume':
@@ -204,27 +200,21 @@ def test_networks_of_other_families_are_teacher_and_student(kd_opt, tmp_path):
 def test_resume_inside_the_discriminators_head_start_keeps_it(kd_opt):
     kd_opt['train'].pop('net_d_init_iters')
     kd_opt['train']['total_iter'] = 400
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    start_and_save(kd_opt, 2)
     kd_opt['auto_resume'] = True
     assert start(kd_opt).net_d_init_iters == 4
 
 
 def test_resume_trains_on_from_the_weights_and_not_from_their_average(kd_opt):
     kd_opt['path']['param_key_g'] = None
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    model = start_and_save(kd_opt, 2)
     kd_opt['auto_resume'] = True
     again = start(kd_opt)
     assert same(weights(again.net_g), weights(model.net_g)) and same(weights(again.net_g_ema), weights(model.net_g_ema))
 
 
 def test_resume_without_the_discriminator_it_had_is_told(kd_opt):
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    start_and_save(kd_opt, 2)
     kd_opt['auto_resume'] = True
     kd_opt['train'].pop('gan_opt')
     with pytest.raises(CheckpointError, match='does not fit these options'):
@@ -261,9 +251,7 @@ def test_the_distillation_loss_is_logged_only_where_it_was_computed(kd_opt):
 
 
 def test_resume_with_other_layers_is_told(kd_opt):
-    model = start(kd_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    start_and_save(kd_opt, 2)
     kd_opt['auto_resume'] = True
     kd_opt['train']['distill_opt']['layers'] = ['conv_first']
     with pytest.raises(CheckpointError, match='other layers in train.distill_opt'):

@@ -1,7 +1,6 @@
 """PruneGANModel in two processes (gloo, no GPU): a stage leaves both with the network of a single process."""
 from __future__ import annotations
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import basicsr  # noqa: F401  (its import registers the plugin, also in the processes that are started here)
 import torch
 import torch.distributed as dist
-from model_helpers import batch, same, start, weights
+from model_helpers import same, train_share, weights
 
 from basicsr_kd.compat import leave_process_group
 from basicsr_kd.models.network_files import on_master_first
@@ -18,21 +17,15 @@ PRUNE = {'random': {'ratio': 0.5, 'round_to': 1, 'importance': 'random'},
          'unstructured': {'ratio': 0.5, 'layout': 'unstructured'}}
 
 
-def train_share(opt: dict[str, Any], prune: dict[str, Any], rank: int, world_size: int) -> Any:
-    """Four iterations on this process's share of each batch, with a stage in the middle."""
+def with_stages(opt: dict[str, Any], prune: dict[str, Any], rank: int, world_size: int) -> Any:
+    """With a stage in the middle."""
     torch.manual_seed(rank)
-    model = start({**opt, 'prune': {**prune, 'steps': 2, 'every': 2}, 'dist': world_size > 1, 'rank': rank,
-                   'world_size': world_size})
-    for iteration in range(1, 5):
-        model.update_learning_rate(iteration)
-        model.feed_data({name: images[rank::world_size] for name, images in batch(iteration).items()})
-        model.optimize_parameters(iteration)
-    return model
+    return train_share({**opt, 'prune': {**prune, 'steps': 2, 'every': 2}}, rank, world_size)
 
 
 def save_what_is_learned(rank: int, opt: dict[str, Any], folder: Path) -> None:
     for name, prune in PRUNE.items():
-        model = train_share(copy.deepcopy(opt), prune, rank, 2)
+        model = with_stages(opt, prune, rank, 2)
         moments = {str(index): state['exp_avg'] for index, state in model.optimizer_g.state_dict()['state'].items()}
         torch.save({'net': weights(model.get_bare_model(model.net_g)), 'average': weights(model.net_g_ema),
                     'moments': moments}, folder / f'{name}{rank}.pth')
@@ -56,5 +49,5 @@ def test_both_processes_have_the_network_of_a_single_one(prune_opt, tmp_path):
         for key in ('net', 'average', 'moments'):
             assert same(first[key], second[key]), (name, key)
         if name == 'random':  # magnitudes that are nearly the same may be ranked another way
-            alone = train_share(prune_opt, PRUNE[name], 0, 1)
+            alone = with_stages(prune_opt, PRUNE[name], 0, 1)
             torch.testing.assert_close(first['net'], weights(alone.net_g), rtol=1e-3, atol=1e-5)

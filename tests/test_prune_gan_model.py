@@ -9,7 +9,7 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from conftest import TINY
-from model_helpers import batch, same, start, train, weights
+from model_helpers import batch, same, start, start_and_save, train, train_on_and_resume, weights
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict
@@ -57,9 +57,7 @@ def test_steps_are_applied_in_order(prune_opt):
 
 
 def test_resume_prunes_nothing_and_goes_on(prune_opt, tmp_path):
-    model = start(prune_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    model = start_and_save(prune_opt, 2)
     train(model, 3, 4)
     os.remove(tmp_path / 'run' / 'models' / 'net_g_pruned.pth')
     prune_opt['auto_resume'] = True
@@ -71,9 +69,7 @@ def test_resume_prunes_nothing_and_goes_on(prune_opt, tmp_path):
 
 
 def test_resume_with_another_budget_keeps_the_network_and_warns(prune_opt, caplog):
-    model = start(prune_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    model = start_and_save(prune_opt, 2)
     prune_opt.update(auto_resume=True, prune={'ratio': 0.5, 'round_to': 1})
     again = start(prune_opt)
     assert parameters(again.net_g) == parameters(model.net_g)
@@ -106,10 +102,7 @@ def test_what_is_zero_stays_zero_also_after_resume(prune_opt):
     assert sum(int(mask.sum()) for mask in first.values()) == pytest.approx(0.4 * whole(prune_opt), rel=0.02)
     train(model, 1, 2)
     model.save(0, 2)
-    train(model, 3, 3)
-    prune_opt['auto_resume'] = True
-    again = start(prune_opt)
-    train(again, 3, 3)
+    again = train_on_and_resume(model, prune_opt, 3, 3)
     assert same(weights(again.net_g), weights(model.net_g))
     for net in (model.net_g, model.net_g_ema, again.net_g, again.net_g_ema):
         for name, mask in zeros(net).items():
@@ -153,22 +146,15 @@ def test_a_run_in_stages_resumes_before_at_and_after_a_stage(prune_opt, prune, s
     prune_opt['path']['pretrain_network_g'] = prune_opt['path']['experiments_root'] + '.pth'
     torch.save({'params': build_network(prune_opt['network_g']).state_dict()}, prune_opt['path']['pretrain_network_g'])
     prune_opt['prune'] = {**prune, 'steps': 2, 'every': 2, 'calibration': {'num': 2}}
-    model = start(prune_opt)
-    train(model, 1, saved)
-    model.save(0, saved)
-    train(model, saved + 1, 4)
-    prune_opt['auto_resume'] = True
-    again = start(prune_opt)
-    train(again, saved + 1, 4)
+    model = start_and_save(prune_opt, saved)
+    again = train_on_and_resume(model, prune_opt, saved + 1, 4)
     for one in ('net_g', 'net_g_ema', 'net_d'):
         assert same(weights(getattr(again, one)), weights(getattr(model, one))), one
 
 
 def test_a_stage_that_other_options_would_skip_is_done_after_resume(prune_opt):
     prune_opt['prune'] = {'ratio': 0.5, 'round_to': 1, 'steps': 2, 'every': 3}
-    model = start(prune_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    start_and_save(prune_opt, 2)
     prune_opt['auto_resume'] = True
     prune_opt['prune']['every'] = 1
     again = start(prune_opt)
@@ -201,9 +187,7 @@ def test_resume_without_the_section_goes_on_with_the_pruned_network(prune_opt, t
         torch.save({'params': build_network(network).state_dict()}, tmp_path / 'edsr.pth')
         prune_opt['network_g'] = network
         prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'edsr.pth')
-    model = start(prune_opt)
-    train(model, 1, 2)
-    model.save(0, 2)
+    model = start_and_save(prune_opt, 2)
     del prune_opt['prune']
     prune_opt['auto_resume'] = True
     again = start(prune_opt)
