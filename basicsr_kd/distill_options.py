@@ -55,12 +55,12 @@ class ScheduleOptions(Section):
 
 
 class DistillOptions(Section):
-    """One distillation loss. `layers` is '' for the network's output, which some losses compare."""
+    """One distillation loss, without `layers` where it compares the networks' outputs."""
     loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
     @property
     def loss(self) -> dict[str, Any]:
-        """What BasicSR's build_loss takes: the type and the loss's own arguments."""
+        """The type and the loss's own arguments, as BasicSR writes losses."""
         own = {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_THE_LOSS}
         return {'type': type(self).__struct_config__.tag, **own}
 
