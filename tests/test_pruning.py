@@ -204,7 +204,8 @@ def test_table_shows_every_stage_and_the_totals(net):
     assert 'ratio 0.3 of params, layout growth, allocation global, importance l2, round_to 4' in lines[0]
     assert [line.split()[0] for line in lines[2:]][:5] == ['conv_first', 'body.0', 'body.1', 'conv_body', 'conv_up1']
     assert '16x15 -> ' in lines[3]
-    assert f'parameters: {count(net):,} -> {count(report.network):,} (7' in report.table()
+    left = 100 * count(report.network) / count(net)
+    assert f'parameters: {count(net):,} -> {count(report.network):,} ({left:.1f} %)' in report.table()
     assert 'MACs, 64x64 input: ' in report.table()
     assert sum(stage.params_before for stage in report.stages) == count(net)
     assert sum(stage.params_after for stage in report.stages) == count(report.network)

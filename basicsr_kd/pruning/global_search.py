@@ -11,6 +11,8 @@ from basicsr_kd.pruning.groups import ChannelGroup
 _EQUALLY_NEAR = 0.001
 # Whoever misses the target by more than this share exchanges steps for others until nothing comes nearer.
 PROMISED = 0.005
+# A 3x3 convolution with 16 outputs takes 0.56 to 0.68 of the time of one with 32 on a CPU, for it reads as much.
+_POOR_WIDTH = 16
 
 
 class _Unit(NamedTuple):
@@ -22,7 +24,11 @@ class _Unit(NamedTuple):
 
 
 class GlobalSearch:
-    """``allocation: global``; see :func:`basicsr_kd.pruning.budget.choose_widths`."""
+    """``allocation: global``; see :func:`basicsr_kd.pruning.budget.choose_widths`.
+
+    Where ``round_to`` is 16 and a group may vanish, it goes from 32 to 0 at once; a step of 16 only where it takes one
+    to land on the budget.
+    """
 
     def __init__(self, groups: list[ChannelGroup], account: Account, target: float, round_to: int,
                  least: int) -> None:
@@ -58,9 +64,10 @@ class GlobalSearch:
 
     def finish(self, units: dict[int, _Unit]) -> None:
         """Take the unit that lands nearest to the target, if any lands nearer than leaving off."""
-        nearest = min(units, key=lambda index: (self.miss(units[index].saving), units[index].price))
-        if self.miss(units[nearest].saving) < self.miss(0):
-            self.drop(nearest, units[nearest].channels)
+        last = [(index, unit) for index in units for unit in (units[index], self.unit(index, fine=True)) if unit]
+        nearest, unit = min(last, key=lambda step: (self.miss(step[1].saving), step[1].price))
+        if self.miss(unit.saving) < self.miss(0):
+            self.drop(nearest, unit.channels)
 
     def exchange(self) -> bool:
         """Take back one step of a group for one of another, if any such pair lands nearer; the nearest."""
@@ -68,7 +75,7 @@ class GlobalSearch:
         for back in range(len(self.groups)):
             channels, value = self.step_back(back)
             for forth in range(len(self.groups)):
-                if channels and forth != back and (unit := self.unit(forth)):
+                if channels and forth != back and (unit := self.unit(forth, fine=True)):
                     pair = (self.miss(unit.saving), unit.importance - value, back, forth)
                     best = min(best or pair, pair)
             self.drop(back, channels)
@@ -76,7 +83,7 @@ class GlobalSearch:
             return False
         _, _, back, forth = best
         self.step_back(back)
-        if unit := self.unit(forth):
+        if unit := self.unit(forth, fine=True):
             self.drop(forth, unit.channels)
         return True
 
@@ -87,10 +94,12 @@ class GlobalSearch:
         self.drop(index, -channels)
         return channels, self.lost[index][group.size - width] - self.lost[index][group.size - width - channels]
 
-    def unit(self, index: int) -> _Unit | None:
-        """The next step of a group, None where it has the least width already."""
+    def unit(self, index: int, fine: bool = False) -> _Unit | None:
+        """The next step of a group, None where it has the least width already; a fine one stops at 16, too."""
         width, size = self.widths[index], self.groups[index].size
         below = (width - 1) // self.round_to * self.round_to
+        if below == self.round_to == _POOR_WIDTH and not self.least and not fine:
+            below = 0
         if below < self.least:
             return None
         channels = width - below
