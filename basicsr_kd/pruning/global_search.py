@@ -26,8 +26,8 @@ class _Unit(NamedTuple):
 class GlobalSearch:
     """``allocation: global``; see :func:`basicsr_kd.pruning.budget.choose_widths`.
 
-    Where ``round_to`` is 16 and a group may vanish, it goes from 32 to 0 at once; a step of 16 only where it takes one
-    to land on the budget.
+    Where ``round_to`` is 16 and a group may vanish, it goes from 32 to 0 at once; fine steps, which stop at 16, are
+    taken to land on the budget, and all over where coarse ones do not get near it (small networks).
     """
 
     def __init__(self, groups: list[ChannelGroup], account: Account, target: float, round_to: int,
@@ -48,7 +48,15 @@ class GlobalSearch:
 
     def run(self) -> None:
         """Set ``widths``."""
-        units = {index: unit for index in range(len(self.groups)) if (unit := self.unit(index))}
+        self.search(fine=False)
+        if abs(self.excess) > self.promised:
+            for index, group in enumerate(self.groups):
+                self.drop(index, self.widths[index] - group.size)
+            self.search(fine=True)
+
+    def search(self, fine: bool) -> None:
+        """From the full widths to those that cost the target."""
+        units = {index: unit for index in range(len(self.groups)) if (unit := self.unit(index, fine))}
         while self.excess > 0 and units:
             chosen = min(units, key=units.__getitem__)
             if units[chosen].saving > self.excess:
@@ -57,7 +65,7 @@ class GlobalSearch:
             self.drop(chosen, units[chosen].channels)
             for index in self.neighbours[chosen]:
                 units.pop(index, None)
-                if unit := self.unit(index):
+                if unit := self.unit(index, fine):
                     units[index] = unit
         while abs(self.excess) > self.promised and self.exchange():
             pass
@@ -94,7 +102,7 @@ class GlobalSearch:
         self.drop(index, -channels)
         return channels, self.lost[index][group.size - width] - self.lost[index][group.size - width - channels]
 
-    def unit(self, index: int, fine: bool = False) -> _Unit | None:
+    def unit(self, index: int, fine: bool) -> _Unit | None:
         """The next step of a group, None where it has the least width already; a fine one stops at 16, too."""
         width, size = self.widths[index], self.groups[index].size
         below = (width - 1) // self.round_to * self.round_to
