@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,11 +18,34 @@ class OptionsError(ValueError):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean …?` for a name close to a known one, else what is known, as far as it can be read."""
+    """`did you mean …?` for a name close to a known one in any case, else what is known, as far as it can be read."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    names = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     more = f' and {len(known) - _MOST_NAMES} more' if len(known) > _MOST_NAMES else ''
-    return f'did you mean {close[0]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
+    return f'did you mean {names[close[0]]!r}?' if close else f'possible: {", ".join(known[:_MOST_NAMES])}{more}'
+
+
+def unknown_keys(section: Mapping[str, Any], known: Collection[str], prefix: str) -> list[str]:
+    """Warnings, a line each: keys of a section that nobody reads.
+
+    Args:
+        section: A section of an options file.
+        known: The keys that it may have.
+        prefix: What stands before its keys in messages: '' for the file itself, else the section's path and a dot.
+
+    Raises:
+        OptionsError: An unknown key that is close to a known one.
+    """
+    warnings = []
+    for key in section:
+        if key in known or (not prefix and str(key).startswith('network_')):
+            continue  # BasicSR leaves further networks to the model; ours just do not use them
+        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
+        if close:
+            raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
+        warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
+    return warnings
 
 
 def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:

@@ -4,7 +4,6 @@ Imports neither torch nor BasicSR; what needs networks or files is checked in `b
 """
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import Annotated, Any, Literal
@@ -20,8 +19,9 @@ from basicsr_kd.distill_options import (
     check_distillation,
 )
 from basicsr_kd.gan_options import check_gan
-from basicsr_kd.option_errors import OptionsError, Structs, closest, convert
+from basicsr_kd.option_errors import OptionsError, Structs, closest, convert, unknown_keys
 from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps
+from basicsr_kd.val_options import check_val
 
 OUR_MODELS = ('KDGANModel', 'PruneGANModel')
 
@@ -41,7 +41,6 @@ _PATH_KEYS = {
     'resume_state', 'ignore_resume_networks', 'experiments_root', 'results_root', 'models', 'training_states', 'log',
     'visualization'
 }
-_VAL_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
@@ -81,7 +80,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     Raises:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
-    warnings = _unknown_keys(opt, _TOP_KEYS, '')
+    warnings = unknown_keys(opt, _TOP_KEYS, '')
     for key in ('scale', 'datasets', 'path'):
         if opt.get(key) is None:
             raise OptionsError(f'{key} is missing')
@@ -89,13 +88,11 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
         if not isinstance(opt.get(key), dict | None):
             raise OptionsError(f'{key}: found {opt[key]!r}, expected a section')
     opt.update(_numbers(opt))
-    warnings += _unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
-    warnings += _unknown_keys(opt.get('val') or {}, _VAL_KEYS, 'val.')
+    warnings += unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
     if opt.get('val') is None and not is_train:
         opt['val'] = {}  # BasicSR's test reads it
     if opt.get('val') is not None:
-        opt['val'].setdefault('suffix', None)
-        opt['val'].setdefault('save_img', False)
+        warnings += check_val(opt['val'])
     if not is_train:
         for section in ('teacher', 'student', 'prune', 'train'):
             opt.pop(section, None)
@@ -103,7 +100,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     train = opt.get('train')
     if train is None:
         raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
-    warnings += _unknown_keys(train, _TRAIN_KEYS, 'train.')
+    warnings += unknown_keys(train, _TRAIN_KEYS, 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
@@ -174,18 +171,6 @@ def resumes(opt: dict[str, Any]) -> bool:
     if opt.get('auto_resume'):
         return latest_state(path.get('training_states', '')) is not None
     return bool(path.get('resume_state'))
-
-
-def _unknown_keys(section: dict[str, Any], known: set[str], prefix: str) -> list[str]:
-    warnings = []
-    for key in section:
-        if key in known or (not prefix and str(key).startswith('network_')):
-            continue  # BasicSR leaves further networks to the model; ours just do not use them
-        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
-        if close:
-            raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
-        warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
-    return warnings
 
 
 def _numbers(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`register()`: puts the plugin's classes into BasicSR's registries and its steps into BasicSR's runners.
+"""`register()`: puts the plugin's classes and metrics into BasicSR's registries, its steps into BasicSR's runners.
 
 Calling it again changes nothing, so the import hook, the launchers and a user's own script may all do it.
 """
@@ -13,10 +13,12 @@ from typing import Any
 
 from basicsr_kd import compat
 
-# Where a class belongs is the package that exports it (`__all__`); BasicSR's names for its registries on the left.
+# Where a class or a metric, which is a function, belongs is the package that exports it (`__all__`); BasicSR's names
+# for its registries on the left.
 EXPORTS = {
     'ARCH_REGISTRY': 'basicsr_kd.archs',
     'LOSS_REGISTRY': 'basicsr_kd.losses',
+    'METRIC_REGISTRY': 'basicsr_kd.metrics',
     'MODEL_REGISTRY': 'basicsr_kd.models',
 }
 # `parse_options` is imported by name into BasicSR's runners, so it is replaced in each of them.
@@ -24,9 +26,9 @@ PARSERS = ('basicsr.utils.options', 'basicsr.train', 'basicsr.test')
 
 
 def register() -> None:
-    """Registers classes and wraps BasicSR's option parsing, once.
+    """Registers classes and metrics, and wraps BasicSR's option parsing, once.
 
-    A name that somebody else's class already holds stays with that class, and one line on stderr says so.
+    A name that somebody else already holds stays with them, and one line on stderr says so.
 
     Raises:
         ImportError: BasicSR, or something the plugin needs, is missing.
@@ -38,27 +40,27 @@ def register() -> None:
         registry, package = getattr(registries, registry_name), importlib.import_module(package_name)
         _let_others_replace(registry)
         for name in package.__all__:
-            _register_class(registry, name, getattr(package, name))
+            _register(registry, name, getattr(package, name))
     for module_name in PARSERS:
         module: Any = importlib.import_module(module_name)
         module.parse_options = _wrap_parse_options(module.parse_options)
 
 
 def registered() -> list[str]:
-    """The names in BasicSR's registries that stand for classes of ours."""
+    """The names in BasicSR's registries that stand for classes and metrics of ours."""
     registries = importlib.import_module('basicsr.utils.registry')
     return [name for registry in EXPORTS for name, obj in getattr(registries, registry) if _is_ours(obj)]
 
 
-def _register_class(registry: Any, name: str, cls: type) -> None:
+def _register(registry: Any, name: str, obj: Any) -> None:
     held = registry._obj_map.get(name)
-    if held is cls:
+    if held is obj:
         return
     if held is not None and not _is_ours(held):
         _warn(f"'{name}' of the {registry._name} registry belongs to {_describe(held)} already; that one stays, "
-              f'{_describe(cls)} is not registered')
+              f'{_describe(obj)} is not registered')
         return
-    registry._obj_map[name] = cls  # new, or our own class from before a reload
+    registry._obj_map[name] = obj  # new, or our own from before a reload
 
 
 def _let_others_replace(registry: Any) -> None:

@@ -1,6 +1,7 @@
 """What must hold before a run creates anything: device, files, names, networks, layers."""
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -12,6 +13,7 @@ from basicsr_kd.network_checks import check_arguments, check_training_networks, 
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
 from basicsr_kd.teacher_checks import check_teacher
+from basicsr_kd.val_options import METRICS_OF_SETS
 
 
 def check(opt: dict[str, Any]) -> None:
@@ -89,7 +91,20 @@ def _check_names(opt: dict[str, Any]) -> None:
         if train.get(key):
             check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
-        check_arguments(metric, METRIC_REGISTRY, f'val.metrics.{name}', given=('img', 'img2'))
+        _check_metric(metric, f'val.metrics.{name}', opt['datasets'])
+
+
+def _check_metric(metric: Any, key: str, datasets: dict[str, Any]) -> None:
+    """The metric is there, its backbone's file too, and ground truth for it in every set that it is for."""
+    function = check_arguments(metric, METRIC_REGISTRY, key, given=('img', 'img2'))
+    if metric.get('weights'):
+        must_exist(metric['weights'], f'{key}.weights')
+    if not (metric['type'] in METRICS_OF_SETS or 'img2' in inspect.signature(function).parameters):
+        return
+    for phase, dataset in datasets.items():
+        if dataset['type'] == 'SingleImageDataset':
+            raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{phase} '
+                               '(SingleImageDataset) does not have; remove the metric, or use type: PairedImageDataset')
 
 
 def _optimizers() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """BasicSR's testing with the plugin in place: `python -m basicsr_kd.test -opt options/….yml`."""
 
 import os
+import sys
 
 from basicsr_kd import autoload, plugin
 
@@ -14,7 +15,12 @@ def main(root_path: str | None = None) -> None:
     autoload.install()  # finds an editable BasicSR behind a launcher folder of its name, autoload or not
     plugin.register()
     from basicsr.test import test_pipeline
-    test_pipeline(os.path.abspath(root_path or os.getcwd()))
+
+    from basicsr_kd.metrics.errors import MetricError
+    try:
+        test_pipeline(os.path.abspath(root_path or os.getcwd()))
+    except MetricError as error:
+        sys.exit(f'basicsr_kd: {error}')
 
 
 if __name__ == '__main__':

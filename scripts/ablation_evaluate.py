@@ -1,22 +1,27 @@
-"""Measures a network on sets of images: BasicSR's PSNR, SSIM and NIQE, LPIPS where its weights are on this machine."""
+"""Measures a network on sets of images: PSNR, SSIM and NIQE, and LPIPS where the weights it needs can be had."""
 import contextlib
-import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from ablation_plan import AblationError
 from ablation_run import StoppedError
-from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim
-from basicsr.utils import img2tensor, tensor2img
-from demo_evaluate import BORDER, Pair, as_input, bicubic
-from quality_cases import QualityError, read_set
+from basicsr.utils import tensor2img
+from quality_cases import BORDER, SCALE, Pair, QualityError, read_set
 from torch import nn
-from torchvision.models import AlexNet_Weights
 
-METRICS = {'psnr_y': 'PSNR-Y', 'psnr_rgb': 'PSNR-RGB', 'ssim': 'SSIM', 'niqe': 'NIQE', 'lpips': 'LPIPS'}
+from basicsr_kd.evaluation.methods import bicubic
+from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.lpips_metric import lpips_network
+
+METRICS: dict[str, tuple[str, Literal['y', 'rgb']]] = {
+    'psnr_y': ('psnr', 'y'), 'psnr_rgb': ('psnr', 'rgb'), 'ssim': ('ssim', 'y'), 'niqe': ('niqe', 'y'),
+    'lpips': ('lpips', 'rgb')}
 Scores = dict[str, dict[str, float | None]]
 """By metric and image; None where a metric is not defined."""
 
@@ -24,19 +29,9 @@ Scores = dict[str, dict[str, float | None]]
 def protocol(metrics: Sequence[str]) -> str:
     """The sentences that every figure needs beside it."""
     lpips = 'LPIPS with AlexNet, RGB.' if 'lpips' in metrics else (
-        'No LPIPS: the AlexNet weights it needs are not on this machine.')
+        'No LPIPS: the AlexNet weights it needs could not be had.')
     return (f'PSNR in dB, higher is better, as SSIM (on Y); NIQE (on Y) and LPIPS: lower is better. {BORDER} border '
             f'pixels left out, 8-bit images, mean over the images of a set. {lpips}')
-
-
-def lpips_network() -> nn.Module | None:
-    """LPIPS with AlexNet; None where the backbone's weights are not in PyTorch's cache, which fetches nothing here."""
-    file = Path(torch.hub.get_dir()) / 'checkpoints' / Path(AlexNet_Weights.IMAGENET1K_V1.url).name
-    if not file.is_file():
-        return None
-    import lpips
-    with contextlib.redirect_stdout(io.StringIO()):  # it announces itself
-        return lpips.LPIPS(net='alex', verbose=False).eval()
 
 
 def read_sets(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, list[Pair]]:
@@ -51,14 +46,6 @@ def read_sets(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, list[Pair]]
         raise AblationError(str(error)) from None
 
 
-def niqe(image: np.ndarray) -> float | None:
-    """NIQE on Y of (h, w, 3) BGR uint8; None for a flat image and for one smaller than two of its 96x96 blocks."""
-    try:
-        return calculate_niqe(image, crop_border=BORDER)
-    except np.linalg.LinAlgError:  # what comes of statistics of nothing
-        return None
-
-
 class Evaluator:
     """Measures, in any thread.
 
@@ -71,7 +58,9 @@ class Evaluator:
         self.sets = sets
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self._stopped = stopped
-        self._lpips = lpips_network()
+        self._lpips: nn.Module | None = None
+        with contextlib.suppress(BackboneError):
+            self._lpips = lpips_network(device=self.device)
 
     @property
     def metrics(self) -> list[str]:
@@ -85,38 +74,26 @@ class Evaluator:
         """
         result: Scores = {metric: {} for metric in self.metrics}
         for pair, output in self._outputs(net, name):
-            result['psnr_y'][pair.name] = calculate_psnr(output, pair.hr, crop_border=BORDER, test_y_channel=True)
-            result['psnr_rgb'][pair.name] = calculate_psnr(output, pair.hr, crop_border=BORDER)
-            result['ssim'][pair.name] = calculate_ssim(output, pair.hr, crop_border=BORDER, test_y_channel=True)
-            result['niqe'][pair.name] = niqe(output)
-            if self._lpips:
-                result['lpips'][pair.name] = self._distance(output, pair.hr)
-        return {metric: {image: None if value is None else float(value) for image, value in values.items()}
-                for metric, values in result.items()}
+            for metric, values in result.items():
+                values[pair.name] = self._score(metric, output, pair)
+        return result
 
     def psnr_y(self, net: nn.Module, name: str) -> float:
         """Mean PSNR on Y alone, for curves."""
-        return float(np.mean([calculate_psnr(output, pair.hr, crop_border=BORDER, test_y_channel=True)
-                              for pair, output in self._outputs(net, name)]))
+        return float(np.mean([self._score('psnr_y', output, pair) for pair, output in self._outputs(net, name)]))
+
+    def _score(self, metric: str, output: np.ndarray, pair: Pair) -> float | None:
+        name, channel = METRICS[metric]
+        return image_score(name, output, pair.hr, border=BORDER, channel=channel, lpips=self._lpips)
 
     def _outputs(self, net: nn.Module | None, name: str):
         torch.set_num_threads(1)  # each thread of the ablation has one core
-        run: Callable[[Pair], np.ndarray] = bicubic
-        if net:
-            network = net.eval().to(self.device).to(memory_format=torch.channels_last)
-
-            def run(pair: Pair) -> np.ndarray:
-                image = as_input(pair).to(self.device, memory_format=torch.channels_last)
-                with torch.inference_mode():
-                    return tensor2img(network(image))
+        network = net and net.eval().to(self.device).to(memory_format=torch.channels_last)
         for pair in self.sets[name]:
             if self._stopped.is_set():
                 raise StoppedError
-            yield pair, run(pair)
+            yield pair, self._enlarged(network, pair.lr) if network else bicubic(pair.lr, SCALE)
 
     @torch.inference_mode()
-    def _distance(self, output: np.ndarray, truth: np.ndarray) -> float:
-        assert self._lpips
-        images = [img2tensor(image[BORDER:-BORDER, BORDER:-BORDER].astype(np.float32) / 127.5 - 1)[None]
-                  for image in (output, truth)]
-        return self._lpips(*images).item()
+    def _enlarged(self, network: nn.Module, lr: np.ndarray) -> np.ndarray:
+        return tensor2img(network(as_tensor(lr).to(self.device, memory_format=torch.channels_last)))

@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-_LABEL = 0.06
-"""Least distance of two labels as a share of a panel's height."""
+from basicsr_kd.report.labels import label_beside
+
 _SHOWN = 2.0
 """How far below the lowest end of a panel's curves it shows them (dB): what is to be compared are the ends."""
 _MARKS = 'os^Dv<>PX*'
@@ -40,7 +40,7 @@ def curves_plot(path: Path, study: Study, rows: Mapping[str, Sequence[Row]]) -> 
         axes.set_ylim(bottom=max(axes.get_ylim()[0], min(end for *_, end in ends) - _SHOWN))
         axes.set_xlabel('iterations')
         axes.set_ylabel('PSNR-Y (dB)')
-        _label(axes, ends)
+        label_beside(axes, ends)
     figure.savefig(path)
 
 
@@ -70,7 +70,7 @@ def plane_plot(path: Path, study: Study, rows: Mapping[str, Sequence[Row]], refe
                 points.append((arm, colour, x, y))
         axes.set_xlabel(COLUMNS[metric][0])
         axes.set_ylabel('PSNR-Y (dB)')
-        _label(axes, points)
+        label_beside(axes, points)
     figure.savefig(path)
 
 
@@ -96,21 +96,3 @@ def _panels(study: Study, rows: Mapping[str, Sequence[Row]], title: str) -> tupl
 def _styles(arms: Sequence[str]):
     for index, arm in enumerate(arms):
         yield arm, colormaps['tab10'](index % 10), _MARKS[index % len(_MARKS)]
-
-
-def _label(axes: Axes, points: Sequence[tuple[str, object, float, float]]) -> None:
-    """Names beside the panel, from top to bottom as their points lie, each with a line to its point."""
-    low, high = axes.get_ylim()
-    ordered = sorted(points, key=lambda point: -point[3])
-    heights: list[float] = []
-    for _, _, _, y in ordered:
-        height = (y - low) / (high - low)
-        heights.append(min(height, heights[-1] - _LABEL) if heights else height)
-    floor = 0.0
-    for index in reversed(range(len(heights))):
-        heights[index] = max(heights[index], floor)
-        floor = heights[index] + _LABEL
-    for (name, colour, x, y), height in zip(ordered, heights, strict=True):
-        axes.annotate(name, (x, y), xytext=(1.03, height), textcoords='axes fraction', fontsize=8, color=colour,
-                      va='center', annotation_clip=False,
-                      arrowprops={'arrowstyle': '-', 'color': colour, 'linewidth': 0.5, 'alpha': 0.6})

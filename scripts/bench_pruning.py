@@ -10,11 +10,8 @@ channel with a scale of its own, so that pruning has something to choose.
 """
 import argparse
 import json
-import platform
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,57 +28,26 @@ from bench_networks import (
     pruning_costs,
 )
 from torch import nn
-from tqdm import tqdm
 
 from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.models.precision import cpu_has_bf16
+from basicsr_kd.metrics.precision import fast_formats
+from basicsr_kd.metrics.speed import device_info, forward_times
 from basicsr_kd.report import markdown_table
 
 CLAIM = 0.05
 """By how much a time ratio may exceed the MAC ratio where the widths are pruning's default."""
-WARM_UP = 2  # turns that do not count
 QUARTILES = (0.25, 0.5, 0.75)
-
-
-def has_fast_bf16(device: str) -> bool:
-    """A CPU or GPU without instructions for bf16 would be many times slower than in fp32."""
-    if device == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return cpu_has_bf16()
-
-
-@torch.inference_mode()
-def run_times(networks: Sequence[nn.Module], image: torch.Tensor, bf16: bool, turns: int, title: str) -> np.ndarray:
-    """Seconds of one forward pass, (turns, networks). Each turn starts with another network."""
-    device = image.device.type
-    synchronize = torch.cuda.synchronize if device == 'cuda' else lambda: None
-    taken = np.zeros((turns, len(networks)))
-    for turn in tqdm(range(-WARM_UP, turns), desc=title, unit='turn'):
-        for position in range(len(networks)):
-            index = (turn + position) % len(networks)
-            with torch.autocast(device, dtype=torch.bfloat16) if bf16 else nullcontext():
-                synchronize()
-                start = time.perf_counter()
-                networks[index](image)
-                synchronize()
-                seconds = time.perf_counter() - start
-            if turn >= 0:
-                taken[turn, index] = seconds
-    return taken
 
 
 def measure(networks: dict[Entry, nn.Module], device: str, lr_size: int, batch: int,
             turns: int) -> dict[str, np.ndarray]:
-    """Times of all networks by number format, as `run_times` gives them; the unpruned network is the first."""
-    torch.backends.cudnn.benchmark = True
-    nets = [net.to(device).to(memory_format=torch.channels_last) for net in networks.values()]
-    image = torch.rand(batch, 3, lr_size, lr_size).to(device, memory_format=torch.channels_last)
-    times = {'fp32': run_times(nets, image, False, turns, 'fp32')}
-    if has_fast_bf16(device):
-        times['bf16'] = run_times(nets, image, True, turns, 'bf16')
-    else:
+    """Seconds of a forward pass, (turns, networks), by number format; the unpruned network is the first."""
+    formats = fast_formats(device)
+    if 'bf16' not in formats:
         print(f'bf16 is left out: PyTorch has no fast bf16 on this {"GPU" if device == "cuda" else "CPU"}.')
-    return times
+    times = forward_times({entry.name: net for entry, net in networks.items()},
+                          torch.rand(batch, 3, lr_size, lr_size, device=device), formats, turns, progress=True)
+    return {kind: np.array([times[entry.name, kind] for entry in networks]).T for kind in formats}
 
 
 def speed_rows(entries: Sequence[Entry], times: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -118,14 +84,9 @@ def cost_table(costs: Sequence[dict[str, Any]]) -> str:
 
 def machine(device: str) -> str:
     """What the figures hold for."""
-    if device == 'cuda':
-        return f'{torch.cuda.get_device_name()}, PyTorch {torch.__version__}'
-    info = Path('/proc/cpuinfo')
-    models = [line.partition(': ')[2] for line in info.read_text().splitlines()
-              if line.startswith('model name')] if info.exists() else []
-    return (f'{models[0] if models else platform.processor() or platform.machine()} '
-            f'({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads, '
-            f'PyTorch {torch.__version__}')
+    info = device_info(device)
+    threads = f' ({torch.backends.cpu.get_cpu_capability()}), {info["threads"]} threads' if device == 'cpu' else ''
+    return f'{info["name"]}{threads}, PyTorch {info["torch"]}'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -162,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     times = measure(networks, args.device, args.lr_size, args.batch, args.turns)
     rows = speed_rows(list(networks), times)
     protocol = (f'{args.weights or "RRDBNet, 64 features, 32 growth channels, 23 blocks, random weights"}; '
-                f'input {args.batch}x3x{args.lr_size}x{args.lr_size}, channels_last, bf16 by autocast; '
+                f'input {args.batch}x3x{args.lr_size}x{args.lr_size}, channels_last, bf16 and fp16 by autocast; '
                 f'{machine(args.device)}; median (quartiles) of {args.turns} turns.')
     text = '\n\n'.join([speed_table(rows, list(times)), claim(rows, list(times)), cost_table(costs), protocol])
     args.output.mkdir(parents=True, exist_ok=True)

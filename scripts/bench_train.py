@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_pruning import QUARTILES, has_fast_bf16, machine
+from bench_pruning import QUARTILES, machine
 from bench_steps import (
     OPTIONS,
     OURS,
@@ -38,6 +38,7 @@ from bench_steps import (
 )
 from tqdm import tqdm
 
+from basicsr_kd.metrics.precision import fast_formats
 from basicsr_kd.report import markdown_table
 
 LIMIT = 1.05
@@ -150,7 +151,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error('--turns, --batch and --threads must be 1 or more')
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda: PyTorch sees no GPU here')
-    if args.amp == 'bf16' and not has_fast_bf16(args.device):
+    if args.amp not in fast_formats(args.device):
         parser.error(f'--amp bf16: PyTorch has no fast bf16 on this {"GPU" if args.device == "cuda" else "CPU"}')
     return args
 

@@ -9,12 +9,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from demo_data import make_demo_data
-from demo_evaluate import evaluate, protocol, read_pairs, write_report
 from demo_run import RunError, run_logged, total_iterations
+from measure import MEASURE_ERRORS, measure, report_of, sets_of
 
-from basicsr_kd.archs.from_file import build_from_file
+from basicsr_kd.evaluation.table import evaluation_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path('results/demo')
@@ -23,6 +24,14 @@ NETWORKS = {
     'pruned teacher': Path('experiments/demo_prune/models/net_g_latest.pth'),
     'student': Path('experiments/demo_kd_s16/models/net_g_latest.pth'),
 }
+ABOUT: dict[str, dict[str, Any]] = {
+    'teacher': {'role': 'teacher'},
+    'pruned teacher': {'role': 'pruned_teacher', 'pruned': 0.3},
+    'student': {'role': 'student', 'features': 16, 'pruned': 0.3},
+}
+SETS = ['held-out=datasets/demo/val/HR,datasets/demo/val/LRx4']
+LR_SIZE = 48
+"""Side of every held-out part in low resolution, so that cost and speed are those of one part."""
 NEXT = """
 Next, on your own teacher and photos (README, "Your own ESRGAN"):
   python scripts/prepare_images.py --input DIV2K_train_HR --output datasets/DIV2K_train --sub-size 480 --step 240
@@ -48,10 +57,11 @@ def demo(iterations: int | None) -> None:
     run_logged([sys.executable, 'basicsr/test.py', '-opt', 'options/demo_test.yml'], RESULTS / 'demo_test.log',
                '4/5 test the student with BasicSR  ')
     print('5/5 measure bicubic, teacher, pruned teacher and student on the held-out parts\n')
-    pairs = read_pairs(Path('datasets/demo/val'))
-    results = evaluate({method: build_from_file(str(path)) for method, path in NETWORKS.items()}, pairs)
-    print(write_report(results, pairs, RESULTS))
-    print(f'\n{protocol(pairs)}\n\nPicture: {RESULTS}/comparison.png\nTable, figures of every part, logs: {RESULTS}/\n'
+    result = measure(NETWORKS, sets_of(SETS), RESULTS, about=ABOUT, metrics=['psnr', 'ssim'], channel='y',
+                     lr_size=LR_SIZE)
+    print(f'\n{evaluation_text(result)}')
+    report_of(RESULTS, RESULTS / 'report')
+    print(f'\nReport with pictures: {RESULTS}/report/index.html\nFigures of every part, images, logs: {RESULTS}/\n'
           f'Student: {NETWORKS["student"]} (opens in any BasicSR, without this plugin)')
     print(NEXT)
 
@@ -65,7 +75,7 @@ def main() -> None:
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # nets this small need no second GPU
     try:
         demo(args.iters)
-    except (RunError, FileNotFoundError) as error:
+    except (RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
         sys.exit(f'demo: {error}')
 
 

@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.data.data_util import paired_paths_from_folder
-from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
-from demo_evaluate import BORDER, SCALE, Pair, as_input, read_bgr
 from torch import Tensor, nn
 
+from basicsr_kd.evaluation.checks import check_sets, read_pair
+from basicsr_kd.evaluation.errors import EvaluationError
+from basicsr_kd.evaluation.sets import ImageSet, pair_folders
+from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.pruning import PruningError, prune
 
+SCALE = 4
+BORDER = 4
 LAYOUTS = ('growth', 'width', 'balanced', 'blocks', 'unstructured')
 IMPORTANCES = ('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random')
 SELECTS = ('least', 'last')
@@ -49,25 +53,34 @@ class Case:
                 (' reconstruct' if self.reconstruct else ''))
 
 
+@dataclass(frozen=True)
+class Pair:
+    """An image of a set, (h, w, 3) BGR uint8."""
+
+    name: str
+    lr: np.ndarray
+    hr: np.ndarray
+
+
 def read_set(hr_folder: Path, lr_folder: Path) -> list[Pair]:
-    """Read the images of two folders that have the same file names in both, sorted.
+    """Read the images of two folders whose names pair, sorted.
 
     Raises:
-        QualityError: a folder or an image is missing, or HR is not LR's size times the scale.
+        QualityError: they are no pairs of images, or HR is not LR's size times the scale.
     """
+    pairs = []
     try:
-        paths = paired_paths_from_folder([str(lr_folder), str(hr_folder)], ['LR', 'HR'], '{}')
-        pairs = [Pair(Path(pair['HR_path']).stem, read_bgr(Path(pair['LR_path'])), read_bgr(Path(pair['HR_path'])))
-                 for pair in sorted(paths, key=lambda pair: pair['HR_path'])]
-    except (AssertionError, OSError) as error:  # BasicSR asserts that the names are the same
+        files = pair_folders(hr_folder, lr_folder)
+        scale = check_sets([ImageSet(hr_folder.name, hr_folder, lr_folder, files)]).scale
+        for pair in files:
+            lr, hr = read_pair(pair)
+            assert lr is not None
+            pairs.append(Pair(pair.name, lr, hr))
+    except EvaluationError as error:
         raise QualityError(f'{hr_folder} and {lr_folder} are no pairs of images: {error}') from error
-    if not pairs:
-        raise QualityError(f'there is no image in {hr_folder}.')
-    for pair in pairs:
-        (height, width), (lr_height, lr_width) = pair.hr.shape[:2], pair.lr.shape[:2]
-        if (height, width) != (SCALE * lr_height, SCALE * lr_width):
-            raise QualityError(f'{pair.name}: HR is {width}x{height} and LR {lr_width}x{lr_height}. Expected HR of '
-                               f'{SCALE} times the size; scripts/prepare_images.py makes such pairs.')
+    if scale != SCALE:
+        raise QualityError(f'{hr_folder} is {scale} times the size of {lr_folder}. Expected HR of {SCALE} times the '
+                           'size; scripts/prepare_images.py makes such pairs.')
     return pairs
 
 
@@ -82,14 +95,14 @@ class Judge:
 
     def __init__(self, sets: Mapping[str, Sequence[Pair]], original: nn.Module | None, device: str) -> None:
         self.device = device
-        self.inputs = {name: [as_input(pair) for pair in pairs] for name, pairs in sets.items()}
+        self.inputs = {name: [as_tensor(pair.lr) for pair in pairs] for name, pairs in sets.items()}
         self.references = ({name: [pair.hr for pair in pairs] for name, pairs in sets.items()} if original is None else
                            {name: self._outputs(original, inputs) for name, inputs in self.inputs.items()})
 
     def psnr(self, net: nn.Module) -> dict[str, float]:
         """Mean PSNR (Y) of 8-bit outputs by set."""
         return {name: float(np.mean([
-            calculate_psnr(output, reference, crop_border=BORDER, test_y_channel=True)
+            image_score('psnr', output, reference, border=BORDER, channel='y')
             for output, reference in zip(self._outputs(net, inputs), self.references[name], strict=True)]))
             for name, inputs in self.inputs.items()}
 

@@ -17,11 +17,13 @@ from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr_kd.archs.build import build
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.metrics.complexity import complexity
+from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.options import validate
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
 import ablation  # noqa: E402
+import ablation_evaluate  # noqa: E402
 import ablation_run  # noqa: E402
 from ablation_data import split  # noqa: E402
 from ablation_evaluate import Evaluator  # noqa: E402
@@ -32,11 +34,18 @@ from ablation_plan import AblationError, Run, arm_options, chosen_arms, read_stu
 from ablation_results import mean_sd, seed_values  # noqa: E402
 from ablation_run import StoppedError, Trainings, run_folder  # noqa: E402
 from ablation_tables import ablation_tables  # noqa: E402
-from demo_evaluate import Pair  # noqa: E402
 from demo_run import RunError  # noqa: E402
+from quality_cases import Pair  # noqa: E402
 
 STUDY = ROOT / 'scripts/ablation.yml'
 STUDENT = {'type': 'SlimRRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 2, 'num_grow_ch': 4}
+
+
+@pytest.fixture(autouse=True)
+def _no_download(monkeypatch):
+    def lpips_network(**kwargs):
+        raise BackboneError('no network in tests')
+    monkeypatch.setattr(ablation_evaluate, 'lpips_network', lpips_network)
 
 
 # --- options of arms

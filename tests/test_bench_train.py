@@ -11,7 +11,7 @@ import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
 
 from basicsr_kd.checkpoint import write_checkpoint
-from basicsr_kd.models.precision import cpu_has_bf16
+from basicsr_kd.metrics.precision import cpu_has_bf16
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
 import bench_train  # noqa: E402
@@ -166,7 +166,7 @@ def test_peak_memory_is_that_of_a_process_of_its_own(setting):
     (['--amp', 'bf16'], '--amp bf16: PyTorch has no fast bf16 on this CPU'),
     (['--lr-size', '48'], 'invalid choice')])
 def test_what_cannot_be_measured_is_refused(arguments, message, monkeypatch, capsys):
-    monkeypatch.setattr(bench_train, 'has_fast_bf16', lambda device: False)
+    monkeypatch.setattr(bench_train, 'fast_formats', lambda device: ['fp32'])
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
 
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Parameters and MACs: against hand counts, and without leaving a trace in the network."""
+"""Parameters, MACs and activations: against hand counts, and without leaving a trace in the network."""
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -13,17 +13,19 @@ def test_one_convolution_costs_what_the_formula_says():
     cost = complexity(conv, lr_size=(10, 20))
 
     assert cost.macs == 10 * 20 * 8 * 3 * 9
-    assert cost.params == 8 * 3 * 9 + 8
+    assert cost.params == cost.params_nonzero == 8 * 3 * 9 + 8
+    assert cost.activations == 10 * 20 * 8
     assert cost.lr_size == (10, 20)
 
 
 @pytest.mark.parametrize('scale', [2, 4])
 def test_rrdbnet_agrees_with_a_hand_count_of_its_convolutions_and_interpolations(scale):
     net = RRDBNet(3, 3, scale=scale, num_feat=16, num_block=2, num_grow_ch=8)
-    counted = 0
+    counted = activations = 0
 
     def count(module: nn.Conv2d, _inputs, output: torch.Tensor) -> None:
-        nonlocal counted
+        nonlocal counted, activations
+        activations += output.numel()
         counted += output.shape[2] * output.shape[3] * module.weight.numel()
 
     hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
@@ -37,8 +39,22 @@ def test_rrdbnet_agrees_with_a_hand_count_of_its_convolutions_and_interpolations
     cost = complexity(net, lr_size=(32, 48))
 
     assert cost.macs == counted + interpolated
-    assert isinstance(cost.macs, int)
+    assert cost.activations == activations
+    assert isinstance(cost.macs, int) and isinstance(cost.activations, int)
     assert cost.params == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_weights_at_zero_are_parameters_but_not_counted_as_non_zero():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1))
+    nn.init.ones_(net[0].bias)
+    nn.init.ones_(net[1].weight)
+    nn.init.zeros_(net[1].bias)
+    nn.init.ones_(net[0].weight)
+    net[0].weight.data[1:3] = 0
+
+    cost = complexity(net)
+
+    assert (cost.params, cost.params_nonzero) == (4 * 27 + 4 + 8 + 2, 2 * 27 + 4 + 8)
 
 
 def test_macs_grow_with_the_area_of_the_input():

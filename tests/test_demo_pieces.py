@@ -1,9 +1,8 @@
-"""The demo's parts: its data, its progress bar and its evaluation (the whole demo is run by hand: it takes minutes)."""
+"""The demo's parts: its data, its progress bar and its report (the whole demo is run by hand: it takes minutes)."""
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -12,8 +11,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
 from demo_data import CUTS, GAP, SCALE, Box, make_demo_data, photo_folder  # noqa: E402
-from demo_evaluate import as_input, evaluate, read_pairs, score, write_report  # noqa: E402
 from demo_run import RunError, iteration, run_logged, total_iterations  # noqa: E402
+from measure import measure, report_of, sets_of  # noqa: E402
+
+from basicsr_kd.evaluation.errors import EvaluationError  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -83,38 +84,31 @@ def test_a_failed_run_shows_the_end_of_its_log_and_where_it_is(tmp_path):
     assert 'out of luck' in message and 'line 39' in message and 'first' not in message.split('\n\n', 1)[1]
 
 
-def test_an_exact_result_scores_infinite_psnr_and_bicubic_a_plausible_one(data):
-    pairs = read_pairs(data / 'val')
-
-    exact = score('truth', [pair.hr for pair in pairs], pairs)
-    bicubic = evaluate({}, pairs)[0]
-
-    assert exact.psnr == [float('inf')] * 5 and np.allclose(exact.ssim, 1)
-    assert bicubic.method == 'bicubic' and 26 < np.mean(bicubic.psnr) < 28 and 0.7 < np.mean(bicubic.ssim) < 0.9
-
-
-def test_networks_get_rgb_in_the_range_0_to_1(data):
-    pair = read_pairs(data / 'val')[0]
-    image = as_input(pair)
-
-    assert image.shape == (1, 3, 48, 48) and image.dtype == torch.float32
-    lr = Image.open(data / 'val/LRx4' / f'{pair.name}.png')
-    assert np.allclose(image[0].permute(1, 2, 0).numpy() * 255, np.asarray(lr), atol=1e-3)
-
-
-def test_the_report_holds_every_method_with_cost_quality_and_speed(data, tmp_path):
+def test_the_demo_ends_with_figures_and_a_report_of_every_method(data, tmp_path):
     torch.manual_seed(0)
     net = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4)
-    pairs = read_pairs(data / 'val')
+    torch.save({'params': net.state_dict()}, tmp_path / 'student.pth')
+    folder = tmp_path / 'results'
 
-    text = write_report(evaluate({'student': net}, pairs), pairs, tmp_path / 'demo')
+    result = measure({'student': tmp_path / 'student.pth'}, sets_of([f'parts={data}/val/HR,{data}/val/LRx4']), folder,
+                     about={'student': {'role': 'student', 'features': 8}}, metrics=['psnr', 'ssim'], channel='y',
+                     lr_size=48)
+    report_of(folder, folder / 'report')
 
-    assert [line.split('|')[1].strip() for line in text.splitlines()] == ['method', '-' * 7, 'bicubic', 'student']
-    assert f'{sum(p.numel() for p in net.parameters()):,}' in text
-    assert text in (tmp_path / 'demo/table.md').read_text()
-    written = json.loads((tmp_path / 'demo/results.json').read_text())
-    student = written['methods'][1]
-    assert 'Y channel, 4 border pixels' in written['protocol']
-    assert student['lr_size'] == [48, 48] and student['macs'] > 0 and len(student['psnr']) == 5
-    assert 0 < student['seconds_quartiles'][0] <= student['seconds_quartiles'][1] <= student['seconds_quartiles'][2]
-    assert Image.open(tmp_path / 'demo/comparison.png').width > 600
+    assert result == json.loads((folder / 'evaluation.json').read_text())
+    bicubic, student = result['methods']
+    assert 26 < bicubic['scores']['parts']['mean']['psnr'] < 28
+    assert student['complexity']['params'] == sum(p.numel() for p in net.parameters())
+    assert student['complexity']['lr_size'] == [48, 48] and student['about']['features'] == 8
+    low, middle, high = student['speed']['fp32']['seconds']
+    assert 0 < low <= middle <= high
+    assert len(list(folder.glob('images/student/parts/*.png'))) == 5
+    page = (folder / 'report/index.html').read_text()
+    assert 'bicubic' in page and 'student' in page and 'Y of YCbCr' in page
+    assert Image.open(folder / 'report/comparison.png').width > 600
+
+
+@pytest.mark.parametrize('option', ['Set5', 'Set5=HR', '=HR,LR'])
+def test_sets_are_named_folders_of_pairs(option):
+    with pytest.raises(EvaluationError, match='NAME=HRDIR,LRDIR'):
+        sets_of([option])

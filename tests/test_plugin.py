@@ -3,11 +3,12 @@
 import importlib
 
 import pytest
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from entry_helpers import run_python
 
 from basicsr_kd import plugin
 from basicsr_kd.archs import SlimRRDBNet
+from basicsr_kd.metrics import calculate_lpips
 
 # Another extension with a hook of its own, of the usual kind: it asks all finders, and runs code after BasicSR. It has
 # a class of our name, as a fork would.
@@ -43,7 +44,8 @@ print(LOSS_REGISTRY.get('FeatureDistillLoss') is FeatureDistillLoss, 'KDGANModel
 
 
 def entries() -> dict[str, dict]:
-    return {registry._name: dict(registry._obj_map) for registry in (ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY)}
+    registries = (ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY)
+    return {registry._name: dict(registry._obj_map) for registry in registries}
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ def test_everything_that_the_packages_export_is_registered():
     names = [name for package in plugin.EXPORTS.values() for name in importlib.import_module(package).__all__]
     assert sorted(plugin.registered()) == sorted(names)
     assert ARCH_REGISTRY.get('SlimRRDBNet') is SlimRRDBNet
+    assert METRIC_REGISTRY.get('calculate_lpips') is calculate_lpips
 
 
 def test_registering_again_changes_nothing_and_says_nothing(capsys):

@@ -48,7 +48,7 @@ def test_bench_compares_every_network_with_the_unpruned_one(small_file, tmp_path
 
 
 def test_bench_leaves_out_what_the_network_or_the_machine_cannot_do(small_file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bench_pruning, 'has_fast_bf16', lambda device: False)
+    monkeypatch.setattr(bench_pruning, 'fast_formats', lambda device: ['fp32'])
 
     bench('--weights', small_file, '--layouts', 'growth', '--ratios', '0.99', '--round-to', '16', '--cost-layouts',
           '--output', tmp_path)

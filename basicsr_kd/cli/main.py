@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from basicsr_kd import __version__
-from basicsr_kd.cli import doctor, options, prune
+from basicsr_kd.cli import doctor, evaluate, options, prune, report
 
-COMMANDS = (prune, options, doctor)
+COMMANDS = (prune, evaluate, report, options, doctor)
 
 
 def main(argv: list[str] | None = None) -> int:

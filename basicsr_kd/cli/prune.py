@@ -3,15 +3,14 @@
 import argparse
 import dataclasses
 import io
-import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from basicsr_kd.cli.prune_arguments import SCAN_RATIO, Refusal, add_arguments, check_arguments
+from basicsr_kd.cli.outputs import Refusal, check_outputs, refuse, write_json
+from basicsr_kd.cli.prune_arguments import SCAN_RATIO, add_arguments, check_arguments
 
 EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
          basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png"""
@@ -28,32 +27,12 @@ def run(args: argparse.Namespace) -> int:
         from basicsr_kd.pruning import PruningError
         plugin.register()
     except Refusal as error:
-        return _refuse(error)
+        return refuse('prune', error)
     try:
-        _check_outputs([args.out, args.out and args.out.with_suffix('.yml'), args.json, args.plot], args.force)
+        check_outputs([args.out, args.out and args.out.with_suffix('.yml'), args.json, args.plot], args.force)
         return _scan(args) if args.scan else _prune(args)
     except (Refusal, CheckpointError, PruningError, OSError) as error:
-        return _refuse(error)
-
-
-def _refuse(error: Exception) -> int:
-    print('basicsr-kd prune: ' + ' '.join(str(error).split()).removeprefix('prune: '), file=sys.stderr)
-    return 2
-
-
-def _check_outputs(outputs: list[Path | None], force: bool) -> None:
-    """That every file can be written, and that none is there already."""
-    paths = [path for path in outputs if path]
-    if len(set(paths)) < len(paths):
-        raise Refusal(f'two of the files to write have one name: {", ".join(map(str, paths))}.')
-    for path in paths:
-        if path.is_dir():
-            raise Refusal(f'{path} is a folder. Expected the name of a file to write.')
-        if path.exists() and not force:
-            raise Refusal(f'{path} exists. Choose another name, or say --force to write over it.')
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise Refusal(f'{path} cannot be written: {folder} is {"not writable" if folder.is_dir() else "a file"}.')
+        return refuse('prune', error)
 
 
 def _prune(args: argparse.Namespace) -> int:
@@ -83,10 +62,10 @@ def _prune(args: argparse.Namespace) -> int:
     section = network_section(state, args.out, network)
     counts = {name: getattr(report, name) for name in ('params_before', 'params_after', 'nonzero_after', 'macs_before',
                                                        'macs_after', 'budget', 'reached')}
-    _write_json(args, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
-                       'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
-                       'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
-                       'seconds': round(seconds, 2)})
+    write_json(args.json, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
+                           'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
+                           'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
+                           'seconds': round(seconds, 2)})
     print(report.table())
     print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
           f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
@@ -111,8 +90,8 @@ def _scan(args: argparse.Namespace) -> int:
         scan_plot(args.plot, costs, title)
     stages = [{**dataclasses.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
                'unchanged': cost.psnr == math.inf} for cost in costs]  # JSON knows no infinity
-    _write_json(args, {'weights': args.weights, 'request': request, 'images': len(images), 'stages': stages,
-                       'seconds': round(seconds, 2)})
+    write_json(args.json, {'weights': args.weights, 'request': request, 'images': len(images), 'stages': stages,
+                           'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
     print(f'{title}, {len(images)} images of {images.shape[3]}x{images.shape[2]}:\n')
@@ -161,9 +140,3 @@ def _images(args: argparse.Namespace, net: Any) -> Any:
                       f'{images.shape[2]} pixels, as they come from {args.calibration}: {type(error).__name__}: '
                       f'{error}. Try another --calibration or --calibration-size.') from error
     return images
-
-
-def _write_json(args: argparse.Namespace, content: dict[str, Any]) -> None:
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(content, indent=2) + '\n', 'utf-8')

@@ -2,12 +2,10 @@
 import argparse
 from pathlib import Path
 
+from basicsr_kd.cli.outputs import Refusal
+
 # Of --scan, where --ratio is left out.
 SCAN_RATIO = 0.3
-
-
-class Refusal(Exception):
-    """What was asked for cannot be done; the text says why and what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

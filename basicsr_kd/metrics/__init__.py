@@ -1,1 +1,6 @@
-"""What a network costs and how well it does."""
+"""What a network costs and how well it does. `__all__`: what the plugin puts into BasicSR's METRIC_REGISTRY."""
+from basicsr_kd.metrics.fid import calculate_fid
+from basicsr_kd.metrics.kid import calculate_kid
+from basicsr_kd.metrics.lpips_metric import calculate_lpips
+
+__all__ = ['calculate_fid', 'calculate_kid', 'calculate_lpips']

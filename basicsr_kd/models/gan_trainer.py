@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr.models.sr_model import SRModel
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils import get_root_logger
@@ -16,10 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr_kd.models.balance import WinnerWatch, is_below, warm_up
 from basicsr_kd.models.checkpoints import Checkpoints
 from basicsr_kd.models.divergence import check_losses, check_weights
+from basicsr_kd.models.memory_format import to_memory_format
 from basicsr_kd.models.precision import has_bf16
+from basicsr_kd.models.validation import Validation
 
 
-class GANTrainer(Checkpoints, SRGANModel):
+class GANTrainer(Validation, Checkpoints, SRGANModel):
     """SRGANModel / ESRGANModel with the discriminator optional, in bf16 and channels_last if asked, also on a CPU.
 
     Options of `train:` read here: `gan_opt` (left out: no discriminator), `relativistic` (ESRGAN's average loss, or the
@@ -94,12 +95,7 @@ class GANTrainer(Checkpoints, SRGANModel):
 
     def prepare(self, net: nn.Module) -> nn.Module:
         """Move to the device, in the memory order of this run."""
-        net = net.to(self.device).to(memory_format=self.memory_format)
-        if isinstance(net, VGGStyleDiscriminator):
-            # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
-            last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
-            last_norm.register_forward_hook(lambda module, args, output: output.contiguous())
-        return net
+        return to_memory_format(net.to(self.device), self.memory_format)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)

@@ -3,13 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from basicsr.utils import get_root_logger
 
-
-def cpu_has_bf16() -> bool:
-    """Whether PyTorch has fast bf16 convolutions on this CPU."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+from basicsr_kd.metrics.precision import cpu_has_bf16
 
 
 def has_bf16(opt: dict[str, Any]) -> bool:

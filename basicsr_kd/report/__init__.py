@@ -1,4 +1,4 @@
-"""Results as people read them: a table and a picture."""
+"""Results as people read them: tables, pictures and a page of evaluations, a sensitivity scan."""
 from basicsr_kd.report.figure import Comparison, busiest_box, comparison_figure
 from basicsr_kd.report.table import markdown_table
 

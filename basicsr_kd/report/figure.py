@@ -1,17 +1,23 @@
 """A comparison picture: for every photo the whole, and the same small part of it as each method made it."""
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 _DPI = 100
 _GAP = 6  # pixels between panels
-_LABEL = 38  # pixels above a panel, enough for two lines of text
+_FONT = 9  # points
+_CHARACTER = 7.3  # pixels of one at this size, on the wide side
+_TEXT = 17  # pixels of a line
+_LINES = 3  # of text below a panel: a name in at most two, a note
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,14 @@ class Comparison:
     box: tuple[int, int, int]
     """The part to enlarge: left, top, side in pixels."""
     notes: Mapping[str, str]
-    """A second line of text below some of the labels, such as `27.31 dB`."""
+    """A line of text below some of the labels, such as `27.31 dB`."""
+    name: str = ''
+    """Of the photo."""
+
+    def part(self, label: str) -> np.ndarray:
+        """The part of one image that is enlarged, (side, side, 3) RGB uint8."""
+        left, top, side = self.box
+        return self.images[label][top:top + side, left:left + side]
 
 
 def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int) -> tuple[int, int, int]:
@@ -42,47 +55,69 @@ def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int) -> tuple[int
     return int(left), int(top), side
 
 
-def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel: int = 192) -> None:
+def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel: int = 192, most: int = 5) -> None:
     """Write a PNG with one row a photo: the ground truth with the part marked, then that part from every method.
 
     Parts are enlarged with nearest neighbour by a whole factor, so that what is seen are the pixels themselves.
 
     Args:
         path: the PNG to write; its folder exists.
-        rows: same labels in each.
+        rows: same labels and same side of the box in each.
         panel: least side of a panel in pixels.
+        most: how many panels stand side by side; more go on in a further line, beside a larger whole.
 
     Raises:
         ValueError: no rows, images of different sizes in a row, or a box that leaves its image.
     """
     if not rows:
         raise ValueError('Expected at least one row to draw, got none.')
+    for row in rows:
+        _check(row)
     zoom = -(-panel // rows[0].box[2])
     panel = zoom * rows[0].box[2]
-    width = (len(rows[0].images) + 1) * (panel + _GAP) + _GAP
-    height = len(rows) * (panel + _LABEL) + _LABEL + _GAP
+    lines = -(-len(rows[0].images) // most)
+    columns = -(-len(rows[0].images) // lines)
+    cell, step = panel + _GAP, panel + _LINES * _TEXT + _GAP
+    whole = (lines - 1) * step + panel  # as high as all lines, without the text below the last
+    width = _GAP + whole + _GAP + columns * cell
+    heading = textwrap.wrap(title, int((width - 2 * _GAP) / _CHARACTER))
+    top = len(heading) * _TEXT + 2 * _GAP
+    height = top + len(rows) * lines * step
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor='white')
-    figure.text(_GAP / width, 1 - _LABEL / 2 / height, title, va='center', fontsize=10)
+    figure.text(_GAP / width, 1 - _GAP / height, '\n'.join(heading), va='top', fontsize=_FONT)
 
-    def show(row: int, column: int, image: np.ndarray, label: str):
-        left, bottom = _GAP + column * (panel + _GAP), height - _LABEL - (row + 1) * (panel + _LABEL)
-        axes = figure.add_axes((left / width, bottom / height, panel / width, panel / height))
-        axes.imshow(image, interpolation='nearest' if column else 'antialiased')
-        axes.set_title(label, fontsize=9, pad=3)
+    def show(image: np.ndarray, left: int, above: int, side: int, interpolation: str, *text: str) -> Axes:
+        axes = figure.add_axes((left / width, 1 - (above + side) / height, side / width, side / height), anchor='N')
+        axes.imshow(image, interpolation=interpolation)
         axes.axis('off')
+        axes.text(0.5, -3 / side, '\n'.join(filter(None, text)), transform=axes.transAxes, ha='center', va='top',
+                  fontsize=_FONT)
         return axes
 
     for index, row in enumerate(rows):
-        shapes = {label: image.shape for label, image in row.images.items()}
-        truth = list(row.images.values())[-1]
-        left, top, side = row.box
-        if len(set(shapes.values())) != 1:
-            raise ValueError(f'Expected images of one size in a row, got {shapes}.')
-        if min(left, top) < 0 or left + side > truth.shape[1] or top + side > truth.shape[0]:
-            raise ValueError(f'Expected a box inside the image of shape {truth.shape}, got {row.box}.')
-        whole = show(index, 0, truth, '')
-        whole.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor='yellow', linewidth=1.5))
-        for column, (label, image) in enumerate(row.images.items(), start=1):
-            part = image[top:top + side, left:left + side].repeat(zoom, axis=0).repeat(zoom, axis=1)
-            show(index, column, part, '\n'.join(filter(None, [label, row.notes.get(label, '')])))
+        above = top + index * lines * step
+        left, upper, side = row.box
+        axes = show(list(row.images.values())[-1], _GAP, above, whole, 'antialiased', *_fit(row.name, whole))
+        axes.add_patch(Rectangle((left - 0.5, upper - 0.5), side, side, fill=False, edgecolor='yellow', linewidth=1.5,
+                                 path_effects=[withStroke(linewidth=3.5, foreground='black')]))
+        for place, label in enumerate(row.images):
+            line, column = divmod(place, columns)
+            part = row.part(label).repeat(zoom, axis=0).repeat(zoom, axis=1)
+            show(part, 2 * _GAP + whole + column * cell, above + line * step, panel, 'nearest', *_fit(label, panel),
+                 row.notes.get(label, ''))
     FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _check(row: Comparison) -> None:
+    shapes = {label: image.shape for label, image in row.images.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f'Expected images of one size in a row, got {shapes}.')
+    left, top, side = row.box
+    height, width = next(iter(shapes.values()))[:2]
+    if min(left, top) < 0 or left + side > width or top + side > height:
+        raise ValueError(f'Expected a box inside the image of {width}x{height}, got {row.box}.')
+
+
+def _fit(label: str, side: int) -> list[str]:
+    """A label in two lines at most; a longer one ends in dots."""
+    return textwrap.wrap(label, int(side / _CHARACTER), max_lines=_LINES - 1, placeholder='…')

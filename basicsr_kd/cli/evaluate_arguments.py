@@ -1,0 +1,103 @@
+"""The arguments of `basicsr-kd evaluate`: what they are, and which go together. Imports nothing heavy."""
+import argparse
+from pathlib import Path
+
+from basicsr_kd.cli.outputs import Refusal
+
+BICUBIC = 'bicubic'
+METRICS = ('psnr', 'ssim', 'lpips', 'niqe', 'fid', 'kid')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds them in groups. Their help is wrapped by hand, for 80 columns."""
+    parser.usage = ('basicsr-kd evaluate --hr DIR --lr DIR --weights FILE ... [options]\n'
+                    '       basicsr-kd evaluate --hr DIR --sr DIR ... [options]')
+    parser.formatter_class = argparse.RawTextHelpFormatter
+    _add_inputs(parser)
+    _add_metrics(parser.add_argument_group('what is measured'))
+    speed = parser.add_argument_group('size and speed')
+    speed.add_argument('--lr-size', metavar='N', type=int, default=64,
+                       help='side of the low-resolution image that operations,\ntime and memory are stated for '
+                            '(default: 64; a GPU is\nonly busy with more, e.g. 256)')
+    speed.add_argument('--no-speed', action='store_true', help='measure no time and no memory')
+    out = parser.add_argument_group('output')
+    out.add_argument('--json', metavar='FILE', type=Path,
+                     help='write all figures, of every image too, into this file,\nwhich `basicsr-kd report` reads')
+    out.add_argument('--save-images', metavar='DIR', type=Path,
+                     help='write the results as DIR/<method>/<set>/<image>.png')
+    out.add_argument('--force', action='store_true', help='write over files that exist')
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    methods = parser.add_argument_group('what is compared')
+    methods.add_argument('--weights', metavar='FILE', nargs='+', default=[],
+                         help='trained networks, .pth or .safetensors, whose\narchitecture is read off the file; the '
+                              f'word {BICUBIC}\nstands for bicubic enlargement')
+    methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
+                         help='folders of finished images; with several sets, each\nhas a folder in it with the name '
+                              'of the set')
+    methods.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
+    methods.add_argument('--tile', metavar='N', type=int, default=0,
+                         help='give networks pieces of N low-resolution pixels, where\nmemory is too small for whole '
+                              'images (default: whole\nimages)')
+    sets = parser.add_argument_group(
+        'sets of images', 'Names pair: baby.png of HR with baby.png, or with babyx4.png where all names\n'
+                          'of that folder have this ending.')
+    sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, required=True,
+                      help='the ground truth, one folder a set')
+    sets.add_argument('--lr', metavar='DIR', nargs='+', type=Path, default=[],
+                      help='low resolution, one folder a set in the same order')
+    sets.add_argument('--names', metavar='NAME', nargs='+', default=[],
+                      help='what the sets are called (default: what their folders\nare, Set5 for Set5/HR)')
+    sets.add_argument('--skip-bad', action='store_true',
+                      help='leave out images with a file that cannot be read,\nfor all methods, instead of ending')
+
+
+def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
+    metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=METRICS, default=['psnr', 'ssim'],
+                         help='psnr ssim  of every image (default)\n'
+                              'lpips      perceptual distance; wants the weights of a\n'
+                              '           backbone, see below\n'
+                              'niqe       without ground truth\n'
+                              'fid        of a whole set, by its distribution; only\n'
+                              '           for thousands of images\n'
+                              'kid        the same on patches, for small sets')
+    metrics.add_argument('--channel', choices=('y', 'rgb'), default='y',
+                         help='what PSNR and SSIM are on (default: y)')
+    metrics.add_argument('--border', metavar='N', type=int,
+                         help='pixels left out on each side (default: as many as the\nimages are enlarged times)')
+    metrics.add_argument('--lpips-net', choices=('alex', 'vgg', 'squeeze'), default='alex',
+                         help='backbone of LPIPS (default: alex)')
+    metrics.add_argument('--lpips-weights', metavar='FILE', type=Path,
+                         help='its weights as torchvision publishes them (default:\nfrom the cache of PyTorch, else '
+                              'downloaded)')
+    metrics.add_argument('--inception-weights', metavar='FILE', type=Path,
+                         help='weights of FID and KID as pytorch-fid publishes them')
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Which arguments go together; what they name is looked at later.
+
+    Raises:
+        Refusal: Some do not, or one is missing.
+    """
+    if not args.weights and not args.sr:
+        raise Refusal(f'nothing to compare. Give --weights FILE (or the word {BICUBIC}), or --sr DIR, a folder of '
+                      'finished images.')
+    if args.weights and not args.lr:
+        raise Refusal('--lr is missing: the low-resolution images that --weights enlarges; scripts/prepare_images.py '
+                      'makes them.')
+    for name, found in (('lr', args.lr), ('names', args.names)):
+        if found and len(found) != len(args.hr):
+            raise Refusal(f'--{name} has {len(found)} and --hr {len(args.hr)}. Expected one for each set.')
+    if not args.lr and args.border is None:
+        raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
+                      'leave out that many pixels, e.g. --border 4.')
+    for name, least in (('border', 0), ('tile', 0), ('lr_size', 16)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise Refusal(f'--{name.replace("_", "-")} is {value}. Expected at least {least}.')
+    for name in ('lpips_weights', 'inception_weights'):
+        file = getattr(args, name)
+        if file and not file.is_file():
+            raise Refusal(f'--{name.replace("_", "-")}: {file} is no file.')

@@ -1,0 +1,47 @@
+"""`basicsr-kd report`: tables, plots, comparison of crops and one page of evaluations that were made before."""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+from basicsr_kd.cli.outputs import Refusal, check_folder, refuse
+
+EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.yml --images pictures --out report
+
+         about.yml says what the methods are, all of it optional:
+           kd_s16_seed0: {role: student, features: 16, pruned: 0.3, seed: 0, group: Student_16, iterations: 100000}
+         role: bicubic, teacher, pruned_teacher, student, student_without_distillation or student_l1"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawTextHelpFormatter
+    parser.add_argument('--runs', metavar='FILE', type=Path, nargs='+', required=True,
+                        help='what `basicsr-kd evaluate --json` wrote, with one\nprotocol and on the same images')
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='the folder to write: report.md, index.html, tables as\nMarkdown, LaTeX and CSV, pictures')
+    parser.add_argument('--about', metavar='FILE', type=Path,
+                        help='YAML: what the methods are, by their names (below)')
+    parser.add_argument('--images', metavar='DIR', type=Path,
+                        help='what `basicsr-kd evaluate --save-images` wrote, for\nthe comparison of crops')
+    parser.add_argument('--force', action='store_true', help='write into a folder that is not empty')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes the report; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    from basicsr_kd.report.build import build_report
+    from basicsr_kd.report.errors import ReportError
+    from basicsr_kd.report.formats import to_markdown
+    from basicsr_kd.report.write import write_report
+    try:
+        check_folder(args.out, args.force)
+        report = build_report(args.runs, args.about, args.images, progress=sys.stderr.isatty())
+        written = write_report(report, args.out)
+    except (Refusal, ReportError, OSError) as error:
+        return refuse('report', error)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
+    print(f'{report.tables[0].title}\n\n{to_markdown(report.tables[0])}\n')
+    print('\n'.join(f'- {note}' for note in [*report.notes(report.tables[0]), *report.runs.notes, *report.left_out]))
+    print(f'\nWritten to {args.out}: {", ".join(written)}. Open {args.out / "index.html"} in a browser.')
+    return 0

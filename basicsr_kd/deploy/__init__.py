@@ -1,0 +1,1 @@
+"""Running and handing over finished networks."""

@@ -1,0 +1,95 @@
+"""Scores of results: image by image, and of a whole set."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS, Protocol
+from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.fid import inception_network
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.lpips_metric import lpips_network
+from basicsr_kd.metrics.set_scores import SetScores
+
+
+class Scorer:
+    """The metrics of a protocol, with the pretrained networks they rest on.
+
+    A metric whose network cannot be had is left out; `left_out` says why.
+
+    Args:
+        protocol: What to measure.
+        device: Where those networks run.
+    """
+
+    def __init__(self, protocol: Protocol, device: str | torch.device = 'cpu') -> None:
+        self.protocol = protocol
+        self.device = device
+        self.left_out: dict[str, str] = {}
+        self.lpips = self._network(['lpips'], lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
+        self._network(SET_METRICS, lambda: inception_network(protocol.inception_weights, device))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Those that are measured."""
+        return [name for name in self.protocol.metrics if name not in self.left_out]
+
+    def _network(self, metrics: Any, build: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
+        wanted = [name for name in metrics if name in self.protocol.metrics]
+        try:
+            return build() if wanted else None
+        except BackboneError as error:
+            self.left_out |= dict.fromkeys(wanted, str(error))
+            return None
+
+
+class MethodScores:
+    """What one method reaches on one set.
+
+    Args:
+        scorer: The metrics.
+        truths: Kept for the other methods on this set: what FID and KID see of the ground truth.
+    """
+
+    def __init__(self, scorer: Scorer, truths: dict[str | int, dict[str, Tensor]]) -> None:
+        self._scorer = scorer
+        self._images: dict[str, dict[str, float | None]] = {
+            name: {} for name in scorer.metrics if name in IMAGE_METRICS}
+        of_sets = [name for name in scorer.metrics if name in SET_METRICS]
+        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device,
+                              truths=truths) if of_sets else None
+
+    def add(self, image: str, result: np.ndarray, truth: np.ndarray) -> None:
+        """Score a result, (h, w, 3) BGR uint8 as the ground truth.
+
+        Raises:
+            MetricError: They cannot be compared.
+        """
+        protocol = self._scorer.protocol
+        for name, values in self._images.items():
+            values[image] = image_score(name, result, truth, border=protocol.border, channel=protocol.channel,
+                                        lpips=self._scorer.lpips)
+        if self._set:
+            self._set.add(image, result, truth)
+
+    def results(self) -> dict[str, Any]:
+        """`images`: values by metric and image; `mean`: by metric, over images where it is defined; `fid`, `kid`."""
+        defined = {name: [value for value in values.values() if value is not None]
+                   for name, values in self._images.items()}
+        found: dict[str, Any] = {'images': self._images, 'mean': {
+            name: float(np.mean(values)) if values else None for name, values in defined.items()}}
+        of_set = self._set.results() if self._set else {}
+        if 'fid' in of_set:
+            found['fid'] = {'value': of_set['fid'], 'samples': of_set['fid_samples']}
+        if 'kid' in of_set:
+            found['kid'] = dataclasses.asdict(of_set['kid'])
+        return found
+
+    def warnings(self) -> list[str]:
+        """What a reader has to know."""
+        return self._set.warnings() if self._set else []

@@ -1,0 +1,125 @@
+"""KID: a distance of two sets in Inception's features without FID's bias (Bińkowski et al., ICLR 2018), on patches."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from basicsr_kd.metrics.errors import MetricError
+
+RESAMPLES = 1000
+HALVES = 200
+MOST = 8192
+"""Patches in all, above which every image gives fewer of them: time grows with their square."""
+
+
+@dataclass(frozen=True)
+class Kid:
+    """KID of a result, and what to hold it against. Around 0 for equal distributions; it may be negative."""
+
+    value: float
+    low: float
+    """95 % interval: how much it depends on which images are in the set."""
+    high: float
+    floor: float
+    """Between two halves of the ground truth, whose distributions are equal: mean over random halves."""
+    floor_low: float
+    """95 % interval: a value inside it is no difference that these patches could show. Halves have fewer patches than
+    the whole, so it is rather too wide."""
+    floor_high: float
+    patches: int
+
+
+def kernel(a: Tensor, b: Tensor) -> Tensor:
+    """KID's polynomial kernel (x·y / d + 1)³ of each of (n, d) with each of (m, d): (n, m)."""
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def patch_kid(result: Sequence[Tensor], truth: Sequence[Tensor], seed: int = 0) -> Kid:
+    """KID between patches of results and of their ground truths.
+
+    It is the unbiased estimate of the squared maximum mean discrepancy, the mean over pairs of patches of
+    k(x, x') + k(y, y') - k(x, y') - k(y, x') (a U-statistic: Gretton et al., JMLR 2012, Lemma 6), over pairs from two
+    *different images* only: patches of one image resemble each other, and a result its own ground truth, more than
+    those of two images do. So a result equal to its ground truth has exactly 0.
+
+    Its interval is a bootstrap over images (percentiles), with all patches of an image in or out together. The floor
+    splits the patches of every image of the ground truth into two random halves, one half in the role of the result.
+
+    Args:
+        result: features of the patches, (p, d) for each image; p at least 2 and as in `truth`.
+        truth: features of the same patches of the ground truth.
+        seed: of the bootstrap and of the halves.
+
+    Raises:
+        MetricError: fewer than three images, an image of fewer than two patches, or images that do not match.
+    """
+    counts = [len(features) for features in truth]
+    if [len(features) for features in result] != counts or len(counts) < 3 or min(counts) < 2:
+        raise MetricError(f'KID: the images have {[len(features) for features in result]} patches in the result and '
+                          f'{counts} in the ground truth. Expected the same, at least 3 images and 2 patches in each.')
+    step = -(-sum(counts) // MOST)
+    counts = [max(2, count // step) for count in counts]
+    x, y = (torch.cat([features[_spread(len(features), count)] for features, count in zip(side, counts, strict=True)])
+            .double() for side in (result, truth))
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.cat([_random_halves(count, generator) for count in counts])
+    distances, halves = _sums(x, y, signs, counts)
+
+    pairs = torch.tensor(counts).double().outer(torch.tensor(counts).double()).triu(1)
+    half_counts = torch.tensor(counts).div(2, rounding_mode='floor').double()
+    floors = halves / half_counts.outer(half_counts).triu(1).sum()
+    drawn = torch.randint(len(counts), (RESAMPLES, len(counts)), generator=generator)
+    times = torch.stack([row.bincount(minlength=len(counts)) for row in drawn]).double()
+    totals, weights = (((times @ matrix) * times).sum(1) for matrix in (distances, pairs))
+    resampled = (totals / weights)[weights > 0]  # none where one image alone was drawn
+    return Kid(value=(distances.sum() / pairs.sum()).item(), low=resampled.quantile(0.025).item(),
+               high=resampled.quantile(0.975).item(), floor=floors.mean().item(),
+               floor_low=floors.quantile(0.025).item(), floor_high=floors.quantile(0.975).item(), patches=len(x))
+
+
+def _sums(x: Tensor, y: Tensor, signs: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Sums of k(x, x') + k(y, y') - k(x, y') - k(y, x') over the pairs of patches of two images.
+
+    Returns:
+        For each pair of images (above the diagonal of a matrix), and in all for each way of halving `y`: `signs` (p, r)
+        is 1 for patches in the role of x, -1 for the others, 0 for those left out.
+    """
+    images = len(counts)
+    image_of = torch.arange(images).repeat_interleave(torch.tensor(counts))
+    ends = torch.tensor(counts).cumsum(0).tolist()
+    distances, halves = torch.zeros(images, images, dtype=torch.double), torch.zeros(signs.shape[1], dtype=torch.double)
+    for image, end in enumerate(ends[:-1]):
+        own, others = slice(end - counts[image], end), slice(end, None)
+        among_truth = kernel(y[own], y[others])
+        found = (kernel(x[own], x[others]) + among_truth
+                 - kernel(x[own], y[others]) - kernel(y[own], x[others]))
+        distances[image].index_add_(0, image_of[others], found.sum(0))
+        halves += (signs[own] * (among_truth @ signs[others])).sum(0)
+    return distances, halves
+
+
+def _random_halves(count: int, generator: torch.Generator) -> Tensor:
+    """(count, HALVES): in each column as many 1 as -1, and a 0 where `count` is odd."""
+    signs = torch.zeros(count, dtype=torch.double)
+    signs[:count // 2], signs[count - count // 2:] = 1, -1
+    return torch.stack([signs[torch.randperm(count, generator=generator)] for _ in range(HALVES)], dim=1)
+
+
+def _spread(count: int, wanted: int) -> Tensor:
+    """`wanted` of `count` positions, evenly."""
+    return torch.linspace(0, count - 1, wanted).round().long()
+
+
+def calculate_kid(*args: Any, **kwargs: Any) -> NoReturn:
+    """KID under a name as BasicSR has them, for models that gather it; see :func:`calculate_fid`.
+
+    Raises:
+        MetricError: always.
+    """
+    raise MetricError('calculate_kid: KID is a property of a set of images, not of one, and this model calls its '
+                      'metrics image by image. KDGANModel and PruneGANModel gather it over the validation set; for '
+                      'finished images or another model: `basicsr-kd evaluate --metrics kid`.')

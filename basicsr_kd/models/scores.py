@@ -1,0 +1,113 @@
+"""The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from basicsr.metrics import calculate_metric
+
+from basicsr_kd.metrics.arrays import as_pair
+from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.kid import Kid
+from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.val_options import METRICS_OF_SETS
+
+
+class Score(NamedTuple):
+    """What a metric says of a set, and what belongs beside it in the log."""
+    value: float
+    note: str = ''
+
+
+class Scores:
+    """Takes in images one by one, on each rank its own, and gives the set's scores.
+
+    Args:
+        metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
+        device: Where backbones run.
+        left_out: Metrics that were left out before, and why.
+    """
+
+    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], device: torch.device,
+                 left_out: Mapping[str, str]) -> None:
+        self.left_out = dict(left_out)
+        self._metrics = metrics
+        self._device = device
+        self._values: dict[str, dict[int, float]] = {name: {} for name in metrics}
+        self._sets: dict[str, SetScores] = {}
+
+    def add(self, index: int, images: Mapping[str, np.ndarray]) -> None:
+        """Score an image. A metric whose backbone cannot be had is left out from here on.
+
+        Args:
+            index: Its number in the set, the same on every rank.
+            images: The result `img` and, where there is one, the ground truth `img2`: (h, w, 3) BGR or (h, w), uint8.
+
+        Raises:
+            MetricError: They differ in size, or a metric cannot take them.
+        """
+        for name, metric in self._metrics.items():
+            if name in self.left_out:
+                continue
+            try:
+                self._add(name, metric, index, images)
+            except BackboneError as error:
+                self.left_out[name] = str(error)
+
+    def _add(self, name: str, metric: Mapping[str, Any], index: int, images: Mapping[str, np.ndarray]) -> None:
+        kind = METRICS_OF_SETS.get(metric['type'])
+        if kind is None:
+            if 'img2' in images:
+                as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
+            own = {'device': self._device} if metric['type'] == 'calculate_lpips' else {}
+            self._values[name][index] = calculate_metric(images, {**metric, **own})
+            return
+        if name not in self._sets:
+            patch = {'patch': metric['patch']} if kind == 'kid' else {}
+            self._sets[name] = SetScores([kind], weights=metric['weights'], device=self._device, **patch)
+        self._sets[name].add(index, images['img'], images['img2'])
+
+    def gather(self) -> None:
+        """Give every rank what all have; a metric that one of them left out is left out."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        own = (self._values, {name: scores.state() for name, scores in self._sets.items()}, self.left_out)
+        shares: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(shares, own)
+        for values, _, left_out in shares:
+            self.left_out = {**left_out, **self.left_out}
+            for name, found in values.items():
+                self._values[name].update(found)
+        for name, scores in self._sets.items():
+            scores.merge(states[name] for _, states, _ in shares if name in states)
+
+    def results(self) -> dict[str, Score]:
+        """The scores by the metrics' names, in their order, without those left out or of too small a set."""
+        found: dict[str, Score] = {}
+        for name, metric in self._metrics.items():
+            if name in self.left_out:
+                continue
+            values = self._values[name]
+            if values:  # in the same order for any number of ranks
+                found[name] = Score(sum(values[index] for index in sorted(values)) / len(values))
+            elif name in self._sets:
+                result = self._sets[name].results().get(METRICS_OF_SETS[metric['type']])
+                if result is not None:
+                    found[name] = _set_score(result)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What a reader of the scores should know."""
+        return [warning for name, scores in self._sets.items() if name not in self.left_out
+                for warning in scores.warnings()]
+
+
+def _set_score(result: float | Kid) -> Score:
+    if isinstance(result, Kid):
+        note = (f'95 % [{result.low:.4f}, {result.high:.4f}] on {result.patches} patches; floor {result.floor:.4f} '
+                f'[{result.floor_low:.4f}, {result.floor_high:.4f}]')
+        return Score(result.value, note)
+    return Score(result)

@@ -1,0 +1,126 @@
+"""The methods of a report: seeds of one method together, in an order that no figure decides."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from basicsr_kd.report.errors import ReportError
+from basicsr_kd.report.schema import About, Kid, Role, Speed
+from basicsr_kd.report.schema import Method as Run
+
+METRICS = {'psnr': ('PSNR', 2, True), 'ssim': ('SSIM', 4, True), 'lpips': ('LPIPS', 4, False),
+           'fid': ('FID', 2, False), 'kid': ('KID', 4, False), 'niqe': ('NIQE', 2, False)}
+"""Title, decimals, and whether higher is better."""
+_MUST_AGREE = ('role', 'pruned', 'features', 'iterations')  # in a group: otherwise its mean is of different things
+_ROLES: tuple[str | None, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method with all its seeds."""
+
+    label: str
+    about: About
+    runs: tuple[Run, ...]
+
+    def counts(self, name: str) -> list[float]:
+        """A field of :class:`~basicsr_kd.report.schema.Complexity` such as `params`, one a seed that was counted."""
+        found = [getattr(run.complexity, name) for run in self.runs if run.complexity]
+        return [value for value in found if value is not None]
+
+    @property
+    def role(self) -> str:
+        """What it is, in words; empty where nobody said."""
+        about = self.about
+        pruned = 'pruned teacher' if about.pruned is None else f'teacher_{about.pruned:g}'  # as the paper calls it
+        student = {None: 'student', 0.0: 'student of unpruned teacher'}.get(about.pruned, f'student of {pruned}')
+        return {'bicubic': 'bicubic', 'teacher': 'unpruned teacher', 'pruned_teacher': pruned, 'student': student,
+                'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
+
+    def values(self, name: str, metric: str) -> list[float]:
+        """Its figures on one set, one a seed that was measured."""
+        return [value for run in self.runs if (value := _value(run, name, metric)) is not None]
+
+    def averages(self, names: Sequence[str], metric: str) -> list[float]:
+        """The plain means over the sets, one a seed that was measured on all of them."""
+        found = [[value for name in names if (value := _value(run, name, metric)) is not None] for run in self.runs]
+        return [math.fsum(values) / len(values) for values in found if len(values) == len(names)]
+
+    def kid(self, name: str) -> Kid | None:
+        """KID with its interval and floor, where it is that of a single seed."""
+        found = [run.scores[name].kid for run in self.runs if name in run.scores]
+        return found[0] if len(found) == 1 else None
+
+    def samples(self, name: str) -> int:
+        """The fewest images that a FID on this set was taken of."""
+        found = [run.scores[name].fid for run in self.runs if name in run.scores]
+        return min((fid.samples for fid in found if fid), default=0)
+
+    def speed(self, number_format: str) -> Speed | None:
+        """Seconds: of several seeds the mean of each quartile."""
+        found = [run.speed[number_format] for run in self.runs if number_format in run.speed]
+        if not found:
+            return None
+        low, middle, high = (math.fsum(values) / len(found)
+                             for values in zip(*(speed.seconds for speed in found), strict=True))
+        peaks = [speed.peak_bytes for speed in found if speed.peak_bytes is not None]
+        return Speed((low, middle, high), found[0].lr_size, max(peaks, default=None))
+
+
+def group_methods(runs: Sequence[Run]) -> list[Method]:
+    """Put seeds together, in the order: bicubic, teachers, students by their width, all others as they come.
+
+    Raises:
+        ReportError: a group's members are no seeds of one method, or two have the same seed.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.about.group or run.name, []).append(run)
+    for label, members in groups.items():
+        for name in _MUST_AGREE:
+            for run in members:
+                one, other = getattr(members[0].about, name), getattr(run.about, name)
+                if one != other:
+                    raise ReportError(f'the group {label} is no one method: {name} is {one} of {members[0].name} and '
+                                      f'{other} of {run.name}. Give them the same tags, or different groups.')
+        seeds = [run.about.seed for run in members]
+        for run in members:
+            if run.about.seed is not None and seeds.count(run.about.seed) > 1:
+                raise ReportError(f'the group {label} has the seed {run.about.seed} more than once '
+                                  f'({", ".join(other.name for other in members)}). Every seed counts once.')
+    methods = [Method(label, members[0].about, tuple(sorted(members, key=lambda run: run.about.seed or 0)))
+               for label, members in groups.items()]
+    return sorted(methods, key=_place)
+
+
+def measured(methods: Sequence[Method]) -> list[str]:
+    """The metrics that some method has."""
+    return [metric for metric in METRICS if any(_value(run, name, metric) is not None for method in methods
+                                                for run in method.runs for name in run.scores)]
+
+
+def number_formats(methods: Sequence[Method]) -> list[str]:
+    """The number formats that something was timed in, fp32 first."""
+    found = {number_format for method in methods for run in method.runs for number_format in run.speed}
+    return sorted(found, key=lambda number_format: (number_format != 'fp32', number_format))
+
+
+def _value(run: Run, name: str, metric: str) -> float | None:
+    scores = run.scores.get(name)
+    if scores is None:
+        return None
+    if metric in ('fid', 'kid'):
+        found = scores.fid if metric == 'fid' else scores.kid
+        return found.value if found else None
+    mean = scores.mean.get(metric)
+    return None if mean is None else float(mean)
+
+
+def _place(method: Method) -> tuple[int, int, int, float]:
+    about = method.about
+    kind = _ROLES.index(about.role)
+    if about.role and about.role.startswith('student'):  # by width; of each width the controls before the distilled
+        return _ROLES.index('student'), about.features or 0, -kind, about.pruned or 0
+    return kind, 0, 0, about.pruned or 0

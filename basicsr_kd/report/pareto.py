@@ -1,0 +1,144 @@
+"""What a method costs against how good it is: parameters and measured seconds against PSNR and LPIPS."""
+from __future__ import annotations
+
+import math
+import statistics
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from basicsr_kd.report.columns import average_title
+from basicsr_kd.report.labels import label_beside
+from basicsr_kd.report.methods import METRICS, Method, number_formats
+from basicsr_kd.report.runs import Runs
+
+_MARKS = 'os^Dv<>PX*'
+_WIDTH = 3.9  # inches, without names; one column of panels, so that a telephone shows them large enough
+_CHARACTER, _LINE = 0.078, 0.19  # inches of a name
+_TITLE_CHARACTER = 0.068
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method in one panel; spreads are (down, up)."""
+
+    label: str
+    x: float | None
+    """None: it has no such cost, and is a line across."""
+    y: float
+    x_spread: tuple[float, float] = (0.0, 0.0)
+    y_spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One cost against one metric."""
+
+    x_title: str
+    y_title: str
+    higher_is_better: bool
+    points: tuple[Point, ...]
+
+    def front(self) -> list[tuple[float, float]]:
+        """Cost and quality of the points that no other beats at the same cost or less, from cheap to dear."""
+        found: list[tuple[float, float]] = []
+        sign = 1 if self.higher_is_better else -1
+        for x, y in sorted(((point.x, point.y) for point in self.points if point.x is not None),
+                           key=lambda place: (place[0], -sign * place[1])):
+            if not found or sign * y > sign * found[-1][1]:
+                found.append((x, y))
+        return found
+
+
+def pareto_panels(runs: Runs, methods: Sequence[Method]) -> list[Panel]:
+    """A panel for each cost and each metric that two methods or more have: quality is the average over the sets."""
+    names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
+    panels = []
+    for metric in ('psnr', 'lpips'):
+        title, _, higher = METRICS[metric]
+        quality = {method.label: values for method in methods
+                   if (values := method.averages(names, metric)) and all(map(math.isfinite, values))}
+        for x_title in ['parameters (millions)', *(f'measured seconds ({name})' for name in formats)]:
+            points = []
+            for method in methods:
+                if method.label not in quality:
+                    continue
+                values = quality[method.label]
+                spread = statistics.stdev(values) if len(values) > 1 else 0.0
+                x, x_spread = _seconds(method, formats[0]) if 'seconds' in x_title else _millions(method)
+                points.append(Point(method.label, x, statistics.fmean(values), x_spread, spread))
+            if sum(point.x is not None for point in points) > 1:
+                panels.append(Panel(x_title, f'{title}{" (dB)" if metric == "psnr" else ""}', higher, tuple(points)))
+    return panels
+
+
+def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> None:
+    """Write the panels below one another; in each, up and to the left is better.
+
+    Args:
+        path: the PNG to write; its folder exists.
+        panels: at least one.
+    """
+    # one method has one colour and one mark in all panels
+    order = list(dict.fromkeys(point.label for panel in panels for point in panel.points if point.x is not None))
+    tall = max(2.6, 0.5 + _LINE * max(len(panel.points) for panel in panels))
+    width = _WIDTH + _CHARACTER * max(len(point.label) for panel in panels for point in panel.points)
+    title = textwrap.fill(f'Quality ({average_title(runs)}) against cost. Up and to the left is better; the grey line '
+                          'joins what nothing beats in both; bars: ± 1 sd over seeds, quartiles of seconds.',
+                          int(width / _TITLE_CHARACTER))
+    figure = Figure(figsize=(width, 0.25 + 0.2 * title.count('\n') + (tall + 0.5) * len(panels)), dpi=130,
+                    layout='constrained')
+    figure.suptitle(title, fontsize=9, x=0.02, ha='left')
+    for index, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(len(panels), 1, index)
+        _draw(axes, panel, order)
+        label_beside(axes, [(point.label, _colour(order, point), axes.get_xlim()[1] if point.x is None else point.x,
+                             point.y) for point in panel.points], _LINE / tall)
+    figure.savefig(path)
+
+
+def _draw(axes: Axes, panel: Panel, order: Sequence[str]) -> None:
+    for point in panel.points:
+        colour = _colour(order, point)
+        if point.x is None:
+            axes.axhline(point.y, linestyle='--', color=colour, linewidth=1)
+        else:
+            position = order.index(point.label)
+            axes.errorbar(point.x, point.y, xerr=[[spread] for spread in point.x_spread], yerr=point.y_spread,
+                          color=colour, linewidth=1, capsize=2,
+                          marker=_MARKS[(position + position // len(_MARKS)) % len(_MARKS)])
+    axes.set_xlabel(panel.x_title, fontsize=9)
+    axes.set_ylabel(panel.y_title, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(True, color='#e5e5e5')
+    axes.set_axisbelow(True)
+    axes.margins(0.08)
+    right = axes.get_xlim()[1]
+    axes.set_xlim(0, right)
+    front = panel.front()
+    axes.step(*zip(*front, (right, front[-1][1]), strict=True), where='post', color='#999999', linewidth=1, zorder=0)
+    if not panel.higher_is_better:
+        axes.invert_yaxis()
+
+
+def _colour(order: Sequence[str], point: Point) -> tuple[float, float, float, float]:
+    return (0.0, 0.0, 0.0, 1.0) if point.x is None else colormaps['tab10'](order.index(point.label) % 10)
+
+
+def _millions(method: Method) -> tuple[float | None, tuple[float, float]]:
+    counts = method.counts('params')
+    return (statistics.fmean(counts) / 1e6 if counts else None), (0.0, 0.0)
+
+
+def _seconds(method: Method, number_format: str) -> tuple[float | None, tuple[float, float]]:
+    speed = method.speed(number_format)
+    if speed is None:
+        return None, (0.0, 0.0)
+    low, median, high = speed.seconds
+    return median, (median - low, high - median)

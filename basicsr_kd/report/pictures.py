@@ -1,0 +1,123 @@
+"""Which parts of which photos a report shows, and what each method made of them."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from basicsr_kd.evaluation.errors import EvaluationError
+from basicsr_kd.evaluation.images import read_image
+from basicsr_kd.evaluation.sets import ImagePair, pair_folders
+from basicsr_kd.report.errors import ReportError
+from basicsr_kd.report.figure import Comparison, busiest_box
+from basicsr_kd.report.methods import Method
+from basicsr_kd.report.runs import Runs
+from basicsr_kd.report.schema import ImageSet, Score
+
+_PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
+_SIDE = 64  # of the part, in pixels of the ground truth
+_BLUR = 4  # how far the ground truth is scaled down to find where detail is
+
+
+def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
+                     progress: bool = False) -> tuple[list[Comparison], list[str]]:
+    """Photos and parts with the most detail that scaling down loses, so that no one chooses what flatters a method.
+
+    Of several seeds the first is shown. Figures below a part are those of the whole photo.
+
+    Args:
+        folder: what `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
+            had them.
+        progress: whether to show a bar.
+
+    Returns:
+        One for each photo, with the same labels: LR, the methods in their order, ground truth; and what is not shown.
+
+    Raises:
+        ReportError: pictures, ground truth or LR that are not there or do not fit each other.
+    """
+    if not folder.is_dir():
+        raise ReportError(f'--images: {folder} is no folder. Expected the one that `basicsr-kd evaluate --save-images` '
+                          'wrote.')
+    shown = [method for method in methods
+             if all(_file(folder, method, images, name).is_file() for images in runs.sets for name in images.images)]
+    if not shown:
+        raise ReportError(f'--images: {folder} does not have all images of any method, such as '
+                          f'{_file(folder, methods[0], runs.sets[0], runs.sets[0].images[0])}. Expected the folder '
+                          'that `basicsr-kd evaluate --save-images` wrote for these sets.')
+    missing = [method.label for method in methods if method not in shown]
+    notes = [f'Not in the comparison, for want of pictures in {folder}: {", ".join(missing)}.'] if missing else []
+    found = []
+    with tqdm(total=sum(len(images.images) for images in runs.sets), desc='pictures', unit='image',
+              disable=not progress) as bar:
+        try:
+            for images in runs.sets:
+                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), bar):
+                    found.append(_compare(folder, runs, shown, images, pair))
+        except EvaluationError as error:
+            raise ReportError(f'--images: {error} Paths of ground truth and LR are those in the evaluations: run this '
+                              'where they were made, or leave out --images.') from None
+    return found, notes
+
+
+def _file(folder: Path, method: Method, images: ImageSet, name: str) -> Path:
+    return folder / method.runs[0].name.replace('/', '_') / images.name / f'{name}.png'
+
+
+def _photos(images: ImageSet, number: int, bar: tqdm) -> list[ImagePair]:
+    """The photos of a set whose busiest part has the most detail."""
+    pairs = {pair.name: pair for pair in pair_folders(Path(images.hr), Path(images.lr) if images.lr else None)}
+    missing = sorted(set(images.images) - set(pairs))
+    if missing:
+        raise EvaluationError(f'{images.hr} has no image {missing[0]}, which is in the set {images.name}.')
+    detail = {}
+    for name in images.images:
+        truth = read_image(pairs[name].hr)
+        left, top, side = _box(truth)
+        loss = cv2.absdiff(truth, _blurred(truth))[top:top + side, left:left + side]
+        detail[name] = float(loss.mean()) if side == _SIDE else 0.0  # photos too small for the part come last
+        bar.update()
+    best = sorted(images.images, key=lambda name: -detail[name])[:number]
+    return [pairs[name] for name in best]
+
+
+def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageSet, pair: ImagePair) -> Comparison:
+    truth = read_image(pair.hr)
+    pictures = {}
+    if pair.lr and runs.protocol.scale:
+        lr, scale = read_image(pair.lr), runs.protocol.scale
+        truth = truth[:scale * lr.shape[0], :scale * lr.shape[1]]  # as for the figures, where it is no multiple of LR
+        pictures['LR'] = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    pictures |= {method.label: read_image(_file(folder, method, images, pair.name)) for method in methods}
+    for label, picture in pictures.items():
+        if picture.shape != truth.shape:
+            raise EvaluationError(f'{pair.name} is {picture.shape[1]}x{picture.shape[0]} in {label}, and its ground '
+                                  f'truth {truth.shape[1]}x{truth.shape[0]}. Expected the same size.')
+    notes = {method.label: _note(method, images.name, pair.name) for method in methods}
+    return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1])
+                       for name, picture in {**pictures, 'ground truth': truth}.items()},
+                      _box(truth), notes, f'{images.name}: {pair.name}')
+
+
+def _note(method: Method, name: str, image: str) -> str:
+    """PSNR and SSIM of the whole photo, as far as they were measured."""
+    scores = method.runs[0].scores.get(name)
+    psnr, ssim = (scores.images.get(metric, {}).get(image) if scores else None for metric in ('psnr', 'ssim'))
+    return ' / '.join(filter(None, [_text(psnr, '.2f', ' dB'), _text(ssim, '.4f')]))
+
+
+def _text(value: Score, decimals: str, unit: str = '') -> str:
+    return '' if value is None else f'{float(value):{decimals}}{unit}'
+
+
+def _box(truth: np.ndarray) -> tuple[int, int, int]:
+    return busiest_box(truth, _blurred(truth), min(_SIDE, *truth.shape[:2]))
+
+
+def _blurred(truth: np.ndarray) -> np.ndarray:
+    height, width = truth.shape[:2]
+    small = cv2.resize(truth, (max(1, width // _BLUR), max(1, height // _BLUR)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)

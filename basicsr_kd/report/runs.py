@@ -1,0 +1,150 @@
+"""Reads evaluations and puts their methods side by side."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from basicsr_kd.option_errors import OptionsError, closest, convert
+from basicsr_kd.report.comparable import check_images, check_protocols, check_same, check_sets, drop_other_sizes
+from basicsr_kd.report.errors import ReportError
+from basicsr_kd.report.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where and on what all seconds were measured."""
+
+    device: Device
+    lr_size: tuple[int, int]
+
+    def __str__(self) -> str:
+        threads = f'{self.device.threads} thread{"s" if self.device.threads != 1 else ""}'
+        return (f'{self.device.name}, {threads}, PyTorch {self.device.torch}, one LR image of '
+                f'{self.lr_size[1]}x{self.lr_size[0]}')
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The methods of some evaluations that compare: one protocol, the same images."""
+
+    protocol: Protocol
+    timing: Timing | None
+    """None where nothing was timed."""
+    sets: tuple[ImageSet, ...]
+    methods: tuple[Method, ...]
+    """Every seed is a method of its own here."""
+    notes: tuple[str, ...]
+    """What a reader must know of the figures, a sentence or two each."""
+
+
+def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
+    """Read evaluations.
+
+    A method may be in several files (bicubic is in most) as long as its figures are the same. Seconds from another
+    device, and seconds, MACs and activations of another LR size, do not compare: the first method's stay, the others
+    are dropped with a note.
+
+    Args:
+        paths: files of `basicsr-kd evaluate --json`, at least one.
+        about: a YAML file with tags by method name (:class:`~basicsr_kd.report.schema.About`), which count before those
+            in the evaluations.
+
+    Raises:
+        ReportError: a file that is no evaluation or of another format version; protocols, sets or images that differ;
+            one method with different figures; tags that are none, or of a method that is not there.
+    """
+    files = {path: _read(path) for path in paths}
+    check_protocols(files)
+    check_sets(files)
+    sets = next(iter(files.values())).sets
+    tags = _read_tags(about, [method.name for found in files.values() for method in found.methods]) if about else {}
+    notes = [note for path, found in files.items() for note in _notes(path, found)]
+    methods: dict[tuple[str, int | None], tuple[Path, Method]] = {}
+    timing = None
+    for path, found in files.items():
+        for method in found.methods:
+            method = _tagged(method, tags.get(method.name, {}))
+            check_images(path, method, sets)
+            key = (method.name, method.about.seed)
+            if key in methods:
+                check_same(path, method, *methods[key])
+                continue
+            for timed in [Timing(found.device, speed.lr_size) for speed in method.speed.values()]:
+                timing = timing or timed
+                if timed != timing:
+                    notes.append(f'The seconds of {method.name} ({path}) are left out: {timed} does not compare with '
+                                 f'{timing}.')
+                    method = msgspec.structs.replace(method, speed={})
+                    break
+            methods[key] = (path, method)
+    kept, more = drop_other_sizes(list(methods.values()))
+    protocol = next((found.protocol for found in files.values() if found.protocol.lpips_net),
+                    next(iter(files.values())).protocol)
+    return Runs(protocol, timing, tuple(sets), tuple(method for _, method in kept),
+                tuple(dict.fromkeys([*notes, *more])))
+
+
+def _read(path: Path) -> Evaluation:
+    expected = 'Expected a file that `basicsr-kd evaluate --json FILE` wrote.'
+    try:
+        content: Any = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f'{path} cannot be read: {error.strerror}. {expected}') from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportError(f'{path} is no JSON: {error}. {expected}') from None
+    found = content.get('format') if isinstance(content, dict) else None
+    if not isinstance(found, str) or not found.startswith(FORMAT.rpartition(' ')[0]):
+        raise ReportError(f'{path} is no evaluation. {expected}')
+    if found != FORMAT:
+        raise ReportError(f'{path} has the format {found!r}, and this version of basicsr_kd reads {FORMAT!r}. Evaluate '
+                          'again with this version, or install the one that wrote the file.')
+    try:
+        evaluation = msgspec.convert(content, Evaluation)
+    except msgspec.ValidationError as error:
+        raise ReportError(f'{path} is an evaluation with a fault: {error}. {expected}') from None
+    if not evaluation.methods or not evaluation.sets:
+        raise ReportError(f'{path} is an evaluation of nothing: it has no methods or no sets. {expected}')
+    return evaluation
+
+
+def _read_tags(path: Path, names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+    expected = 'Expected method names with tags, e.g. `kd_s16: {role: student, features: 16, pruned: 0.3}`.'
+    try:
+        content = yaml.safe_load(path.read_text('utf-8'))
+    except OSError as error:
+        raise ReportError(f'--about: {path} cannot be read: {error.strerror}. {expected}') from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ReportError(f'--about: {path} is no YAML: {error}. {expected}') from None
+    if not isinstance(content, dict) or not all(isinstance(tags, dict) for tags in content.values()):
+        raise ReportError(f'--about: {path} does not give methods tags. {expected}')
+    for name, tags in content.items():
+        if name not in names:
+            raise ReportError(f'--about: {path} has tags for {name!r}, of which there is no evaluation; '
+                              f'{closest(str(name), set(names))}')
+        try:
+            convert(tags, About, str(name), {str(name): About})
+        except OptionsError as error:
+            raise ReportError(f'--about: {path}: {error}') from None
+    return content
+
+
+def _tagged(method: Method, tags: Mapping[str, Any]) -> Method:
+    """With the given tags before its own, and its own before what its kind and its network's options tell."""
+    told: dict[str, Any] = {'role': 'bicubic'} if method.kind == 'bicubic' else {}
+    features = (method.network or {}).get('num_feat')
+    told |= {'features': features} if isinstance(features, int) and features > 0 else {}
+    told |= {name: value for name, value in msgspec.structs.asdict(method.about).items() if value is not None}
+    return msgspec.structs.replace(method, about=About(**{**told, **tags}))
+
+
+def _notes(path: Path, evaluation: Evaluation) -> list[str]:
+    metrics = {why: [metric.upper() for metric, its in evaluation.left_out.items() if its == why]
+               for why in evaluation.left_out.values()}
+    return [*(f'Without {" and ".join(names)} ({path}): {why}' for why, names in metrics.items()),
+            *(f'Without an image ({path}): {file} {why}' for file, why in evaluation.skipped.items()),
+            *evaluation.warnings]

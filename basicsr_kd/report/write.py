@@ -1,0 +1,74 @@
+"""Writes a report into a folder, all of it or nothing."""
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from basicsr_kd.report.build import Report
+from basicsr_kd.report.figure import comparison_figure
+from basicsr_kd.report.formats import to_csv, to_latex, to_markdown
+from basicsr_kd.report.page import html_page
+from basicsr_kd.report.pareto import pareto_plot
+
+FILES = ('report.md', 'index.html', 'pareto.png', 'comparison.png',
+         *(f'{name}.{suffix}' for name in ('overview', 'cost', 'table1', 'table2') for suffix in ('md', 'tex', 'csv')))
+"""All that a report may consist of."""
+_PANELS = 7  # side by side
+
+
+def write_report(report: Report, folder: Path) -> list[str]:
+    """Write report.md, index.html, and tables and pictures as far as there are any.
+
+    Everything is made in a folder beside it first. What an earlier report left goes.
+
+    Returns:
+        The names of the files, in the order of `FILES`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
+    try:
+        _write_all(report, made)
+        folder.mkdir(exist_ok=True)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        written = [name for name in FILES if (made / name).exists()]
+        for name in written:
+            os.replace(made / name, folder / name)
+    finally:
+        shutil.rmtree(made)
+    return written
+
+
+def markdown_page(report: Report) -> str:
+    """The whole report in Markdown; its pictures lie beside it."""
+    parts = ['# Report', report.subject()]
+    for table in report.tables:
+        parts += [f'## {table.title}', to_markdown(table)]
+    parts += ['## Quality against cost', '![Quality against cost](pareto.png)'] if report.panels else []
+    parts += ['## Comparison', '![The same crops of every method](comparison.png)'] if report.comparisons else []
+    parts += ['## How to read this', '\n'.join(f'- {note}' for note in report.all_notes())]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _write_all(report: Report, folder: Path) -> None:
+    for table in report.tables:
+        notes = report.notes(table)
+        listed = '\n'.join(f'- {note}' for note in notes)
+        (folder / f'{table.name}.md').write_text(f'{table.title}\n\n{to_markdown(table)}\n\n{listed}\n', 'utf-8')
+        (folder / f'{table.name}.tex').write_text(to_latex(table, ' '.join(notes)), 'utf-8')
+        # with the mark by which spreadsheets tell UTF-8
+        (folder / f'{table.name}.csv').write_text(to_csv(table), 'utf-8-sig')
+    if report.panels:
+        pareto_plot(folder / 'pareto.png', report.runs, report.panels)
+    if report.comparisons:
+        comparison_figure(folder / 'comparison.png', report.comparisons,
+                          'Crops where scaling down loses most, and PSNR / SSIM of the whole photo '
+                          f'({report.runs.protocol.text})', most=_PANELS)
+    (folder / 'report.md').write_text(markdown_page(report), 'utf-8')
+    plot = (folder / 'pareto.png').read_bytes() if report.panels else None
+    (folder / 'index.html').write_text(html_page(report, plot), 'utf-8')

@@ -1,0 +1,79 @@
+"""The keys of `val:` that are ours, and what our metrics take there. Imports neither torch nor BasicSR."""
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from basicsr_kd.option_errors import OptionsError, Structs, convert, unknown_keys
+from basicsr_kd.prune_options import Section
+
+METRICS_OF_SETS = {'calculate_fid': 'fid', 'calculate_kid': 'kid'}
+"""Types of metrics that a set has and no single image, and what `SetScores` calls them."""
+_BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
+
+
+class ValOptions(Section):
+    """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
+    tile: Annotated[int, msgspec.Meta(ge=0)] = 0  # images in pieces of so many low-resolution pixels; 0: whole
+    tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16
+
+
+class _OurMetric(Section, tag_field='type'):
+    better: Literal['lower'] = 'lower'  # which BasicSR would take for `higher` where it is left out
+    weights: str | None = None  # of the backbone; left out: torch's cache folder, else a download
+
+
+class LPIPSOptions(_OurMetric, tag='calculate_lpips', kw_only=True):
+    """A metric of type `calculate_lpips`."""
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    net: Literal['alex', 'vgg', 'squeeze'] = 'alex'
+
+
+class FIDOptions(_OurMetric, tag='calculate_fid'):
+    """A metric of type `calculate_fid`, of a whole set."""
+
+
+class KIDOptions(_OurMetric, tag='calculate_kid'):
+    """A metric of type `calculate_kid`, of a whole set."""
+    patch: Annotated[int, msgspec.Meta(ge=8)] = 64
+
+
+_METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions)}
+
+
+def check_val(val: dict[str, Any]) -> list[str]:
+    """Check the section `val:` and fill in defaults, in place.
+
+    Returns:
+        Warnings, a line each: keys nobody reads.
+
+    Raises:
+        OptionsError: A key or value that is not possible.
+    """
+    warnings = unknown_keys(val, _BASICSR_KEYS.union(ValOptions.__struct_fields__), 'val.')
+    ours = {key: val[key] for key in ValOptions.__struct_fields__ if key in val}
+    val.update(msgspec.to_builtins(convert(ours, ValOptions, 'val', {'val': ValOptions})))
+    val.setdefault('suffix', None)
+    val.setdefault('save_img', False)
+    metrics = val.get('metrics') or {}
+    if not isinstance(metrics, dict):
+        raise OptionsError(f'val.metrics: found {metrics!r}, expected a section with a metric a key')
+    for name, metric in metrics.items():
+        if isinstance(metric, dict):  # `basicsr_kd.preflight` says what else is wrong
+            metrics[name] = _check_metric(metric, f'val.metrics.{name}')
+    return warnings
+
+
+def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
+    struct: Any = _METRICS.get(metric.get('type'))
+    if struct is None:
+        if metric.get('better', 'higher') not in ('higher', 'lower'):
+            raise OptionsError(f'{key}.better: found {metric["better"]!r}. Possible: higher, lower')
+        return metric
+    structs: Structs = {key: struct}
+    checked = msgspec.to_builtins(convert(metric, struct, key, structs))
+    if checked['weights']:
+        checked['weights'] = os.path.expanduser(checked['weights'])
+    return checked

@@ -1,0 +1,87 @@
+"""Networks of a script as `basicsr-kd evaluate` and `basicsr-kd report` measure and show them."""
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.cli.outputs import write_json
+from basicsr_kd.evaluation.checks import check_sets
+from basicsr_kd.evaluation.errors import EvaluationError
+from basicsr_kd.evaluation.evaluate import evaluate
+from basicsr_kd.evaluation.methods import Bicubic, Network
+from basicsr_kd.evaluation.protocol import Protocol
+from basicsr_kd.evaluation.scorer import Scorer
+from basicsr_kd.evaluation.sets import ImageSet, pair_folders
+from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.metrics.precision import fast_formats
+from basicsr_kd.report.build import Report, build_report
+from basicsr_kd.report.errors import ReportError
+from basicsr_kd.report.write import write_report
+
+MEASURE_ERRORS = (CheckpointError, EvaluationError, MetricError, ReportError)
+"""What can be wrong with files, images or settings; the message says what to change."""
+EVALUATION = 'evaluation.json'
+IMAGES = 'images'
+
+
+def sets_of(options: Sequence[str]) -> list[ImageSet]:
+    """`NAME=HRDIR,LRDIR` to sets.
+
+    Raises:
+        EvaluationError: not of that form, or no pairs of images.
+    """
+    sets = []
+    for option in options:
+        name, _, folders = option.partition('=')
+        hr, _, lr = folders.partition(',')
+        if not (name and hr and lr):
+            raise EvaluationError(f'--sets {option} is not of the form NAME=HRDIR,LRDIR.')
+        sets.append(ImageSet(name, Path(hr), Path(lr), pair_folders(Path(hr), Path(lr))))
+    return sets
+
+
+def measure(networks: Mapping[str, Path], sets: Sequence[ImageSet], folder: Path, *,
+            about: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], channel: Literal['y', 'rgb'],
+            lr_size: int = 64, device: str = 'cpu') -> dict[str, Any]:
+    """Evaluate bicubic and networks; evaluation.json and all images are in the folder afterwards.
+
+    Args:
+        networks: checkpoints by the name of their row.
+        sets: from `sets_of`.
+        folder: what an earlier measurement left there goes.
+        about: the report's tags, by row.
+        metrics: as of `basicsr-kd evaluate`.
+        channel: what PSNR and SSIM are on.
+        lr_size: side of the LR image that cost and speed are stated for.
+        device: where networks run.
+
+    Returns:
+        The content of evaluation.json.
+
+    Raises:
+        CheckpointError, EvaluationError, MetricError: see `evaluation.evaluate`.
+    """
+    checked = check_sets(sets)
+    scale = checked.scale or 1
+    methods = [Bicubic('bicubic', scale), *(Network(name, path, device) for name, path in networks.items())]
+    scorer = Scorer(Protocol(metrics, border=scale, channel=channel), device)
+    shutil.rmtree(folder / IMAGES, ignore_errors=True)
+    result = evaluate(methods, checked, scorer, lr_size=lr_size, formats=fast_formats(device),
+                      save_images=folder / IMAGES, progress=sys.stderr.isatty())
+    for method in result['methods']:
+        method['about'] = dict(about.get(method['name'], {}))
+    write_json(folder / EVALUATION, result)
+    return result
+
+
+def report_of(folder: Path, out: Path) -> Report:
+    """Write the report of what `measure` left in a folder.
+
+    Raises:
+        ReportError: see `report.build.build_report`.
+    """
+    report = build_report([folder / EVALUATION], images=folder / IMAGES)
+    write_report(report, out)
+    return report

@@ -1,0 +1,122 @@
+"""Train and measure what Tables 1 and 2 of the paper need, and write the report.
+
+  python scripts/paper_tables.py --scale demo    small networks on the demo's photos, some minutes on 2 cores
+  python scripts/paper_tables.py --sets BSD100=datasets/BSD100/HR,datasets/BSD100/LRx4 \\
+      Set14=datasets/Set14/HR,datasets/Set14/LRx4 Urban100=datasets/Urban100/HR,datasets/Urban100/LRx4
+
+At full scale these are eleven trainings of 100,000 iterations by options/prune_esrgan_r*.yml and kd_esrgan_s*.yml,
+whose data and teacher (README, "Your own ESRGAN") must be there; several GPUs: --gpus. BasicSR's train.py does the
+work. The same command goes on where it was stopped. PSNR and SSIM are on RGB, as the paper's figures seem to be.
+"""
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from demo_data import make_demo_data
+from demo_run import RunError, run_logged
+from measure import MEASURE_ERRORS, measure, report_of, sets_of
+from paper_plan import SCALES, Run, plan, teacher_file
+
+from basicsr_kd.evaluation.table import evaluation_text
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = Path('datasets/demo')
+DEMO_SETS = [f'demo={DEMO}/val/HR,{DEMO}/val/LRx4']
+
+
+class PlanError(Exception):
+    """The trainings cannot start or go on; the message says what to do."""
+
+
+def write_options(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
+    """Write the options file of every run.
+
+    Raises:
+        PlanError: an earlier run of the name had other options.
+    """
+    files = {run.name: folder / f'{run.name}.yml' for run in runs}
+    texts = {run.name: yaml.safe_dump(run.options, sort_keys=False) for run in runs}
+    for run in runs:
+        file = files[run.name]
+        if run.weights.parents[1].exists() and file.exists() and file.read_text() != texts[run.name]:
+            raise PlanError(f'{run.weights.parents[1]} comes from other options than those of now ({file}). Remove '
+                            'both, or give the options that it was made with.')
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        file.write_text(texts[name])
+    return files
+
+
+def train(run: Run, options: Path, title: str, gpus: int) -> None:
+    """Train one network, from where it was stopped if it was."""
+    if run.weights.exists():  # BasicSR writes it at the very end
+        print(f'{title}: done before')
+        return
+    launcher = [sys.executable]
+    if gpus > 1:
+        launcher += ['-m', 'torch.distributed.run', f'--nproc_per_node={gpus}']
+    command = [*launcher, 'basicsr/train.py', '-opt', str(options), '--auto_resume']
+    if gpus > 1:
+        command += ['--launcher', 'pytorch']
+    run_logged(command, options.with_suffix('.log'), title, run.iterations)
+
+
+def paper_tables(args: argparse.Namespace) -> None:
+    """Everything, from photos to report; the working directory is the repository's root."""
+    runs = plan(args.scale, args.iters)
+    sets = sets_of(args.sets or [])  # before hours of training
+    if args.scale == 'demo':
+        make_demo_data(DEMO)
+        sets = sets or sets_of(DEMO_SETS)
+    teacher = teacher_file(SCALES[args.scale])
+    if not teacher.exists():
+        raise PlanError(f'{teacher}, the unpruned teacher, is missing. README, "Your own ESRGAN", says how to get it.')
+    folder = Path('results', f'paper_tables_{args.scale}')
+    files = write_options(runs, folder / 'runs')
+    width = max(len(run.name) for run in runs)
+    for index, run in enumerate(runs, 1):
+        train(run, files[run.name], f'{index:2}/{len(runs)} {run.name:{width}}', args.gpus)
+    networks = {'teacher': teacher, **{run.name: run.weights for run in runs}}
+    about = {'teacher': {'role': 'teacher'}, **{run.name: run.about for run in runs}}
+    result = measure(networks, sets, folder, about=about, metrics=args.metrics, channel='rgb', device=args.device)
+    print(f'\n{evaluation_text(result)}')
+    report_of(folder, folder / 'report')
+    print(f'\nReport: {folder}/report/index.html, tables as Markdown, LaTeX and CSV beside it')
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--scale', choices=list(SCALES), default='full', help='default: full')
+    parser.add_argument('--sets', nargs='+', metavar='NAME=HRDIR,LRDIR',
+                        help='x4 test sets (demo: the held-out parts of its photos)')
+    parser.add_argument('--metrics', nargs='+', default=['psnr', 'ssim', 'lpips', 'fid'],
+                        help='as of basicsr-kd evaluate (default: psnr ssim lpips fid)')
+    parser.add_argument('--iters', type=int, help='iterations of every training, only to see that it runs')
+    parser.add_argument('--gpus', type=int, default=1, help='GPUs of this machine to train on (default: 1)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='for measuring')
+    args = parser.parse_args(argv)
+    if args.scale == 'full' and not args.sets:
+        parser.error('--sets is needed at full scale, such as Set14=datasets/Set14/HR,datasets/Set14/LRx4')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if Path.cwd() != ROOT:
+        sys.exit(f"paper_tables: run it from the repository's root: cd {ROOT} && python scripts/paper_tables.py")
+    if args.gpus == 1:
+        os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # options say num_gpu: auto
+    try:
+        paper_tables(args)
+    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
+        sys.exit(f'paper_tables: {error}')
+    except KeyboardInterrupt:
+        sys.exit('paper_tables: stopped. The same command goes on from here.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,83 @@
+"""The section `val:`: what is refused before a run creates anything, and what is filled in."""
+from __future__ import annotations
+
+import pytest
+from entry_helpers import run_python, write_options
+from validation_helpers import without_teacher
+
+from basicsr_kd import options, preflight
+from basicsr_kd.option_errors import OptionsError
+
+LPIPS = {'type': 'calculate_lpips', 'crop_border': 4}
+
+
+@pytest.fixture
+def opt(kd_opt):
+    return without_teacher(kd_opt)
+
+
+def check(opt):
+    warnings = options.validate(opt, opt['is_train'])
+    preflight.check(opt)
+    return warnings
+
+
+def test_defaults_are_filled_in(opt):
+    opt['val'] = {'val_freq': 2, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4}, 'lpips': dict(LPIPS),
+                                             'fid': {'type': 'calculate_fid'}, 'kid': {'type': 'calculate_kid'}}}
+    assert check(opt) == []
+    ours = {'better': 'lower', 'weights': None}
+    assert opt['val'] == {
+        'val_freq': 2, 'tile': 0, 'tile_overlap': 16, 'suffix': None, 'save_img': False,
+        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4}, 'lpips': LPIPS | ours | {'net': 'alex'},
+                    'fid': ours | {'type': 'calculate_fid'}, 'kid': ours | {'type': 'calculate_kid', 'patch': 64}}}
+
+
+@pytest.mark.parametrize(('changes', 'words'), [
+    ({'tile': '192'}, ['val.tile', "'192'", 'a whole number']),
+    ({'tile': -1}, ['val.tile', '-1', '>= 0']),
+    ({'tile_overlap': 1.5}, ['val.tile_overlap', '1.5']),
+    ({'tiles': 192}, ['val.tiles', "'tile'"]),
+    ({'metric': {}}, ['val.metric', "'metrics'"]),
+    ({'metrics': ['calculate_psnr']}, ['val.metrics', 'a metric a key']),
+    ({'metrics': {'lpips': {'type': 'calculate_lpips'}}}, ['val.metrics.lpips.crop_border is missing']),
+    ({'metrics': {'lpips': LPIPS | {'net': 'alexnet'}}}, ['val.metrics.lpips.net', "'alexnet'", 'alex, vgg, squeeze']),
+    ({'metrics': {'lpips': LPIPS | {'weigths': 'a.pth'}}}, ['val.metrics.lpips.weigths', "'weights'"]),
+    ({'metrics': {'lpips': LPIPS | {'better': 'higher'}}}, ['val.metrics.lpips.better', "'higher'", 'lower']),
+    ({'metrics': {'lpips': LPIPS | {'weights': 'no/a.pth'}}}, ['val.metrics.lpips.weights', 'does not exist']),
+    ({'metrics': {'d': {'type': 'calculate_fid', 'crop_border': 4}}}, ['val.metrics.d.crop_border', 'unknown key']),
+    ({'metrics': {'d': {'type': 'calculate_kid', 'patch': 0}}}, ['val.metrics.d.patch', '0']),
+    ({'metrics': {'p': {'type': 'calculate_psnr', 'crop_border': 4, 'better': 'hihger'}}},
+     ['val.metrics.p.better', "'hihger'", 'higher, lower']),
+    ({'metrics': {'d': {'type': 'calculate_lpip'}}}, ['val.metrics.d.type', "'calculate_lpip'", "'calculate_lpips'"]),
+    ({'metrics': {'d': {'type': 'Calculate_FID'}}}, ['val.metrics.d.type', "'calculate_fid'"]),
+    ({'metrics': {'d': {'type': 'sharpness'}}}, ['val.metrics.d.type', 'possible: ', 'calculate_kid']),
+])
+def test_a_mistake_is_one_error_that_names_key_and_possibilities(opt, changes, words):
+    opt['val'].update(changes)
+    with pytest.raises(OptionsError) as caught:
+        check(opt)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+def test_a_metric_that_compares_needs_ground_truth_in_every_set(opt):
+    opt['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 4}}
+    opt['datasets']['val_2'] = {'name': 'photos', 'type': 'SingleImageDataset', 'io_backend': {'type': 'disk'},
+                                'dataroot_lq': opt['datasets']['val']['dataroot_lq'], 'phase': 'val', 'scale': 4}
+    assert check(opt) == []
+    for metric in ({'type': 'calculate_fid'}, dict(LPIPS), {'type': 'calculate_ssim', 'crop_border': 4}):
+        opt['val']['metrics']['more'] = metric
+        with pytest.raises(OptionsError, match=r'val.metrics.more: .* ground truth, which datasets.val_2 '):
+            check(opt)
+
+
+def test_a_metric_nobody_knows_ends_the_run_with_status_2_before_anything_is_created(kd_opt, tmp_path):
+    opt = without_teacher(kd_opt)
+    opt['val']['metrics'] = {'lpips': {'type': 'calculate_lpisp', 'crop_border': 4}}
+    file = write_options(tmp_path / 'kd.yml', opt)
+    result = run_python('-m', 'basicsr_kd.train', '-opt', file, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.strip() == ("basicsr_kd: val.metrics.lpips.type: found 'calculate_lpisp'; did you mean "
+                                     "'calculate_lpips'?")
+    assert [path.name for path in tmp_path.iterdir()] == ['kd.yml']
