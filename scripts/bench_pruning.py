@@ -41,12 +41,21 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 def measure(networks: dict[Entry, nn.Module], device: str, lr_size: int, batch: int,
             turns: int) -> dict[str, np.ndarray]:
-    """Seconds of a forward pass, (turns, networks), by number format; the unpruned network is the first."""
+    """Seconds of a forward pass, (turns, networks), by number format; the unpruned network is the first.
+
+    Without formats in which one of the networks cannot run.
+    """
     formats = fast_formats(device)
     if 'bf16' not in formats:
         print(f'bf16 is left out: PyTorch has no fast bf16 on this {"GPU" if device == "cuda" else "CPU"}.')
-    times = forward_times({entry.name: net for entry, net in networks.items()},
-                          torch.rand(batch, 3, lr_size, lr_size, device=device), formats, turns, progress=True)
+    times, failures = forward_times({entry.name: net for entry, net in networks.items()},
+                                    torch.rand(batch, 3, lr_size, lr_size, device=device), formats, turns,
+                                    progress=True)
+    for (name, kind), reason in failures.items():
+        print(f'{kind} is left out: {name} cannot run in it: {reason}')
+    formats = [kind for kind in formats if not any(failed == kind for _, failed in failures)]
+    if not formats:
+        sys.exit('bench_pruning: nothing is left to time. A smaller --lr-size or --batch takes less memory.')
     return {kind: np.array([times[entry.name, kind] for entry in networks]).T for kind in formats}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from basicsr_kd.checkpoint import CheckpointError
 from basicsr_kd.cli.outputs import write_json
-from basicsr_kd.evaluation.checks import check_sets
+from basicsr_kd.evaluation.checks import CheckedSets, check_sets
 from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.evaluate import evaluate
 from basicsr_kd.evaluation.methods import Bicubic, Network
@@ -26,8 +26,8 @@ EVALUATION = 'evaluation.json'
 IMAGES = 'images'
 
 
-def sets_of(options: Sequence[str]) -> list[ImageSet]:
-    """`NAME=HRDIR,LRDIR` to sets.
+def sets_of(options: Sequence[str]) -> CheckedSets:
+    """`NAME=HRDIR,LRDIR` to sets of which every image can be measured on.
 
     Raises:
         EvaluationError: not of that form, or no pairs of images.
@@ -39,17 +39,17 @@ def sets_of(options: Sequence[str]) -> list[ImageSet]:
         if not (name and hr and lr):
             raise EvaluationError(f'--sets {option} is not of the form NAME=HRDIR,LRDIR.')
         sets.append(ImageSet(name, Path(hr), Path(lr), pair_folders(Path(hr), Path(lr))))
-    return sets
+    return check_sets(sets)
 
 
-def measure(networks: Mapping[str, Path], sets: Sequence[ImageSet], folder: Path, *,
+def measure(networks: Mapping[str, Path], checked: CheckedSets, folder: Path, *,
             about: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], channel: Literal['y', 'rgb'],
             lr_size: int = 64, device: str = 'cpu') -> dict[str, Any]:
     """Evaluate bicubic and networks; evaluation.json and all images are in the folder afterwards.
 
     Args:
         networks: checkpoints by the name of their row.
-        sets: from `sets_of`.
+        checked: from `sets_of`.
         folder: what an earlier measurement left there goes.
         about: the report's tags, by row.
         metrics: as of `basicsr-kd evaluate`.
@@ -63,7 +63,6 @@ def measure(networks: Mapping[str, Path], sets: Sequence[ImageSet], folder: Path
     Raises:
         CheckpointError, EvaluationError, MetricError: see `evaluation.evaluate`.
     """
-    checked = check_sets(sets)
     scale = checked.scale or 1
     methods = [Bicubic('bicubic', scale), *(Network(name, path, device) for name, path in networks.items())]
     scorer = Scorer(Protocol(metrics, border=scale, channel=channel), device)

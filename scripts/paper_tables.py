@@ -21,6 +21,7 @@ from demo_run import RunError, run_logged
 from measure import MEASURE_ERRORS, measure, report_of, sets_of
 from paper_plan import SCALES, Run, plan, teacher_file
 
+from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.evaluation.table import evaluation_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,10 +69,9 @@ def train(run: Run, options: Path, title: str, gpus: int) -> None:
 def paper_tables(args: argparse.Namespace) -> None:
     """Everything, from photos to report; the working directory is the repository's root."""
     runs = plan(args.scale, args.iters)
-    sets = sets_of(args.sets or [])  # before hours of training
     if args.scale == 'demo':
         make_demo_data(DEMO)
-        sets = sets or sets_of(DEMO_SETS)
+    sets = sets_of(args.sets or DEMO_SETS)  # before hours of training
     teacher = teacher_file(SCALES[args.scale])
     if not teacher.exists():
         raise PlanError(f'{teacher}, the unpruned teacher, is missing. README, "Your own ESRGAN", says how to get it.')
@@ -93,7 +93,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--scale', choices=list(SCALES), default='full', help='default: full')
     parser.add_argument('--sets', nargs='+', metavar='NAME=HRDIR,LRDIR',
                         help='x4 test sets (demo: the held-out parts of its photos)')
-    parser.add_argument('--metrics', nargs='+', default=['psnr', 'ssim', 'lpips', 'fid'],
+    parser.add_argument('--metrics', nargs='+', choices=[*IMAGE_METRICS, *SET_METRICS], metavar='NAME',
+                        default=['psnr', 'ssim', 'lpips', 'fid'],
                         help='as of basicsr-kd evaluate (default: psnr ssim lpips fid)')
     parser.add_argument('--iters', type=int, help='iterations of every training, only to see that it runs')
     parser.add_argument('--gpus', type=int, default=1, help='GPUs of this machine to train on (default: 1)')

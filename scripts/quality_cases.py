@@ -73,7 +73,7 @@ def read_set(hr_folder: Path, lr_folder: Path) -> list[Pair]:
         files = pair_folders(hr_folder, lr_folder)
         scale = check_sets([ImageSet(hr_folder.name, hr_folder, lr_folder, files)]).scale
         for pair in files:
-            lr, hr = read_pair(pair)
+            lr, hr = read_pair(pair, scale)
             assert lr is not None
             pairs.append(Pair(pair.name, lr, hr))
     except EvaluationError as error:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from backbone_helpers import accept, random_backbone
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
+from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
@@ -18,6 +19,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.cli.main import main
+from basicsr_kd.evaluation.methods import Bicubic
+from basicsr_kd.evaluation.table import evaluation_text
 from basicsr_kd.metrics.complexity import complexity
 
 SIZES = {'a': (140, 148), 'b': (128, 160), 'c': (148, 132)}  # of HR; LR is a quarter
@@ -143,6 +146,85 @@ def test_a_network_whose_operations_cannot_be_counted_is_evaluated_all_the_same(
     assert status == 0 and written()['methods'][0]['complexity'] is None and 'MACs' not in output
     assert written()['warnings'] == ['teacher: its operations cannot be counted: an operation that cannot be traced']
     assert written()['warnings'][0] in ' '.join(output.split())
+
+
+@pytest.mark.parametrize('error', [ValueError, MemoryError])
+def test_what_cannot_be_timed_is_told_and_the_scores_are_kept(tool, teacher_file, monkeypatch, error):
+    def fails(self, image):
+        if image.shape[2:] == (40, 40):
+            raise error('not this size')
+        return forward(self, image)
+    forward = RRDBNet.forward
+    monkeypatch.setattr(RRDBNet, 'forward', fails)
+
+    status, output, _ = tool('--weights', teacher_file, *SETS, '--json', 'out.json', '--lr-size', 40, speed=True)
+
+    assert status == 0 and 'ms fp32' not in output
+    method = written()['methods'][0]
+    assert method['speed'] == {} and method['complexity'] is None and method['scores']['Set']['mean']['psnr'] > 0
+    said = f'teacher: it cannot be timed in fp32 at 40x40: {error.__name__}: not this size'
+    assert said in written()['warnings'] and said in ' '.join(output.split())
+
+
+def test_an_image_for_timing_that_no_memory_holds_is_told_and_the_scores_are_kept(tool, teacher_file):
+    status, output, _ = tool('--weights', teacher_file, *SETS, '--json', 'out.json', '--lr-size', 10**8, speed=True)
+
+    assert status == 0 and written()['methods'][0]['scores']['Set']['mean']['psnr'] > 0
+    assert any(text.startswith('Nothing can be timed at 100000000x100000000: ') for text in written()['warnings'])
+
+
+def test_figures_that_cannot_be_written_are_printed_before_the_refusal(tool, monkeypatch):
+    def fails(*args):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(os, 'replace', fails)
+
+    status, output, errors = tool(*B, *SETS, '--json', 'out.json')
+
+    assert status == 2 and '| bicubic |' in output and 'Written' not in output
+    assert errors.startswith('basicsr-kd evaluate: out.json cannot be written: ') and 'No space left' in errors
+    assert errors.count('\n') == 1 and not Path('out.json').exists()
+
+
+def test_quality_is_of_full_fp32_and_speed_is_as_pytorch_has_it(tool, teacher_file, monkeypatch):
+    seen = {}
+
+    def forward(self, image):
+        seen[tuple(image.shape[2:])] = torch.backends.cudnn.allow_tf32
+        return own_forward(self, image)
+    own_forward = RRDBNet.forward
+    monkeypatch.setattr(RRDBNet, 'forward', forward)
+    assert torch.backends.cudnn.allow_tf32  # PyTorch's default
+
+    assert tool('--weights', teacher_file, *SETS, '--lr-size', 40, speed=True)[0] == 0
+
+    assert not seen[35, 37] and seen[40, 40] and torch.backends.cudnn.allow_tf32
+
+
+def test_a_result_that_cannot_be_compared_is_told_with_image_and_method(tool, monkeypatch):
+    monkeypatch.setattr(Bicubic, 'run', lambda self, pair, lr: lr)
+    status, _, errors = tool(*B, *SETS)
+    assert status == 2 and 'Set/HR/a.png, bicubic: the result is 37x35 pixels and the ground truth 148x140' in errors
+
+
+def test_images_on_which_niqe_is_not_defined_are_told_by_method(tool, recwarn):
+    for kind, scale in (('HR', 4), ('LR', 1)):
+        for name in SIZES:
+            rewrite(f'Set/{kind}/{name}.png', lambda image, scale=scale: cv2.resize(image, (60 * scale, 60 * scale)))
+    shutil.copytree('Set/HR', 'flat')
+    rewrite('flat/b.png', lambda image: np.full_like(image, 9))
+    args = ('--sr', 'flat', *B, *SETS, '--json', 'out.json', '--force', '--metrics', 'niqe')
+
+    assert tool(*args)[0] == 0
+    said = 'NIQE is not defined on 1 of 3 images (flat, or of less than two blocks of 96x96 pixels), which its mean ' \
+           'leaves out: b.'
+    assert written()['warnings'] == [f'Set: flat: {said}']
+    assert {method['name']: method['scores']['Set']['images']['niqe']['b'] is None
+            for method in written()['methods']} == {'flat': True, 'bicubic': False}
+
+    rewrite('Set/LR/b.png', lambda image: np.full_like(image, 9))
+    assert tool(*args)[0] == 0
+    assert written()['warnings'] == [f'Set: {said}']
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
 def test_finished_images_score_as_the_method_that_made_them_and_the_truth_is_perfect(tool):
@@ -355,6 +437,8 @@ def bad_input(folder):
     torch.save({'params': VGGStyleDiscriminator(3, 2).state_dict()}, 'net_d.pth')
     for name, net in {'x2': SRVGGNetCompact(3, 3, 4, 1, 2), 'grey': SRVGGNetCompact(1, 1, 4, 1, 4)}.items():
         write_checkpoint(f'{name}.pth', net.state_dict())
+    for file in ('a/net', 'b/net', 'a_net'):
+        write_checkpoint(f'{file}.pth', SRVGGNetCompact(3, 3, 4, 1, 4).state_dict())
     Path('text.pth').write_text('not a checkpoint')
     Path('exists.json').touch()
     Path('empty').mkdir()
@@ -378,10 +462,15 @@ HR = ('--hr', 'Set/HR')
     (('--sr', 'Set/HR', *HR), '--border is missing'),
     ((*B, *SETS, '--border', '-1'), '--border is -1. Expected at least 0'),
     ((*B, *SETS, '--lr-size', '3'), '--lr-size is 3. Expected at least 16'),
-    ((*B, *SETS, '--border', '70'), 'of which 70 on each side are left out'),
+    ((*B, *SETS, '--border', '60'), 'Set/HR/b.png is 160x128 pixels, of which 60 on each side are left out'),
     ((*B, *SETS, '--metrics', 'lpips', '--lpips-weights', 'no.pth'), '--lpips-weights: no.pth is no file'),
     ((*B, *SETS, '--device', 'cuda:99'), '--device cuda:99 cannot be used: '),
     ((*B, *SETS, '--device', 'qpu'), '--device qpu cannot be used: '),
+    ((*B, *SETS, '--device', 'meta'), '--device meta cannot be used: '),
+    ((*B, *SETS, '--names', '../../x'), "--names: '../../x' is no name of a set"),
+    ((*B, *SETS, '--names', '..'), "--names: '..' is no name of a set"),
+    (('--weights', 'a/net.pth', 'b/net.pth', 'a_net.pth', *SETS, '--save-images', 'images'),
+     'The images of a/net and a_net would both be saved in images/a_net'),
     ((*B, *SETS, '--json', 'exists.json'), 'exists.json exists. Choose another name, or say --force'),
     ((*B, *SETS, '--save-images', 'Set'), 'Set is not empty. Choose another folder'),
     ((*B, *SETS, '--save-images', 'exists.json'), 'exists.json is a file'),
@@ -394,7 +483,7 @@ HR = ('--hr', 'Set/HR')
     (('--sr', 'odd', '--hr', 'Set/HR', 'odd', '--border', '4'), 'odd/Set is no folder. Expected one for each of the'),
     (('--weights', 'none.pth', *SETS), 'Checkpoint none.pth does not exist'),
     (('--weights', 'text.pth', *SETS), 'text.pth (16 bytes) is not a checkpoint that can be read'),
-    (('--weights', 'net_d.pth', *SETS), 'net_d.pth is no RRDBNet, SRVGGNetCompact or MSRResNet'),
+    (('--weights', 'net_d.pth', *SETS), 'net_d.pth is no RRDBNet, SRVGGNetCompact'),
     (('--weights', 'x2.pth', *SETS), 'x2.pth enlarges 2 times, and the ground truth is 4 times as large as LR'),
     (('--weights', 'grey.pth', *SETS), 'grey.pth does not enlarge RGB images'),
     (('--weights', 'x2.pth', 'x2.pth', *SETS), 'Two methods would both be called x2'),
@@ -420,6 +509,35 @@ def test_files_that_exist_are_written_over_by_force(tool):
 def test_a_metric_that_is_none_is_told_with_what_is_possible(tool):
     status, _, errors = tool(*B, *SETS, '--metrics', 'psnr', 'vmaf')
     assert status == 2 and 'kid' in errors.splitlines()[-1]
+
+
+def test_set_metrics_alone_on_too_few_images_are_refused(tool, monkeypatch):
+    Path('inception.pth').touch()
+    monkeypatch.setattr('basicsr_kd.evaluation.scorer.inception_network', small_inception)
+    for kind in ('HR', 'LR'):
+        for name in 'bc':
+            Path(f'Set/{kind}/{name}.png').unlink()
+
+    status, output, errors = tool(*B, *SETS, '--metrics', 'fid', 'kid', '--inception-weights', 'inception.pth')
+
+    assert (status, output) == (2, '') and 'There is nothing to measure: FID needs at least 2 images, found 1' in errors
+
+
+def test_ctrl_c_is_one_line(tool, monkeypatch):
+    def interrupted(self, pair, lr):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(Bicubic, 'run', interrupted)
+
+    assert tool(*B, *SETS) == (130, '', 'basicsr-kd: interrupted\n')
+
+
+def test_what_fp32_is_on_a_gpu_is_said_beside_its_time(tool, teacher_file):
+    assert tool('--weights', teacher_file, *SETS, '--lr-size', 16, '--json', 'out.json', speed=True)[0] == 0
+    on_cpu = evaluation_text(written())
+    on_gpu = evaluation_text({**written(), 'device': {**written()['device'], 'type': 'cuda'}})
+
+    assert 'Quality is that of fp32.' in ' '.join(on_cpu.split()) and 'TF32' not in on_cpu
+    assert 'on NVIDIA GPUs TF32 convolutions; quality is that of full fp32.' in ' '.join(on_gpu.split())
 
 
 def test_the_help_fits_80_columns_and_shows_an_example(tool, monkeypatch):

@@ -65,7 +65,7 @@ def test_tags_come_from_a_file(tool):
     write(Path('plain.json'), evaluation([method('net', 25.0, 16)]))
     Path('about.yml').write_text('net: {role: student, pruned: 0.3, group: Student_16, iterations: 5000}')
     status, output, _ = tool('--runs', 'plain.json', '--out', 'report', '--about', 'about.yml')
-    assert status == 0 and '| Student_16 | student of teacher_0.3 |' in output and '5,000' in output
+    assert status == 0 and '| Student_16 | student of teacher pruned by 0.3 |' in output and '5,000' in output
 
 
 def test_what_is_evaluated_can_be_reported(tool, image_pairs, teacher_file):

@@ -5,6 +5,7 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import nn
 
 from basicsr_kd.metrics.complexity import complexity
+from basicsr_kd.metrics.modes import evaluating
 
 
 def test_one_convolution_costs_what_the_formula_says():
@@ -73,6 +74,17 @@ def test_training_flags_stay_as_they_were():
 
     assert [net.training, net[0].training, net[1].training, net[2].training] == [True, True, False, True]
     assert torch.equal(net[1].running_mean, mean_before)
+
+
+def test_evaluating_holds_for_all_modules_and_only_inside():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    net[1].eval()
+
+    with pytest.raises(KeyError), evaluating(net):
+        assert not any(module.training for module in net.modules())
+        raise KeyError
+
+    assert [module.training for module in net.modules()] == [True, True, False]
 
 
 def test_training_flags_are_restored_when_the_forward_pass_fails():

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
@@ -63,6 +64,15 @@ def test_an_image_is_padded_to_what_a_network_takes_and_cut_again(network, net, 
     assert np.abs(result.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize('size', [(1, 5), (2, 1), (1, 1)])
+def test_an_image_too_small_to_mirror_is_padded_by_its_last_pixels(network, size):
+    method = network(RRDBNet(3, 3, scale=1, num_feat=8, num_block=1, num_grow_ch=4))
+    lr = LR[:size[0], :size[1]]
+    padded = np.pad(lr, ((0, -size[0] % 4), (0, -size[1] % 4), (0, 0)), 'edge')
+
+    assert np.array_equal(method.run(PAIR, lr), method.run(PAIR, padded)[:size[0], :size[1]])
+
+
 def test_a_network_that_spandrel_opens_is_evaluated_too(network):
     net = SwinIR(img_size=16, window_size=8, depths=[2], embed_dim=12, num_heads=[2], mlp_ratio=2, upscale=2,
                  upsampler='pixelshuffledirect')
@@ -107,10 +117,24 @@ def test_a_network_of_grey_images_is_refused(network):
         network(compact(num_in_ch=1, num_out_ch=1))
 
 
-def test_a_file_without_a_generator_is_refused(tmp_path):
+def test_a_file_without_a_generator_is_refused_with_the_way_out_that_there_is(tmp_path):
     write_checkpoint(tmp_path / 'd.pth', torch.nn.Linear(3, 3).state_dict())
-    with pytest.raises(CheckpointError, match=r'd\.pth is no RRDBNet'):
+
+    with pytest.raises(CheckpointError, match=r'd\.pth is no RRDBNet') as error:
         Network('d', tmp_path / 'd.pth')
+
+    assert 'network_g: {type: …} in d.yml beside it' in str(error.value)
+    assert '--arch' not in str(error.value) and 'teacher.network' not in str(error.value)
+
+
+def test_the_options_beside_the_file_are_that_way_out(tmp_path):
+    write_checkpoint(tmp_path / 'net.pth', EDSR(3, 3, num_feat=4, num_block=1, upscale=2).state_dict())
+    with pytest.raises(CheckpointError, match=r'network_g: .* in net\.yml beside it'):
+        Network('net', tmp_path / 'net.pth')
+    (tmp_path / 'net.yml').write_text(
+        'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: 4, num_block: 1, upscale: 2}')
+
+    assert Network('net', tmp_path / 'net.pth').scale == 2
 
 
 def test_bicubic_is_exact_where_there_is_nothing_to_interpolate():
@@ -127,6 +151,8 @@ def test_bicubic_is_exact_where_there_is_nothing_to_interpolate():
     (['s16/models/net.pth', 's32/models/net.pth', 'x.pth'], ['s16/net', 's32/net', 'x']),
     (['/e/s16/1/net.pth', '/e/s16/2/net.pth', '/e/s32/1/net.pth'], ['s16/1/net', 's16/2/net', 's32/1/net']),
     (['net.pth', 's32/net.pth'], ['net', 's32/net']),
+    (['a/b/net.pth', 'b/a/net.pth'], ['a/b/net', 'b/a/net']),
+    (['/x/a/net.pth', 'b/net.pth'], ['x/a/net', 'b/net']),
 ])
 def test_files_of_one_name_are_told_apart_by_their_folders(files, expected):
     paths = [Path(file) for file in files]
@@ -134,5 +160,5 @@ def test_files_of_one_name_are_told_apart_by_their_folders(files, expected):
 
 
 def test_one_file_given_twice_is_refused():
-    with pytest.raises(EvaluationError, match='Two methods would both be called net'):
+    with pytest.raises(EvaluationError, match='Two methods would both be called a/net'):
         unique_names([Path('a/net.pth'), Path('a/net.pth')], ['net', 'net'])

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr_kd.evaluation.checks import check_sets, read_pair
+from basicsr_kd.evaluation.checks import check_measurable, check_sets, read_pair
 from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders
 
@@ -107,10 +107,65 @@ def test_ground_truth_that_the_scale_does_not_divide_is_cut_at_its_end(image_set
     cv2.imwrite(str(one.pairs[0].hr), truth)
 
     checked = check_sets([one])
-    lr, hr = read_pair(checked.sets[0].pairs[0])
+    lr, hr = read_pair(checked.sets[0].pairs[0], checked.scale)
 
     assert checked.scale == 4 and checked.cropped == ['a']
     assert lr is not None and lr.shape == (10, 10, 3) and np.array_equal(hr, truth[:40, :40])
+
+
+def test_a_small_image_is_cut_by_the_scale_of_the_set_and_not_by_its_own(image_set):
+    one = image_set({'a': (40, 40), 'b': (19, 19), 'c': (7, 40)}, {'a': (10, 10), 'b': (4, 4), 'c': (1, 10)})
+
+    checked = check_sets([one])
+
+    assert checked.scale == 4 and checked.cropped == ['b', 'c']
+    assert [read_pair(pair, checked.scale)[1].shape for pair in one.pairs] == [(40, 40, 3), (16, 16, 3), (4, 40, 3)]
+    assert list(checked.sizes.values()) == [(40, 40), (16, 16), (4, 40)]
+
+
+def test_a_single_image_tells_the_scale_by_whole_times(image_set):
+    assert check_sets([image_set({'a': (19, 19)}, {'a': (4, 4)})]).scale == 4
+
+
+@pytest.mark.parametrize(('metrics', 'needed'), [
+    (['psnr'], 1), (['niqe', 'psnr'], 1), (['psnr', 'ssim'], 11), (['lpips', 'ssim', 'kid'], 32)])
+def test_an_image_too_small_for_a_metric_is_named_before_anything_runs(image_set, metrics, needed):
+    side = needed + 2 * 3
+    sizes = {'a': (99, 99), 'b': (side, 50), 'c': (99, 50)}
+    fits = check_sets([image_set(sizes)])
+    sizes['b'] = (side - 1, 50)
+    cv2.imwrite(str(fits.sets[0].pairs[1].hr), np.zeros((side - 1, 50, 3), np.uint8))
+
+    check_measurable(fits, metrics, border=3)
+    with pytest.raises(EvaluationError, match=rf'HR/b\.png is 50x{side - 1} pixels, of which 3 on each side are left '
+                                              rf'out. Expected at least {needed}x{needed} to be left for'):
+        check_measurable(check_sets(fits.sets), metrics, border=3)
+
+
+def test_what_is_left_of_a_cut_image_counts(image_set):
+    checked = check_sets([image_set({'a': (11, 11)}, {'a': (5, 5)})])
+    assert checked.sizes[checked.sets[0].pairs[0].hr] == (10, 10)
+    with pytest.raises(EvaluationError, match='is 10x10 pixels'):
+        check_measurable(checked, ['ssim'], border=0)
+
+
+@pytest.mark.parametrize(('metrics', 'sizes', 'said'), [
+    (['fid'], [(70, 130)], 'FID needs at least 2 images, found 1'),
+    (['fid'], [(70, 130)] * 2, None),
+    (['kid'], [(70, 130)] * 2, 'KID needs at least 3 images of two patches of 64x64 pixels, found 2'),
+    (['kid'], [(70, 130)] * 3, None),
+    (['kid'], [(70, 130), (70, 130), (70, 127)], 'KID needs at least 3 images .*, found 2'),
+    (['kid', 'fid'], [(70, 130)], 'FID needs .* found 1; KID needs .* found 1'),
+    (['kid', 'fid'], [(70, 130)] * 2, None),
+    (['kid', 'psnr'], [(70, 130)], None),
+])
+def test_sets_too_small_for_all_that_is_asked_for_are_refused(image_set, metrics, sizes, said):
+    checked = check_sets([image_set({str(number): size for number, size in enumerate(sizes)})])
+    if said is None:
+        check_measurable(checked, metrics, border=4)
+        return
+    with pytest.raises(EvaluationError, match=f'There is nothing to measure: {said}'):
+        check_measurable(checked, metrics, border=4)
 
 
 @pytest.mark.parametrize(('sizes', 'said'), [

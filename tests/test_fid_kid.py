@@ -269,7 +269,11 @@ def test_the_first_warning_tells_why_fid_of_few_images_says_little(inception, ph
     assert scores.warnings() == [scores.warnings()[0]]
     assert 'FID on 5 images: with fewer than 2048 samples the covariances of its 2048 features lack rank' in (
         scores.warnings()[0])
-    assert gathered(photos, ['kid']).warnings() == []
+    assert scores.warnings()[0].endswith('KID has no such bias.') and gathered(photos, ['kid']).warnings() == []
+    alone = gathered(photos, ['fid'])
+    assert alone.warnings()[0].endswith(
+        'KID has no such bias: add it (type: calculate_kid in YAML, --metrics kid on the command line).')
+    assert alone.warnings(['kid']) == scores.warnings()  # measured elsewhere
     monkeypatch.setattr(set_scores, 'FEWEST', 5)
     assert scores.warnings() == []
 

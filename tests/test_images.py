@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from basicsr.utils import imfrombytes
 from PIL import Image
 
 from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
@@ -88,13 +89,56 @@ def test_a_cmyk_jpeg_has_the_colours_that_pillow_gives_it(read):
     assert np.abs(image[:, :, ::-1].astype(int) - smooth).mean() < 4  # not inverted, not another order
 
 
-def test_a_jpeg_is_read_as_basicsr_reads_it_whatever_its_exif_orientation(read):
-    content = encoded(RGB, 'JPEG', exif=exif(6))
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF'])
+def test_an_exif_orientation_is_applied_as_basicsr_does(read, kind, orientation):
+    content = encoded(RGB, kind, exif=exif(orientation))
 
-    image = read(content, 'x.jpg')
+    image = read(content)
 
-    assert image.shape == (20, 30, 3)
-    assert np.array_equal(image, read(encoded(RGB, 'JPEG'), 'y.jpg'))
+    assert image.shape == ((20, 30, 3) if orientation <= 4 else (30, 20, 3))
+    assert np.array_equal(image, imfrombytes(content))
+
+
+def test_images_with_opaque_alpha_and_of_cmyk_are_turned_too(read):
+    turned = np.rot90(BGR, -1)
+    printed = encoded(CMYK, 'JPEG', quality=95)
+
+    assert np.array_equal(read(encoded(np.dstack([RGB, OPAQUE]), 'PNG', exif=exif(6))), turned)
+    assert np.array_equal(read(encoded(CMYK, 'JPEG', quality=95, exif=exif(6))), np.rot90(read(printed), -1))
+
+
+@pytest.mark.parametrize('largest', [1, 100, 255, 256, 1023, 4095, 65535])
+@pytest.mark.parametrize(('kind', 'channels'), [('P5', 1), ('P6', 3)])
+def test_values_of_pgm_and_ppm_are_scaled_by_the_largest_that_their_header_names(read, largest, kind, channels):
+    values = np.random.default_rng(0).integers(0, largest + 1, (20, 30, channels))
+    values[0, 0], values[0, 1] = 0, largest
+    header = f'{kind}\n30 20\n{largest}\n'.encode()
+
+    image = read(header + values.astype('u1' if largest < 256 else '>u2').tobytes(), 'x.ppm')
+
+    expected = np.broadcast_to(np.rint(values / largest * 255), (20, 30, 3))[:, :, ::-1]
+    assert image.min() == 0 and image.max() == 255
+    assert np.abs(image - expected).max() <= (0 if largest < 256 else 1)  # 1: a half, rounded by 65535 first
+
+
+def test_no_image_is_too_large_and_the_limit_of_pillow_is_as_before(read, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+
+    assert np.array_equal(read(PNG), BGR)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(BadImageError):
+        read(PNG[:100])
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_an_image_too_large_for_opencv_is_refused_by_name(read, monkeypatch):
+    def fails(content: np.ndarray, flags: int) -> None:
+        raise cv2.error('too many pixels')
+    monkeypatch.setattr(cv2, 'imdecode', fails)
+
+    with pytest.raises(BadImageError, match=r'x\.png cannot be read by OpenCV: too many pixels'):
+        read(PNG)
 
 
 HALF_OPAQUE = OPAQUE.copy()

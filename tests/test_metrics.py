@@ -170,8 +170,16 @@ def test_niqe_is_none_where_it_is_not_defined(result, truth):
     assert niqe(result[:96 + 2 * BORDER - 1]) is None
     assert niqe(result[:, :2 * 96 + 2 * BORDER - 1]) is not None  # 2x1 blocks
     assert niqe(result[:2 * 96 - 1, :2 * 96 + 2 * BORDER - 1]) is None
-    with pytest.warns(RuntimeWarning):
-        assert niqe(np.full_like(result, 9)) is None
+    assert niqe(np.full_like(result, 9)) is None
+
+
+@pytest.mark.filterwarnings('error')
+def test_niqe_says_nothing_on_flat_images_and_flat_blocks(result):
+    half = result.copy()
+    half[:, :150] = 9
+
+    assert image_score('niqe', half, half, border=0, channel='y') > 0
+    assert image_score('niqe', np.full_like(result, 9), result, border=0, channel='y') is None
 
 
 def test_other_metrics_and_nets_are_refused(result, truth):

@@ -92,6 +92,11 @@ def test_the_papers_files_are_all_there():
     assert papers | {'train_demo_teacher', 'demo_prune', 'demo_kd_s16', 'demo_test'} <= {Path(f).stem for f in FILES}
 
 
+def test_fid_of_small_sets_has_kid_beside_it():
+    types = {metric['type'] for metric in read('test_esrgan.yml')['val']['metrics'].values()}
+    assert {'calculate_fid', 'calculate_kid'} <= types
+
+
 @pytest.mark.parametrize('name', ['kd_esrgan_s16.yml', 'kd_esrgan_s32.yml', 'kd_esrgan_s48.yml'])
 def test_the_students_are_trained_as_in_the_paper(name):
     opt = read(name)

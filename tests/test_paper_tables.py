@@ -74,16 +74,17 @@ def test_a_finished_run_is_not_trained_again_and_other_options_are_told(tmp_path
         write_options(plan('demo', 5)[:1], tmp_path / 'runs')
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (['--scale', 'demo', '--sets', 'Set5=nowhere,nowhere'], 'nowhere'),
-    (['--sets', 'Set5=nowhere'], 'NAME=HRDIR,LRDIR'),
-])
-def test_bad_sets_are_told_before_anything_is_trained(arguments, message):
+@pytest.mark.parametrize(('sets', 'message'), [('Set5=nowhere,nowhere', 'nowhere'), ('Set5=HR', 'NAME=HRDIR,LRDIR')])
+def test_bad_sets_are_told_before_anything_is_trained(sets, message):
     with pytest.raises(SystemExit, match=message):
-        main(arguments)
+        main(['--sets', sets])
 
 
-def test_full_scale_needs_sets(capsys):
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], '--sets is needed at full scale'),
+    (['--scale', 'demo', '--metrics', 'psrn'], "invalid choice: 'psrn'"),
+])
+def test_bad_arguments_are_told(arguments, message, capsys):
     with pytest.raises(SystemExit):
-        main([])
-    assert '--sets is needed at full scale' in capsys.readouterr().err
+        main(arguments)
+    assert message in capsys.readouterr().err

@@ -60,6 +60,28 @@ def test_bench_leaves_out_what_the_network_or_the_machine_cannot_do(small_file, 
     assert [row['name'] for row in result['networks']] == ['unpruned'] and list(result['seconds']) == ['fp32']
 
 
+def test_bench_tells_why_a_network_cannot_run_in_a_format(small_file, tmp_path, capsys, monkeypatch):
+    def forward(self, image):
+        if torch.is_autocast_enabled('cpu'):
+            raise RuntimeError('not implemented for BFloat16')
+        return FORWARD(self, image)
+    FORWARD = RRDBNet.forward
+    monkeypatch.setattr(RRDBNet, 'forward', forward)
+    arguments = ('--weights', small_file, '--layouts', 'growth', '--ratios', '0.3', '--round-to', '16',
+                 '--cost-layouts', '--output', tmp_path)
+
+    monkeypatch.setattr(bench_pruning, 'fast_formats', lambda device: ['fp32', 'bf16'])
+    bench(*arguments)
+    said = 'bf16 is left out: unpruned cannot run in it: RuntimeError: not implemented for BFloat16'
+    assert said in capsys.readouterr().out
+    assert list(json.loads((tmp_path / 'results.json').read_text())['seconds']) == ['fp32']
+
+    monkeypatch.setattr(bench_pruning, 'fast_formats', lambda device: ['bf16'])
+    with pytest.raises(SystemExit, match='bench_pruning: nothing is left to time'):
+        bench(*arguments)
+    assert said in capsys.readouterr().out
+
+
 def test_bench_says_where_time_does_not_follow_macs():
     rows = [{'name': f'n{i}', 'mac_ratio': 0.7, 'default': default, 'fp32': {'time_ratio': [0, ratio, 1]}}
             for i, (ratio, default) in enumerate([(0.74, True), (0.8, True), (0.9, False)])]

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from basicsr_kd.report import Comparison, busiest_box, comparison_figure, markdown_table
+from basicsr_kd.report import figure as figure_module
 
 
 def test_a_table_is_aligned_markdown():
@@ -42,6 +43,27 @@ def test_the_busiest_box_stays_inside_the_image():
     left, top, side = busiest_box(truth, baseline, 8)
 
     assert 0 <= left <= 16 - side and 0 <= top <= 16 - side
+
+
+@pytest.mark.parametrize('border, expected', [(0, (0, 0, 8)), (4, (4, 4, 8)), (5, (0, 0, 8))])
+def test_the_busiest_box_keeps_out_of_the_border_where_the_image_allows(border, expected):
+    truth = np.zeros((17, 20, 3), np.uint8)
+    baseline = truth.copy()
+    baseline[:6, :6] = 255
+
+    assert busiest_box(truth, baseline, 8, border) == expected  # 17 pixels have room for 8 + 2 * 4
+
+
+@pytest.mark.parametrize('label, lines', [
+    ('student_8_without_distillation', ['student_8_without_', 'distillation']),
+    ('networks/kd-esrgan-s16-first-run', ['networks/kd-esrgan-s16-', 'first-run']),
+    ('Student of 16 features_seed0', ['Student of 16 features_', 'seed0']),
+    ('one_line of 26/characters_', ['one_line of 26/characters_']),
+    ('a_word_longerthanallthatfitsintoaline', ['a_word_longerthanallthatfi', 'tsintoaline']),
+    ('student_of_a_name_that_takes_up_more_than_two_lines', ['student_of_a_name_that_', 'takes_up_more_than_two_…']),
+])
+def test_names_break_between_their_words(label, lines):
+    assert figure_module._fit(label, 192) == lines
 
 
 def row(**changes) -> Comparison:

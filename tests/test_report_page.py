@@ -23,7 +23,7 @@ from basicsr_kd.report.page import html_page
 from basicsr_kd.report.pareto import Panel, Point, pareto_plot
 from basicsr_kd.report.write import markdown_page
 
-VOID = {'meta', 'img', 'br'}
+VOID = {'meta', 'img', 'br', 'wbr'}
 
 
 class Page(HTMLParser):
@@ -134,6 +134,18 @@ def test_the_photo_and_the_part_with_most_detail_are_shown(tmp_path, monkeypatch
     lr = comparison.images['LR'][::4, ::4]  # every pixel of it four times, as it is
     assert np.array_equal(lr[:, :, ::-1], cv2.imread(str(tmp_path / 'LR' / 'twox4.png')))
     assert comparison.notes['b'] == '27.05 dB / 0.7900' and 'LR' not in comparison.notes
+
+
+def test_the_part_keeps_out_of_the_border_that_the_figures_leave_out(tmp_path):
+    content = write_pictures(tmp_path, ('a',))
+    content['protocol']['border'] = 12
+    report = build_report([write(tmp_path / 'run.json', content)], images=tmp_path / 'pictures')
+    assert [found.box for found in report.comparisons] == [(52, 20, 64)] * 2  # (56, 24) has most, of 128x96 pixels
+
+
+def test_a_long_name_may_break_after_what_joins_its_words(tmp_path):
+    text = html_page(toy(tmp_path, ['net_a/s-16<x>']), None)
+    assert '<figcaption>net_<wbr>a/<wbr>s-<wbr>16&lt;x&gt;<br>25.05 dB' in text
 
 
 def test_of_several_seeds_the_first_is_shown(tmp_path):

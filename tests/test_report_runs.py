@@ -112,6 +112,8 @@ def test_an_evaluation_without_lpips_goes_with_any(tmp_path):
     without = evaluation([method('b', 25.0, 16)], protocol=protocol(lpips_net=None))
     runs = read(tmp_path, without, evaluation())
     assert runs.protocol.lpips_net == 'alex'
+    images = evaluation([method('b', 25.0, 16)], protocol=protocol(scale=None))
+    assert read(tmp_path, images, without).protocol.scale == 4
     with pytest.raises(ReportError, match='lpips_net is alex .* and vgg'):  # whatever stands first
         read(tmp_path, without, evaluation(), evaluation([method('c', 2.0)], protocol=protocol(lpips_net='vgg')))
 
@@ -138,6 +140,69 @@ def test_a_mean_over_other_images_than_the_set_has_is_refused(tmp_path):
 def test_one_name_for_two_methods_is_refused(tmp_path):
     with pytest.raises(ReportError, match='bicubic has other figures or tags in .*1.json than in .*0.json'):
         read(tmp_path, evaluation(), evaluation([method('bicubic', 20.0)]))
+
+
+def part(*metrics: str, **changes: Any) -> dict[str, Any]:
+    """An evaluation of one network that measured only these."""
+    row = method('net', 25.0, 16)
+    for found in row['scores'].values():
+        for kind in ('images', 'mean'):
+            found[kind] = {metric: found[kind][metric] for metric in metrics if metric in found[kind]}
+        for name in {'fid', 'kid'} - set(metrics):
+            del found[name]
+    return evaluation([row], **changes)
+
+
+def test_files_with_different_metrics_of_one_method_are_put_together(tmp_path):
+    bare = part('psnr', 'fid')
+    bare['methods'][0] |= {'complexity': None, 'speed': {}}
+    del bare['methods'][0]['scores']['BSD100']
+    whole = evaluation([method('net', 25.0, 16)])
+    for order in ([bare, part('ssim', 'lpips'), part('psnr', 'kid', 'fid')], [part('psnr', 'kid', 'fid'), bare,
+                                                                           part('ssim', 'lpips')]):
+        found = read(tmp_path, *order).methods
+        assert found == read(tmp_path, whole).methods and len(found) == 1
+
+
+def test_the_protocol_is_told_for_the_metrics_of_all_files(tmp_path):
+    texts = ['x4; PSNR on RGB; 8-bit images; 4 border pixels left out.', 'x4; NIQE on Y; 8-bit images; 4 border pixels '
+             'left out.']
+    runs = read(tmp_path, *(part(metric, protocol=protocol(text=text))
+                            for metric, text in zip(('psnr', 'ssim'), texts, strict=True)))
+    assert runs.protocol.text == 'x4; PSNR on RGB; 8-bit images; 4 border pixels left out; NIQE on Y.'
+
+
+def moved(metric: str, factor: float, step: float = 0.0) -> dict[str, Any]:
+    content = evaluation([method('net', 25.0, 16)])
+    found = content['methods'][0]['scores']['BSD100']
+    if metric in ('fid', 'kid'):
+        found[metric]['value'] = found[metric]['value'] * factor + step
+    else:
+        found['mean'][metric] = found['mean'][metric] * factor + step
+    return content
+
+
+@pytest.mark.parametrize('metric', ['psnr', 'ssim', 'lpips', 'fid', 'kid'])
+def test_figures_that_rounding_tells_apart_are_the_same(tmp_path, metric):
+    whole = evaluation([method('net', 25.0, 16)])
+    assert read(tmp_path, whole, moved(metric, 1 + 5e-5)).methods == read(tmp_path, whole).methods
+    with pytest.raises(ReportError, match=rf'net has other figures .* \({metric} on BSD100\)'):
+        read(tmp_path, whole, moved(metric, 1.01))
+
+
+def test_one_image_with_another_figure_is_another_method(tmp_path):
+    whole, other = evaluation([method('net', 25.0, 16)]), evaluation([method('net', 25.0, 16)])
+    for content, value in ((whole, 'inf'), (other, None)):
+        content['methods'][0]['scores']['Set14']['images']['psnr']['img_003'] = value
+    assert len(read(tmp_path, whole, whole).methods) == len(read(tmp_path, other, other).methods) == 1
+    for pair in ((whole, other), (whole, evaluation([method('net', 25.0, 16)]))):
+        with pytest.raises(ReportError, match='psnr on Set14'):
+            read(tmp_path, *pair)
+
+
+def test_tags_that_differ_make_another_method(tmp_path):
+    with pytest.raises(ReportError, match=r'other figures or tags .* \(the tags\)'):
+        read(tmp_path, evaluation([method('net', 25.0, 16, role='student')]), evaluation([method('net', 25.0, 16)]))
 
 
 def test_seconds_of_another_machine_are_left_out_and_quality_is_not(tmp_path):

@@ -75,7 +75,8 @@ def test_the_overview_says_how_much_smaller_and_faster_than_the_unpruned_teacher
     assert cell_of(overview, 'bicubic', 'parameters') == '-'
     assert [cell_of(overview, 'Student_16', column) for column in ('iterations', 'seeds')] == ['100,000', '3']
     assert cell_of(overview, 'L1_16', 'PSNR ↑') == '25.82 ± 0.02'
-    assert cell_of(overview, 'L1_16', 'what it is') == 'L1 alone'
+    assert [cell_of(overview, name, 'what it is') for name in ('L1_16', 'Teacher_0.3', 'Student_16')] == [
+        'L1 alone', 'teacher pruned by 0.3', 'student of teacher pruned by 0.3']
 
 
 def test_costs_are_those_of_networks(build):

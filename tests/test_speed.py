@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from basicsr_kd.metrics import speed
-from basicsr_kd.metrics.precision import cpu_has_bf16, fast_formats
+from basicsr_kd.metrics.precision import cpu_has_bf16, fast_formats, full_fp32
 from basicsr_kd.metrics.speed import device_info, forward_times, measure_speed
 
 IMAGE = torch.rand(1, 3, 4, 4)
@@ -36,7 +36,7 @@ def test_networks_take_turns_in_all_formats_and_each_turn_starts_with_another():
     record: list = []
     networks = {name: Recorder(name, record) for name in 'ab'}
 
-    times = forward_times(networks, IMAGE, ['fp32', 'bf16'], turns=4)
+    times, _ = forward_times(networks, IMAGE, ['fp32', 'bf16'], turns=4)
 
     everyone = {(name, kind) for name in 'ab' for kind in ('fp32', 'bf16')}
     turns = [record[start:start + 4] for start in range(0, len(record), 4)]
@@ -46,8 +46,8 @@ def test_networks_take_turns_in_all_formats_and_each_turn_starts_with_another():
 
 
 def test_the_slower_network_takes_longer_and_the_spread_is_around_the_median():
-    found = measure_speed({'slow': Recorder('slow', [], 0.02), 'fast': Recorder('fast', [])}, (8, 6), ['fp32'], 'cpu',
-                          turns=3)
+    found, _ = measure_speed({'slow': Recorder('slow', [], 0.02), 'fast': Recorder('fast', [])}, (8, 6), ['fp32'],
+                             'cpu', turns=3)
 
     slow, fast = found['slow']['fp32'], found['fast']['fp32']
     assert 0.02 <= slow.seconds[0] <= slow.seconds[1] <= slow.seconds[2] < 0.2 and fast.seconds[1] < 0.02
@@ -57,21 +57,61 @@ def test_the_slower_network_takes_longer_and_the_spread_is_around_the_median():
 def test_time_that_is_spent_ends_the_turns_but_not_before_three():
     record: list = []
 
-    times = forward_times({'a': Recorder('a', record, 0.02)}, IMAGE, ['fp32'], turns=50, budget=0.01)
+    times, _ = forward_times({'a': Recorder('a', record, 0.02)}, IMAGE, ['fp32'], turns=50, budget=0.01)
 
     assert len(times['a', 'fp32']) == 3 and len(record) == speed.WARM_UP + 3
 
 
-def test_a_format_that_a_network_cannot_run_in_is_left_out():
+@pytest.mark.parametrize('error', [RuntimeError, ValueError, MemoryError])
+def test_a_format_that_a_network_cannot_run_in_is_left_out_with_the_reason(error):
     class NoHalf(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             if torch.is_autocast_enabled('cpu'):
-                raise RuntimeError('not implemented for BFloat16')
+                raise error('not implemented for BFloat16\nException raised from ...')
             return image
 
-    found = measure_speed({'a': NoHalf(), 'b': nn.Identity()}, (4, 4), ['fp32', 'bf16'], 'cpu', turns=2)
+    found, failures = measure_speed({'a': NoHalf(), 'b': nn.Identity()}, (4, 4), ['fp32', 'bf16'], 'cpu', turns=2)
 
     assert {name: list(kinds) for name, kinds in found.items()} == {'a': ['fp32'], 'b': ['fp32', 'bf16']}
+    assert failures == {('a', 'bf16'): f'{error.__name__}: not implemented for BFloat16'}
+
+
+def test_memory_that_ends_when_it_is_measured_is_such_a_reason(monkeypatch):
+    def fails(net: nn.Module, image: torch.Tensor, kind: str) -> None:
+        raise RuntimeError('out of memory')
+    monkeypatch.setattr(speed, '_peak_bytes', fails)
+
+    assert measure_speed({'a': nn.Identity()}, (4, 4), ['fp32'], 'cpu', turns=1) == (
+        {'a': {}}, {('a', 'fp32'): 'RuntimeError: out of memory'})
+
+
+def test_the_settings_are_restored_when_the_timing_is_interrupted():
+    class Interrupted(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            assert torch.backends.cudnn.benchmark
+            raise KeyboardInterrupt
+
+    assert not torch.backends.cudnn.benchmark
+    with pytest.raises(KeyboardInterrupt):
+        forward_times({'a': Interrupted()}, IMAGE, ['fp32'], turns=1)
+    assert not torch.backends.cudnn.benchmark
+
+
+def tf32() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize('allowed', [(True, False), (False, True)])
+def test_full_fp32_forbids_tf32_and_restores_what_was_set(allowed):
+    default = tf32()
+    try:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed
+        with pytest.raises(ZeroDivisionError), full_fp32():
+            assert tf32() == (False, False)
+            raise ZeroDivisionError
+        assert tf32() == allowed
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = default
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux') or not os.path.exists('/proc/self/clear_refs'),
@@ -88,7 +128,8 @@ def test_peak_memory_is_the_weights_and_what_a_pass_takes():
             return torch.ones(3 * 2**22).sum() + torch.ones(2**18) * image.sum()
 
     expected = 4 * (2**20 + 3 * 2**22)
-    peaks = [measure_speed({'a': Net()}, (4, 4), ['fp32'], 'cpu', turns=1)['a']['fp32'].peak_bytes for _ in range(3)]
+    peaks = [measure_speed({'a': Net()}, (4, 4), ['fp32'], 'cpu', turns=1)[0]['a']['fp32'].peak_bytes
+             for _ in range(3)]
 
     assert peaks == [pytest.approx(expected, rel=0.05)] * 3  # whatever was in use before
 
@@ -98,7 +139,7 @@ def test_where_the_system_does_not_tell_there_is_no_peak(monkeypatch):
         raise PermissionError
     monkeypatch.setattr('pathlib.Path.write_text', barred)
 
-    assert measure_speed({'a': nn.Identity()}, (4, 4), ['fp32'], 'cpu', turns=1)['a']['fp32'].peak_bytes is None
+    assert measure_speed({'a': nn.Identity()}, (4, 4), ['fp32'], 'cpu', turns=1)[0]['a']['fp32'].peak_bytes is None
 
 
 def test_the_device_is_named_with_its_threads():
@@ -123,6 +164,6 @@ def test_a_gpu_always_has_fp16_and_not_always_bf16(monkeypatch, has):
 @pytest.mark.skipif(not cpu_has_bf16(), reason='PyTorch has no fast bf16 on this CPU')
 def test_bf16_is_faster_than_fp32_where_it_is_called_fast():
     net = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)))
-    times = forward_times({'a': net}, torch.rand(1, 64, 64, 64), ['fp32', 'bf16'], turns=9)
+    times, _ = forward_times({'a': net}, torch.rand(1, 64, 64, 64), ['fp32', 'bf16'], turns=9)
 
     assert min(times['a', 'bf16']) < min(times['a', 'fp32'])

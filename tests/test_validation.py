@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from basicsr.metrics import calculate_psnr
+from basicsr.metrics import calculate_niqe, calculate_psnr
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from model_helpers import start, train, weights
+from torch import nn
 from validation_helpers import FlatInception, loader, random_alexnet, without_teacher
 
 from basicsr_kd.metrics import lpips_metric, set_scores
@@ -25,6 +26,7 @@ from basicsr_kd.metrics.fid import features, frechet_distance
 from basicsr_kd.metrics.set_scores import SetScores
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 4}
+NIQE = {'convert_to': 'gray', 'input_order': 'HWC'}  # BasicSR's options
 SSIM = {'type': 'calculate_ssim', 'crop_border': 4, 'test_y_channel': True, 'better': 'higher'}
 
 
@@ -193,6 +195,39 @@ def test_tiles_give_the_values_of_whole_images(opt):
     assert set(sizes) == {(16, 16)} and len(sizes) > 3 * 4
 
 
+def test_tiles_keep_whole_images_off_the_device(opt):
+    opt['val'].update(tile=8, tile_overlap=4)
+    model = start(opt)
+    model.device = torch.device('meta')  # what is moved there is lost; the network stays on the CPU
+    data = next(iter(loader(opt)))
+    images = model.enlarge(data)
+    assert np.array_equal(images['img2'], (data['gt'][0].flip(0).permute(1, 2, 0) * 255).round().byte().numpy())
+    assert images['img'].shape == images['img2'].shape and images['img'].std() > 0
+
+
+def test_the_ground_truth_is_never_moved_to_the_device(opt):
+    model = start(opt)
+    held = []
+    model.net_g_ema.register_forward_hook(lambda *args: held.append(hasattr(model, 'gt')))
+    model.validation(loader(opt), 1, None, False)
+    assert held == [False] * 3 and 'psnr' in model.metric_results
+
+
+def test_modes_are_as_before_also_of_frozen_parts_and_where_the_network_fails(opt):
+    opt['train']['ema_decay'] = 0
+    model = start(opt)
+    model.net_g.train()
+    frozen = next(module for module in model.net_g.modules() if isinstance(module, nn.Conv2d))
+    frozen.eval()
+    modes = {module: module.training for module in model.net_g.modules()}
+    model.validation(loader(opt), 1, None, False)
+    assert {module: module.training for module in model.net_g.modules()} == modes
+    model.lq = torch.rand(1, 5, 8, 8)
+    with pytest.raises(RuntimeError, match='channels'):
+        model.test()
+    assert {module: module.training for module in model.net_g.modules()} == modes
+
+
 def test_training_goes_on_as_if_there_had_been_no_validation(opt, monkeypatch):
     monkeypatch.setattr(lpips_metric, 'backbone_state', random_alexnet)
     monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
@@ -270,7 +305,41 @@ def test_fid_and_kid_are_those_of_the_whole_set(opt, log, monkeypatch):
     assert f'[{kid.low:.4f}, {kid.high:.4f}]' in line and f'floor {kid.floor:.4f}' in line
     assert model.best_metric_results['pairs']['fid'] == {'better': 'lower', 'val': model.metric_results['fid'],
                                                          'iter': 4}
-    assert sum('FID on 3 images' in line for line in log) == 1  # although there were two validations
+    warnings = [line for line in log if 'FID on 3 images' in line]
+    assert len(warnings) == 1 and 'add it' not in warnings[0]  # although there were two validations
+
+
+def test_fid_alone_is_warned_of_with_what_to_add(opt, log, monkeypatch):
+    monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
+    opt['val']['metrics'] = {'fid': {'type': 'calculate_fid'}}
+    start(opt).validation(loader(opt), 2, None, False)
+    assert sum('FID on 3 images' in line and 'add it (type: calculate_kid in YAML' in line for line in log) == 1
+
+
+@pytest.mark.parametrize('sizes, warned', [([40, 56, 36], 2), ([40, 36, 36], 3)])
+def test_niqe_leaves_out_images_that_have_none(opt, log, tmp_path, sizes, warned):
+    """Two blocks of 96x96 take 224 pixels here, and one that is not flat."""
+    rng = np.random.default_rng(0)
+    folders = {}
+    for side, scale in (('lq', 1), ('gt', 4)):
+        folders[f'dataroot_{side}'] = str(tmp_path / side)
+        (tmp_path / side).mkdir()
+        for index, size in enumerate(sizes):
+            image = rng.integers(0, 256, (scale * size, scale * size, 3), dtype=np.uint8)
+            image[:] = 120 if index == 2 else image
+            cv2.imwrite(str(tmp_path / side / f'{index}.png'), image)
+    opt['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 4, 'better': 'lower', **NIQE},
+                             'psnr': PSNR}
+    opt['val']['save_img'] = True
+    model = start(opt)
+    for iteration in (2, 4):
+        model.validation(loader(opt, **folders), iteration, None, True)
+    result = cv2.imread(str(tmp_path / 'run' / 'visualization' / '1' / '1_4.png'))
+    if warned == 2:
+        assert model.metric_results['niqe'] == calculate_niqe(result, 4, **NIQE)
+    else:
+        assert set(model.metric_results) == {'psnr'}
+    assert sum(f'niqe: {warned} of 3 images are left out, since NIQE is not defined' in line for line in log) == 1
 
 
 def test_of_a_set_that_is_too_small_the_other_scores_remain(opt, log, monkeypatch):

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 _RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
 _MOST_DIFFERENCES = 3  # that an error lists
+_ELSEWHERE = ', teacher.network in an options file, --arch on the command line'
 
 
 class UnknownArchitectureError(CheckpointError):
     """Neither the shapes of a file's tensors nor a `.yml` beside it tell which of BasicSR's networks it holds."""
 
 
-def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
+def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELSEWHERE) -> dict[str, Any]:
     """BasicSR's network options of a state dict: from its tensor shapes, else from the `.yml` beside its file.
 
     Args:
         state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
         path: Its file.
+        elsewhere: Where else the caller takes the options from, for the error.
 
     Raises:
         UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact or MSRResNet, and no `.yml` tells what it is.
@@ -48,22 +50,24 @@ def read_architecture(state: dict[str, Tensor], path: str) -> dict[str, Any]:
         raise UnknownArchitectureError(
             f'{path} is no RRDBNet, SRVGGNetCompact or MSRResNet ({len(state)} tensors{first}), so its architecture '
             'cannot be read off its shapes. Give the options of its network: network_g: {type: …} in '
-            f'{fragment_path(path).name} beside it, teacher.network in an options file, --arch on the command line')
+            f'{fragment_path(path).name} beside it{elsewhere}')
     return section
 
 
-def describe(state: dict[str, Tensor], path: str) -> dict[str, Any] | ImageModelDescriptor[nn.Module]:
+def describe(state: dict[str, Tensor], path: str,
+             elsewhere: str = _ELSEWHERE) -> dict[str, Any] | ImageModelDescriptor[nn.Module]:
     """What network a state dict holds: BasicSR's options of it, or where nothing tells those, what spandrel opens.
 
     Args:
         state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
         path: Its file.
+        elsewhere: As of `read_architecture`.
 
     Raises:
         CheckpointError: Neither way tells; the text says what each found.
     """
     try:
-        return read_architecture(state, path)
+        return read_architecture(state, path, elsewhere)
     except UnknownArchitectureError as error:
         try:
             return open_with_spandrel(state)

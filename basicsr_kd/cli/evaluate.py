@@ -76,8 +76,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     result = evaluate(methods, checked, scorer, lr_size=args.lr_size,
                       formats=() if args.no_speed else fast_formats(device), save_images=args.save_images,
                       progress=progress)
-    write_json(args.json, result)  # before printing, which may end in a pipe that closes
+    unwritten = None
+    try:
+        write_json(args.json, result)  # before printing, which may end in a pipe that closes
+    except (OSError, ValueError) as error:
+        unwritten = Refusal(f'{args.json} cannot be written: {error}. The figures are above, in short.')
     print(evaluation_text(result))
+    if unwritten:
+        raise unwritten
     if args.json:
         print(f'\nWritten: {args.json}')
     return 0
@@ -87,7 +93,7 @@ def _device(name: str | None) -> str:
     import torch
     name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # meta has tensors, but no values
     except Exception as error:  # each device has its own
         reason = str(error).partition('\n')[0]
         raise Refusal(f'--device {name} cannot be used: {reason}') from None

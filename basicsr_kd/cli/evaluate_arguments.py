@@ -90,6 +90,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name, found in (('lr', args.lr), ('names', args.names)):
         if found and len(found) != len(args.hr):
             raise Refusal(f'--{name} has {len(found)} and --hr {len(args.hr)}. Expected one for each set.')
+    for name in args.names:
+        if name in ('', '.', '..') or '/' in name or '\\' in name:  # it becomes a folder's name
+            raise Refusal(f'--names: {name!r} is no name of a set. Expected one without / and \\, and no dots alone.')
     if not args.lr and args.border is None:
         raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
                       'leave out that many pixels, e.g. --border 4.')

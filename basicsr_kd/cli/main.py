@@ -7,6 +7,7 @@ from basicsr_kd import __version__
 from basicsr_kd.cli import doctor, evaluate, options, prune, report
 
 COMMANDS = (prune, evaluate, report, options, doctor)
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ends: 128 and the signal's number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +27,11 @@ def main(argv: list[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    return args.run(args)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print('basicsr-kd: interrupted', file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.metrics.modes import evaluating
+
 
 class TapError(RuntimeError):
     """A tapped module gave no usable feature map."""
@@ -70,14 +72,12 @@ class FeatureTaps:
         It runs in evaluation mode, so that the probe leaves no trace in BatchNorm's statistics.
         """
         image = image.to(next(self.net.parameters()).device)
-        training = self.net.training
-        self.net.eval()
-        with self:
-            self.net(image)
-        self._cloned.update(self._overwritten(self._features))
-        with self:
-            self.net(image)
-        self.net.train(training)
+        with evaluating(self.net):
+            with self:
+                self.net(image)
+            self._cloned.update(self._overwritten(self._features))
+            with self:
+                self.net(image)
         return {name: tuple(feature.shape) for name, feature in self.take().items()}
 
     def _overwritten(self, features: dict[str, Tensor]) -> list[str]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from tqdm import tqdm
 
 from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
 from basicsr_kd.evaluation.images import read_image
+from basicsr_kd.evaluation.protocol import FEWEST_IMAGES, IMAGE_METRICS, PATCH, SET_METRICS
 from basicsr_kd.evaluation.sets import ImagePair, ImageSet
+from basicsr_kd.metrics.image_scores import SSIM_WINDOW
+from basicsr_kd.metrics.lpips_metric import SMALLEST as LPIPS_SMALLEST
 
 _Sizes = dict[Path, tuple[int, int]]
 
@@ -27,6 +30,8 @@ class CheckedSets:
     """File to the reason why its image is left out."""
     cropped: Sequence[str]
     """Images whose ground truth is cut at the right and at the bottom to `scale` times the size of LR."""
+    sizes: Mapping[Path, tuple[int, int]]
+    """(height, width) of what results are compared with, by file of the ground truth."""
 
 
 def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool = False) -> CheckedSets:
@@ -63,14 +68,47 @@ def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool 
                                       f'{next(iter(skipped))} {next(iter(skipped.values()))}')
             kept.append(replace(one, pairs=pairs))
     every = [pair for one in kept for pair in one.pairs]
-    scales = [round(sizes[pair.hr][0] / sizes[pair.lr][0]) for pair in every if pair.lr]
+    scales = [min(high // low for high, low in zip(sizes[pair.hr], sizes[pair.lr], strict=True))
+              for pair in every if pair.lr]
     scale = statistics.mode(scales) if scales else None  # of most images, so that the odd one is told
-    cropped = [pair.name for pair in every if _measured_size(pair, scale, sizes) != sizes[pair.hr]]
-    return CheckedSets(kept, scale, skipped, cropped)
+    measured = {pair.hr: _measured_size(pair, scale, sizes) for pair in every}
+    cropped = [pair.name for pair in every if measured[pair.hr] != sizes[pair.hr]]
+    return CheckedSets(kept, scale, skipped, cropped, measured)
 
 
-def read_pair(pair: ImagePair) -> tuple[np.ndarray | None, np.ndarray]:
+def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int) -> None:
+    """That metrics can be measured on the sets.
+
+    Args:
+        checked: The sets.
+        metrics: Of `protocol.IMAGE_METRICS` and `protocol.SET_METRICS`.
+        border: Pixels left out on each side.
+
+    Raises:
+        EvaluationError: An image is too small for one of them, or all sets are too small for all of them.
+    """
+    of_images = [name for name in IMAGE_METRICS if name in metrics]
+    strictest = max(of_images, key=_smallest, default=None)
+    for file, (height, width) in checked.sizes.items():
+        if strictest and min(height, width) - 2 * border < _smallest(strictest):
+            least = f'{_smallest(strictest)}x{_smallest(strictest)}'
+            raise EvaluationError(f'{file} is {width}x{height} pixels, of which {border} on each side are left out. '
+                                  f'Expected at least {least} to be left for {strictest.upper()}.')
+    found = {name: max(sum(_counts(name, checked.sizes[pair.hr]) for pair in one.pairs) for one in checked.sets)
+             for name in SET_METRICS if name in metrics}
+    if not of_images and all(images < FEWEST_IMAGES[name] for name, images in found.items()):
+        needed = {'fid': 'images', 'kid': f'images of two patches of {PATCH}x{PATCH} pixels'}
+        raise EvaluationError('There is nothing to measure: ' + '; '.join(
+            f'{name.upper()} needs at least {FEWEST_IMAGES[name]} {needed[name]}, found {images}'
+            for name, images in found.items()) + '.')
+
+
+def read_pair(pair: ImagePair, scale: int | None) -> tuple[np.ndarray | None, np.ndarray]:
     """Low resolution (None where there is no file), and the ground truth, cut to a multiple of its size.
+
+    Args:
+        pair: One that was checked.
+        scale: Of the `CheckedSets`.
 
     Returns:
         (h, w, 3) and (scale·h, scale·w, 3), BGR uint8.
@@ -79,11 +117,20 @@ def read_pair(pair: ImagePair) -> tuple[np.ndarray | None, np.ndarray]:
         BadImageError: A file cannot be read.
     """
     hr = read_image(pair.hr)
-    if pair.lr is None:
+    if pair.lr is None or scale is None:
         return None, hr
     lr = read_image(pair.lr)
-    scale = round(hr.shape[0] / lr.shape[0])
     return lr, hr[:scale * lr.shape[0], :scale * lr.shape[1]]
+
+
+def _smallest(metric: str) -> int:
+    """Side of the smallest image that a metric takes."""
+    return {'ssim': SSIM_WINDOW, 'lpips': LPIPS_SMALLEST}.get(metric, 1)
+
+
+def _counts(metric: str, size: tuple[int, int]) -> bool:
+    """Whether FID or KID can use an image."""
+    return metric != 'kid' or (size[0] // PATCH) * (size[1] // PATCH) >= 2
 
 
 def _measured_size(pair: ImagePair, scale: int | None, sizes: _Sizes) -> tuple[int, int]:

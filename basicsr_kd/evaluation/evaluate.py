@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from basicsr_kd.evaluation.checks import CheckedSets, read_pair
+from basicsr_kd.evaluation.checks import CheckedSets, check_measurable, read_pair
 from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.images import write_image
 from basicsr_kd.evaluation.methods import Method, Network
 from basicsr_kd.evaluation.protocol import describe
 from basicsr_kd.evaluation.scorer import MethodScores, Scorer
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.metrics.speed import device_info, measure_speed
+from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.metrics.precision import full_fp32
+from basicsr_kd.metrics.speed import Speed, device_info, measure_speed
 
 FORMAT = 'basicsr-kd evaluation 1'
 
@@ -43,9 +45,13 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
         `about` is empty, for the reader's own tags.
 
     Raises:
-        EvaluationError: A network is for another scale, or fails.
-        MetricError: Images are too small to be compared.
+        EvaluationError: Images or sets are too small, a network is for another scale or fails, or two methods would
+            save into one folder.
+        MetricError: A result cannot be compared with its ground truth.
+        OSError: An image cannot be saved.
     """
+    check_measurable(checked, scorer.metrics, scorer.protocol.border)
+    folders = _folders(methods, save_images) if save_images else {}
     networks = {method.name: method for method in methods if isinstance(method, Network)}
     for network in networks.values():
         if network.scale != checked.scale:
@@ -55,22 +61,26 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
     warnings: list[str] = []
     scores: dict[str, dict[str, Any]] = {method.name: {} for method in methods}
     total = sum(len(one.pairs) for one in checked.sets) * len(methods)
-    with tqdm(total=total, desc='evaluating', unit=' images', disable=not progress) as bar:
+    with full_fp32(), tqdm(total=total, desc='evaluating', unit=' images', disable=not progress) as bar:
         for one in checked.sets:
             truths: dict[str | int, dict[str, Tensor]] = {}
             gathered = {method.name: MethodScores(scorer, truths) for method in methods}
             for pair in one.pairs:
-                lr, hr = read_pair(pair)
+                lr, hr = read_pair(pair, checked.scale)
                 for method in methods:
                     bar.set_postfix_str(f'{method.name} on {one.name}', refresh=False)
                     result = method.run(pair, lr)
-                    gathered[method.name].add(pair.name, result, hr)
-                    if save_images:
-                        write_image(save_images / method.name.replace('/', '_') / one.name / f'{pair.name}.png', result)
+                    try:
+                        gathered[method.name].add(pair.name, result, hr)
+                    except MetricError as error:
+                        raise MetricError(f'{pair.hr}, {method.name}: {error}') from error
+                    if folders:
+                        write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
                     bar.update()
             for name, found in gathered.items():
                 scores[name][one.name] = found.results()
-                warnings += [f'{one.name}: {text}' for text in found.warnings()]
+            warnings += [f'{one.name}: {text}' for text in _of_methods(
+                {name: found.warnings() for name, found in gathered.items()})]
     costs = _costs(networks, lr_size, formats, scorer.device, warnings, progress)
     return _without_infinity({
         'format': FORMAT,
@@ -80,7 +90,7 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
         'device': device_info(scorer.device),
         'sets': [{'name': one.name, 'images': [pair.name for pair in one.pairs], 'hr': str(one.hr),
                   'lr': one.lr and str(one.lr)} for one in checked.sets],
-        'left_out': scorer.left_out, 'skipped': dict(checked.skipped), 'warnings': list(dict.fromkeys(warnings)),
+        'left_out': scorer.left_out, 'skipped': dict(checked.skipped), 'warnings': warnings,
         'methods': [{'name': method.name, 'kind': method.kind, 'file': method.file and str(method.file),
                      'network': method.options if isinstance(method, Network) else None, 'about': {},
                      **costs.get(method.name, {'complexity': None, 'speed': {}}), 'scores': scores[method.name]}
@@ -89,9 +99,16 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
 
 def _costs(networks: dict[str, Network], lr_size: int, formats: Sequence[str], device: str | torch.device,
            warnings: list[str], progress: bool) -> dict[str, dict[str, Any]]:
-    """`complexity` and `speed` of each network."""
-    speeds = measure_speed({name: network.net for name, network in networks.items()}, (lr_size, lr_size), formats,
-                           device, progress=progress) if networks and formats else {}
+    """`complexity` and `speed` of each network; where they cannot be had, a warning, since the scores hold without."""
+    speeds: dict[str, dict[str, Speed]] = {}
+    if networks and formats:
+        try:
+            speeds, failures = measure_speed({name: network.net for name, network in networks.items()},
+                                             (lr_size, lr_size), formats, device, progress=progress)
+            warnings += [f'{name}: it cannot be timed in {kind} at {lr_size}x{lr_size}: {reason}'
+                         for (name, kind), reason in failures.items()]
+        except Exception as error:  # no memory for the image; whatever a device raises
+            warnings.append(f'Nothing can be timed at {lr_size}x{lr_size}: {error}')
     costs: dict[str, dict[str, Any]] = {}
     for name, network in networks.items():
         counted = None
@@ -103,6 +120,28 @@ def _costs(networks: dict[str, Network], lr_size: int, formats: Sequence[str], d
         costs[name] = {'complexity': counted, 'speed': {kind: dataclasses.asdict(speed)
                                                         for kind, speed in speeds.get(name, {}).items()}}
     return costs
+
+
+def _folders(methods: Sequence[Method], root: Path) -> dict[str, Path]:
+    """Where the images of each method go."""
+    folders: dict[str, Path] = {}
+    for method in methods:
+        folder = root / method.name.replace('/', '_')
+        for other, its in folders.items():
+            if its == folder:
+                raise EvaluationError(f'The images of {other} and {method.name} would both be saved in {folder}. '
+                                      'Expected names that differ in more than a / and a _: rename a file or folder.')
+        folders[method.name] = folder
+    return folders
+
+
+def _of_methods(warnings: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warnings once each, with the methods before those that are not of all."""
+    methods: dict[str, list[str]] = {}
+    for name, texts in warnings.items():
+        for text in texts:
+            methods.setdefault(text, []).append(name)
+    return [text if len(names) == len(warnings) else f'{", ".join(names)}: {text}' for text, names in methods.items()]
 
 
 def _without_infinity(value: Any) -> Any:

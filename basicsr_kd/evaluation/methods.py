@@ -100,7 +100,7 @@ class Network(Method):
         self.file: Path = file
         self.tile = tile
         self.device = torch.device(device)
-        described = describe(read_state_dict(str(file)), str(file))
+        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
         if isinstance(described, dict):
             self.options: dict[str, Any] = described
             net = build_from_file(str(file), network=described)
@@ -117,7 +117,9 @@ class Network(Method):
         image = as_tensor(lr).to(self.device, memory_format=torch.channels_last)
         tile, overlap = (-(-length // self._multiple) * self._multiple for length in (self.tile, _OVERLAP))
         try:
-            image = pad(image, (0, -width % self._multiple, 0, -height % self._multiple), 'reflect')
+            more_height, more_width = -height % self._multiple, -width % self._multiple
+            mode = 'reflect' if more_height < height and more_width < width else 'replicate'  # too small to mirror
+            image = pad(image, (0, more_width, 0, more_height), mode)
             output = run_tiled(self.net, image, tile, overlap, self.scale)
         except (RuntimeError, ValueError) as error:
             hint = '' if self.tile else ' Where memory is short, --tile 256 takes the image in pieces.'
@@ -152,16 +154,19 @@ def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
 
 
 def unique_names(files: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """Tell methods of one name apart by the folders in which their paths differ: `s16/net_g_latest`.
+    """Tell methods of one name apart by folders: those in which their paths differ (`s16/net_g_latest`), else all.
 
     Raises:
         EvaluationError: That does not tell them apart, as where one is there twice.
     """
+    folders = [file.parent.relative_to(file.anchor).parts for file in files]
     unique = []
-    for file, name in zip(files, names, strict=True):
-        same = [other for other, its in zip(files, names, strict=True) if its == name and other is not file]
-        folders = [part for part in file.parts[:-1] if any(part not in other.parts for other in same)]
-        unique.append('/'.join([*folders, name]))
+    for index, name in enumerate(names):
+        same = [folders[other] for other, its in enumerate(names) if its == name and other != index]
+        differing = [part for part in folders[index] if any(part not in parts for parts in same)]
+        unique.append('/'.join([*differing, name]))
+    unique = ['/'.join([*parts, name]) if unique.count(short) > 1 else short
+              for parts, name, short in zip(folders, names, unique, strict=True)]
     twice = next((name for name in unique if unique.count(name) > 1), None)
     if twice is not None:
         raise EvaluationError(f'Two methods would both be called {twice}. Expected files or folders of different '

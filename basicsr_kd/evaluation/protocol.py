@@ -10,6 +10,9 @@ from basicsr_kd.metrics.image_scores import METRICS
 
 IMAGE_METRICS = METRICS
 SET_METRICS = ('fid', 'kid')
+FEWEST_IMAGES = {'fid': 2, 'kid': 3}  # of a set, for `metrics.set_scores` to give a figure
+PATCH = 64
+"""Side of KID's patches."""
 _MOST_NAMES = 3  # that a sentence lists
 
 
@@ -55,6 +58,10 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
     if 'kid' in metrics:
         parts.append('KID over patches with a 95 % interval over images; floor: two halves of the ground truth')
     if cropped:
-        names = ', '.join(cropped[:_MOST_NAMES]) + (' …' if cropped[_MOST_NAMES:] else '')
-        parts.append(f'ground truth cut to {scale} times the size of LR: {len(cropped)} ({names})')
+        parts.append(f'ground truth cut to {scale} times the size of LR: {len(cropped)} ({some(cropped)})')
     return '; '.join(parts) + '.'
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, for a sentence."""
+    return ', '.join(names[:_MOST_NAMES]) + (' …' if names[_MOST_NAMES:] else '')

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS, Protocol
+from basicsr_kd.evaluation.protocol import IMAGE_METRICS, PATCH, SET_METRICS, Protocol, some
 from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score
 from basicsr_kd.metrics.lpips_metric import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
 
@@ -61,8 +61,8 @@ class MethodScores:
         self._images: dict[str, dict[str, float | None]] = {
             name: {} for name in scorer.metrics if name in IMAGE_METRICS}
         of_sets = [name for name in scorer.metrics if name in SET_METRICS]
-        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device,
-                              truths=truths) if of_sets else None
+        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device, PATCH,
+                              truths) if of_sets else None
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray) -> None:
         """Score a result, (h, w, 3) BGR uint8 as the ground truth.
@@ -92,4 +92,10 @@ class MethodScores:
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""
-        return self._set.warnings() if self._set else []
+        of_set = self._set.warnings() if self._set else []
+        undefined = [image for image, value in self._images.get('niqe', {}).items() if value is None]
+        if not undefined:
+            return of_set
+        return [f'NIQE is not defined on {len(undefined)} of {len(self._images["niqe"])} images (flat, or of less than '
+                f'two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels), which its mean leaves out: {some(undefined)}.',
+                *of_set]

@@ -83,9 +83,11 @@ def _speed_note(networks: Sequence[Row], device: Row) -> str:
     height, width = speeds[0]['lr_size']
     threads = f', {device["threads"]} thread{"s" * (device["threads"] > 1)}' if device['type'] == 'cpu' else ''
     turns = min(speed['turns'] for speed in speeds)
+    fp32 = (' Timed fp32 is what PyTorch makes of it by default, on NVIDIA GPUs TF32 convolutions; quality is that of '
+            'full fp32.' if device['type'] == 'cuda' else ' Quality is that of fp32.')
     return (f'Milliseconds of a {width}x{height} input, median (quartiles) of {turns} runs, all networks and formats '
-            f'in turn; memory: weights and the peak of a run. {device["name"]}{threads}, PyTorch {device["torch"]}. '
-            'Quality is that of fp32.')
+            f'in turn; memory: weights and the peak of a run. {device["name"]}{threads}, PyTorch {device["torch"]}.'
+            f'{fp32}')
 
 
 def _wrap(text: str) -> str:

@@ -2,5 +2,7 @@
 from basicsr_kd.metrics.fid import calculate_fid
 from basicsr_kd.metrics.kid import calculate_kid
 from basicsr_kd.metrics.lpips_metric import calculate_lpips
+from basicsr_kd.metrics.tlp import calculate_tlp
+from basicsr_kd.metrics.tof import calculate_tof
 
-__all__ = ['calculate_fid', 'calculate_kid', 'calculate_lpips']
+__all__ = ['calculate_fid', 'calculate_kid', 'calculate_lpips', 'calculate_tlp', 'calculate_tof']

@@ -5,6 +5,8 @@ import torch
 from mmengine.analysis import ActivationAnalyzer, FlopAnalyzer, parameter_count
 from torch import nn
 
+from basicsr_kd.metrics.modes import evaluating
+
 
 @dataclass(frozen=True)
 class Complexity:
@@ -32,14 +34,9 @@ def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int =
         net: takes one image (1, in_ch, h, w). Its modules' training flags are as before afterwards.
         lr_size: (height, width) of the input; what is counted in a convolutional network grows with their product.
     """
-    was_training = {module: module.training for module in net.modules()}
     image = torch.zeros(1, in_ch, *lr_size, device=next(net.parameters()).device)
-    net.eval()
-    try:
+    with evaluating(net):
         macs, activations = (analyzer(net, (image,)).unsupported_ops_warnings(False).total()
                              for analyzer in (FlopAnalyzer, ActivationAnalyzer))
-    finally:
-        for module, flag in was_training.items():
-            module.training = flag
     nonzero = sum(int(parameter.count_nonzero()) for parameter in net.parameters())
     return Complexity(int(parameter_count(net)['']), nonzero, int(macs), int(activations), lr_size)

@@ -1,13 +1,14 @@
 """Scores of one image: PSNR, SSIM and NIQE as BasicSR computes them, and LPIPS."""
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
 from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim
 from torch import nn
 
-from basicsr_kd.metrics.arrays import as_pair
+from basicsr_kd.metrics.arrays import as_bgr, as_pair
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.lpips_metric import lpips_distance
 
@@ -42,18 +43,32 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int
                           f'Expected one of {", ".join(METRICS)}.')
     result, truth = as_pair(result, truth, border, SSIM_WINDOW if name == 'ssim' else 1)
     if name == 'niqe':
-        return _niqe(result)
+        return niqe(result, 0)
     metric = calculate_psnr if name == 'psnr' else calculate_ssim
     return float(metric(result, truth, crop_border=0, test_y_channel=channel == 'y'))
 
 
-def _niqe(image: np.ndarray) -> float | None:
-    """NIQE on Y (Mittal et al., IEEE SPL 2013)."""
-    height, width = image.shape[:2]
-    if (height // NIQE_BLOCK) * (width // NIQE_BLOCK) < 2:
+def niqe(image: np.ndarray, border: int) -> float | None:
+    """NIQE of an image on Y (Mittal et al., IEEE SPL 2013).
+
+    Args:
+        image: uint8, (h, w, 3) BGR or (h, w) grey, which is scored as three equal channels.
+        border: pixels left out on each side.
+
+    Returns:
+        None where it is not defined: a flat image, or what is left has less than two blocks of 96x96 pixels.
+
+    Raises:
+        MetricError: it is no image.
+    """
+    image = as_bgr(image)
+    height, width = (length - 2 * border for length in image.shape[:2])
+    if min(height, width) < 1 or (height // NIQE_BLOCK) * (width // NIQE_BLOCK) < 2:
         return None
     try:
-        with np.errstate(all='ignore'):  # a flat block divides by zero and is then left out
-            return float(calculate_niqe(image, crop_border=0))
+        with warnings.catch_warnings():  # a flat block divides by zero and is then left out
+            warnings.simplefilter('ignore', RuntimeWarning)
+            score = float(calculate_niqe(image, crop_border=border))
     except np.linalg.LinAlgError:  # what comes of statistics of less than two blocks
         return None
+    return score if np.isfinite(score) else None

@@ -1,5 +1,8 @@
-"""Which number formats are fast on this machine; in the others a network would run many times slower than in fp32."""
+"""Number formats: which are fast on this machine (others take many times as long as fp32), and what fp32 means."""
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -15,3 +18,17 @@ def fast_formats(device: str | torch.device) -> list[str]:
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return ['fp32', 'bf16', 'fp16'] if bf16 else ['fp32', 'fp16']
     return ['fp32', 'bf16'] if torch.device(device).type == 'cpu' and cpu_has_bf16() else ['fp32']
+
+
+@contextmanager
+def full_fp32() -> Iterator[None]:
+    """Has NVIDIA GPUs compute fp32 in fp32, so that quality is that of a CPU; the settings are restored afterwards.
+
+    By default PyTorch rounds the factors of convolutions to TF32 there, which has 10 bits of mantissa in place of 23.
+    """
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products

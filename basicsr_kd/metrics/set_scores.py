@@ -95,8 +95,12 @@ class SetScores:
             results['kid'] = patch_kid([result for result, _ in kid], [truth for _, truth in kid])
         return results
 
-    def warnings(self) -> list[str]:
-        """What a reader of the scores has to know, one sentence each."""
+    def warnings(self, asked: Collection[str] = ()) -> list[str]:
+        """What a reader of the scores has to know, a sentence or two each.
+
+        Args:
+            asked: metrics of the set that are measured besides `names`.
+        """
         found = []
         images, images_of_kid = len(self._entries), len(self._gathered('kid'))
         if 'fid' in self.names and images < 2:
@@ -104,7 +108,9 @@ class SetScores:
         elif 'fid' in self.names and images < FEWEST:
             found.append(f'FID on {images} images: with fewer than {FEWEST} samples the covariances of its 2048 '
                          'features lack rank, so it is far too high by an amount that depends on the number of images '
-                         'and on the method; never rank by it. KID has no such bias.')
+                         'and on the method; never rank by it. KID has no such bias' +
+                         ('.' if 'kid' in {*self.names, *asked} else
+                          ': add it (type: calculate_kid in YAML, --metrics kid on the command line).'))
         if 'kid' in self.names and images_of_kid < 3:
             found.append(f'KID is left out: it needs at least 3 images of two patches of {self.patch}x{self.patch} '
                          f'pixels each, found {images_of_kid}.')

@@ -20,6 +20,9 @@ WARM_UP = 2  # turns that do not count
 LEAST_TURNS = 3  # that count, however long they take: quartiles of fewer would say nothing
 _HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
+Failures = dict[tuple[str, str], str]
+"""By network and format the reason why it cannot run."""
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -44,7 +47,7 @@ def device_info(device: str | torch.device) -> dict[str, Any]:
 
 def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], formats: Sequence[str],
                   device: str | torch.device, turns: int = 10, budget: float = 30.0,
-                  progress: bool = False) -> dict[str, dict[str, Speed]]:
+                  progress: bool = False) -> tuple[dict[str, dict[str, Speed]], Failures]:
     """Time networks on one image, and measure their memory; see `forward_times`.
 
     Args:
@@ -57,18 +60,25 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
         progress: Whether to show a bar.
 
     Returns:
-        By network and format; a format that a network cannot run in (an operation without it, memory) is left out.
+        Speed by network and format, and where a network cannot run in a format (an operation without it, memory), why.
     """
     image = torch.rand(1, 3, *lr_size, generator=torch.Generator().manual_seed(0)).to(device)
     result: dict[str, dict[str, Speed]] = {name: {} for name in networks}
-    for (name, kind), times in forward_times(networks, image, formats, turns, budget, progress).items():
+    taken, failures = forward_times(networks, image, formats, turns, budget, progress)
+    for (name, kind), times in taken.items():
         low, median, high = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
-        result[name][kind] = Speed((low, median, high), _peak_bytes(networks[name], image, kind), lr_size, len(times))
-    return result
+        try:
+            peak = _peak_bytes(networks[name], image, kind)
+        except Exception as error:  # as below; it did run before, so memory has become short
+            failures[name, kind] = _reason(error)
+            continue
+        result[name][kind] = Speed((low, median, high), peak, lr_size, len(times))
+    return result, failures
 
 
 def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, formats: Sequence[str], turns: int,
-                  budget: float = math.inf, progress: bool = False) -> dict[tuple[str, str], list[float]]:
+                  budget: float = math.inf,
+                  progress: bool = False) -> tuple[dict[tuple[str, str], list[float]], Failures]:
     """Seconds of forward passes. Networks take turns in all formats, so that a slow moment meets each of them.
 
     Channels lie last in memory, which is faster on CPUs and GPUs. fp32 is what PyTorch's settings make of it: on NVIDIA
@@ -83,30 +93,39 @@ def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, format
         progress: As in `measure_speed`.
 
     Returns:
-        By network and format the time of each turn; without formats that a network cannot run in.
+        By network and format the time of each turn, and why a network cannot run in a format, which has no times then.
     """
     image = image.to(memory_format=torch.channels_last)
     for net in networks.values():
         net.to(image.device).to(memory_format=torch.channels_last).eval()
     taken: dict[tuple[str, str], list[float]] = {(name, kind): [] for kind in formats for name in networks}
+    failures: Failures = {}
     started = time.perf_counter()
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as BasicSR has it
-    for turn in tqdm(range(-WARM_UP, turns), desc='timing', disable=not progress,
-                     bar_format='{desc} {bar} {n_fmt}/{total_fmt} {elapsed}'):
-        if turn >= LEAST_TURNS and time.perf_counter() - started > budget:
-            break
-        runs = list(taken)
-        for position in range(len(runs)):  # each turn starts with another
-            name, kind = runs[(turn + position) % len(runs)]
-            try:
-                seconds = _seconds(networks[name], image, kind)
-            except RuntimeError:
-                del taken[name, kind]
-                continue
-            if turn >= 0:
-                taken[name, kind].append(seconds)
-    torch.backends.cudnn.benchmark = benchmark
-    return taken
+    try:
+        for turn in tqdm(range(-WARM_UP, turns), desc='timing', disable=not progress,
+                         bar_format='{desc} {bar} {n_fmt}/{total_fmt} {elapsed}'):
+            if turn >= LEAST_TURNS and time.perf_counter() - started > budget:
+                break
+            runs = list(taken)
+            for position in range(len(runs)):  # each turn starts with another
+                name, kind = runs[(turn + position) % len(runs)]
+                try:
+                    seconds = _seconds(networks[name], image, kind)
+                except Exception as error:  # whatever the network's own code raises
+                    failures[name, kind] = _reason(error)
+                    del taken[name, kind]
+                    continue
+                if turn >= 0:
+                    taken[name, kind].append(seconds)
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+    return taken, failures
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line; PyTorch has the stack behind it."""
+    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 
 def _precision(device: torch.device, kind: str) -> AbstractContextManager:

@@ -1,6 +1,7 @@
 """The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from basicsr.metrics import calculate_metric
 
 from basicsr_kd.metrics.arrays import as_pair
 from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.image_scores import NIQE_BLOCK
 from basicsr_kd.metrics.kid import Kid
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.val_options import METRICS_OF_SETS
@@ -36,7 +38,7 @@ class Scores:
         self.left_out = dict(left_out)
         self._metrics = metrics
         self._device = device
-        self._values: dict[str, dict[int, float]] = {name: {} for name in metrics}
+        self._values: dict[str, dict[int, float | None]] = {name: {} for name in metrics}
         self._sets: dict[str, SetScores] = {}
 
     def add(self, index: int, images: Mapping[str, np.ndarray]) -> None:
@@ -63,7 +65,8 @@ class Scores:
             if 'img2' in images:
                 as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
             own = {'device': self._device} if metric['type'] == 'calculate_lpips' else {}
-            self._values[name][index] = calculate_metric(images, {**metric, **own})
+            score = _niqe if metric['type'] == 'calculate_niqe' else calculate_metric
+            self._values[name][index] = score(images, {**metric, **own})
             return
         if name not in self._sets:
             patch = {'patch': metric['patch']} if kind == 'kid' else {}
@@ -90,9 +93,10 @@ class Scores:
         for name, metric in self._metrics.items():
             if name in self.left_out:
                 continue
-            values = self._values[name]
-            if values:  # in the same order for any number of ranks
-                found[name] = Score(sum(values[index] for index in sorted(values)) / len(values))
+            # in the same order for any number of ranks
+            values = [value for _, value in sorted(self._values[name].items()) if value is not None]
+            if values:
+                found[name] = Score(sum(values) / len(values))
             elif name in self._sets:
                 result = self._sets[name].results().get(METRICS_OF_SETS[metric['type']])
                 if result is not None:
@@ -101,8 +105,26 @@ class Scores:
 
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
-        return [warning for name, scores in self._sets.items() if name not in self.left_out
-                for warning in scores.warnings()]
+        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        found = [warning for name, scores in self._sets.items() if name not in self.left_out
+                 for warning in scores.warnings(asked)]
+        for name, values in self._values.items():
+            if undefined := sum(value is None for value in values.values()):
+                found.append(f'{name}: {undefined} of {len(values)} images are left out, since NIQE is not defined '
+                             f'there: less than two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels inside the border, or '
+                             'all but one of them flat.')
+        return found
+
+
+def _niqe(images: Mapping[str, np.ndarray], metric: Mapping[str, Any]) -> float | None:
+    """BasicSR's NIQE with all of its options; None where it is not defined."""
+    try:
+        with warnings.catch_warnings():  # a flat block divides by zero and is then left out
+            warnings.simplefilter('ignore', RuntimeWarning)
+            value = calculate_metric(images, metric)
+    except (np.linalg.LinAlgError, RuntimeError):  # of less than two blocks; of an image smaller than one
+        return None
+    return value if np.isfinite(value) else None
 
 
 def _set_score(result: float | Kid) -> Score:

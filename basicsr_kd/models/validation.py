@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.models.scores import Score, Scores
 
 
@@ -34,12 +35,8 @@ class Validation(BaseModel):
     def test(self) -> None:
         """Enlarge `self.lq` with EMA's weights where there are any; EMA and generator stay in the mode they are in."""
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
-        val = self.opt['val']
-        training = net.training
-        net.eval()
-        # in pieces, no more than a piece is on the GPU
-        self.output = run_tiled(net, self.lq.cpu() if val['tile'] else self.lq, val['tile'], val['tile_overlap'])
-        net.train(training)
+        with evaluating(net):
+            self.output = run_tiled(net, self.lq, self.opt['val']['tile'], self.opt['val']['tile_overlap'])
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
         self.dist_validation(dataloader, current_iter, tb_logger, save_img)
@@ -80,12 +77,14 @@ class Validation(BaseModel):
 
     def enlarge(self, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What the network makes of an image, `img`, and the ground truth `img2` where there is one: BGR, uint8."""
-        self.feed_data(data)
+        if self.opt['val']['tile']:
+            self.lq = data['lq']  # it stays on the CPU, where the output is put together: a GPU only sees pieces
+        else:
+            self.feed_data({'lq': data['lq']})
         self.test()
         images = {'img': tensor2img([self.output])}
         if 'gt' in data:
             images['img2'] = tensor2img([data['gt']])
-            del self.gt
         del self.lq, self.output
         return images
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.pruning.cut import Cut, stays
 from basicsr_kd.pruning.least_squares import can_refit, draw_positions, refit, sample
 from basicsr_kd.pruning.skips import trace_convs
@@ -171,14 +172,12 @@ def _refitting(pruned: nn.Module, layers: Sequence[_Layer], refitted: list[str],
 @contextmanager
 def _fast_evaluation(net: nn.Module) -> Iterator[None]:
     """Evaluation mode and the memory format that convolutions on CPUs are fastest in; both put back."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval().to(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)
     try:
-        yield
+        with evaluating(net):
+            yield
     finally:
         net.to(memory_format=torch.contiguous_format)
-        for module, training in modes:
-            module.training = training
 
 
 def _error(output: Tensor, wanted: Tensor) -> float:

@@ -1,23 +1,29 @@
 """Whether figures of several evaluations may stand side by side."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from basicsr_kd.report.errors import ReportError
-from basicsr_kd.report.schema import Evaluation, ImageSet, Method
+from basicsr_kd.report.schema import Evaluation, ImageSet, Method, Protocol, Score, SetScores
 
 _SAME_IMAGES = 'Make a report of each, or evaluate all methods on the same images.'
+# Figures of one network from two machines differ by less: rounding turns some pixels by a level.
+_RELATIVE = 1e-4
+_ABSOLUTE = 1e-5  # KID is around 0
 
 
-def check_protocols(evaluations: Mapping[Path, Evaluation]) -> None:
-    """That quality was measured in one way.
+def common_protocol(evaluations: Mapping[Path, Evaluation]) -> Protocol:
+    """The one way in which quality was measured, in the words of all files.
 
     Raises:
         ReportError: scale, border, channel or the network of LPIPS differ; those without LPIPS go with any.
     """
+    common: dict[str, Any] = {}
     for name in ('scale', 'border', 'channel', 'lpips_net'):
         found = {path: getattr(evaluation.protocol, name) for path, evaluation in evaluations.items()}
         found = {path: value for path, value in found.items() if value is not None}
@@ -26,6 +32,11 @@ def check_protocols(evaluations: Mapping[Path, Evaluation]) -> None:
             if value != found[first]:
                 raise ReportError(f'these evaluations do not compare: {name} is {found[first]} in {first} and {value} '
                                   f'in {path}. Make a report of each, or evaluate again with the same protocol.')
+        common[name] = next(iter(found.values()), None)
+    # each tells of the metrics that it has
+    parts = dict.fromkeys(part for evaluation in evaluations.values()
+                          for part in evaluation.protocol.text.removesuffix('.').split('; '))
+    return Protocol(**common, text='; '.join(parts) + '.')
 
 
 def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
@@ -65,16 +76,28 @@ def check_images(path: Path, method: Method, sets: Iterable[ImageSet]) -> None:
                                   f'{_some(images[name] ^ set(values))}. Evaluate again.')
 
 
-def check_same(path: Path, method: Method, other_path: Path, other: Method) -> None:
-    """That what two files say of one method is the same.
+def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
+    """All that two files say of one method; where both say something, what the first says.
 
     Raises:
-        ReportError: it is not.
+        ReportError: its tags or figures differ, by more than other processors and libraries make of it.
     """
-    if method.scores != other.scores or method.about != other.about:
-        raise ReportError(f'{method.name} has other figures or tags in {path} than in {other_path}. If they are two '
-                          'methods, evaluate them under different names; if they are seeds of one, tag them with '
-                          'group and seed (--about).')
+    scores = dict(one.scores)
+    difference = '' if one.about == other.about else 'the tags'
+    for name, found in other.scores.items():
+        first = scores.get(name, SetScores())
+        left, right = _figures(first), _figures(found)
+        for metric in left:
+            if metric in right and _differs(left[metric], right[metric]):
+                difference = difference or f'{metric} on {name}'
+        scores[name] = SetScores({**found.images, **first.images}, {**found.mean, **first.mean},
+                                 first.fid or found.fid, first.kid or found.kid)
+    if difference:
+        raise ReportError(f'{other.name} has other figures or tags in {path} than in {one_path} ({difference}). If '
+                          'they are two methods, evaluate them under different names; if they are seeds of one, tag '
+                          'them with group and seed (--about).')
+    return msgspec.structs.replace(one, scores=scores, complexity=one.complexity or other.complexity,
+                                   speed={**other.speed, **one.speed})
 
 
 def drop_other_sizes(methods: Sequence[tuple[Path, Method]]) -> tuple[list[tuple[Path, Method]], list[str]]:
@@ -94,6 +117,21 @@ def drop_other_sizes(methods: Sequence[tuple[Path, Method]]) -> tuple[list[tuple
                 method.complexity, macs=None, activations=None))
         kept.append((path, method))
     return kept, notes
+
+
+def _figures(scores: SetScores) -> dict[str, dict[str, Score]]:
+    """All that there is of one set: by metric, and by image or what else a figure is of."""
+    found = {metric: dict(values) for metric, values in scores.images.items()}
+    for metric, mean in scores.mean.items():
+        found.setdefault(metric, {})['the mean'] = mean
+    of_sets = {'fid': scores.fid, 'kid': scores.kid}
+    return found | {name: msgspec.structs.asdict(its) for name, its in of_sets.items() if its}
+
+
+def _differs(one: Mapping[str, Score], other: Mapping[str, Score]) -> bool:
+    pairs = [(one[name], other[name]) for name in one.keys() & other.keys()]
+    return any((left is None) != (right is None) or not math.isclose(
+        float(left or 0), float(right or 0), rel_tol=_RELATIVE, abs_tol=_ABSOLUTE) for left, right in pairs)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,4 +1,5 @@
 """A comparison picture: for every photo the whole, and the same small part of it as each method made it."""
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ _TEXT = 17  # pixels of a line
 _LINES = 3  # of text below a panel: a name in at most two, a note
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Lines end at spaces and after what joins the words of a name; inside a word only if it is longer than a line."""
+
+    wordsep_re = re.compile(r'(\s+)|(?<=[_/-])')
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One row of the picture."""
@@ -39,20 +46,23 @@ class Comparison:
         return self.images[label][top:top + side, left:left + side]
 
 
-def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int) -> tuple[int, int, int]:
+def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int, border: int = 0) -> tuple[int, int, int]:
     """Find the square where a baseline (bicubic) loses most, so that no one has to choose what to show.
 
     Args:
         truth, baseline: (h, w, 3) uint8 of one size, neither side shorter than `side`.
+        border: pixels at each edge that the square keeps out of, unless the image is too small for that.
 
     Returns:
         left, top, side of the square with the largest mean absolute difference.
     """
     loss = np.abs(truth.astype(np.float32) - baseline.astype(np.float32)).mean(axis=2)
     # With the anchor at the corner, means[y, x] is that of the square whose left upper corner is (x, y).
-    means = cv2.boxFilter(loss, -1, (side, side), anchor=(0, 0))[:loss.shape[0] - side + 1, :loss.shape[1] - side + 1]
-    top, left = np.unravel_index(int(np.argmax(means)), means.shape)
-    return int(left), int(top), side
+    means = cv2.boxFilter(loss, -1, (side, side), anchor=(0, 0))
+    first = border if min(loss.shape) >= side + 2 * border else 0
+    allowed = means[first:loss.shape[0] - side - first + 1, first:loss.shape[1] - side - first + 1]
+    top, left = np.unravel_index(int(np.argmax(allowed)), allowed.shape)
+    return int(left) + first, int(top) + first, side
 
 
 def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel: int = 192, most: int = 5) -> None:
@@ -120,4 +130,4 @@ def _check(row: Comparison) -> None:
 
 def _fit(label: str, side: int) -> list[str]:
     """A label in two lines at most; a longer one ends in dots."""
-    return textwrap.wrap(label, int(side / _CHARACTER), max_lines=_LINES - 1, placeholder='…')
+    return _Wrapper(int(side / _CHARACTER), max_lines=_LINES - 1, placeholder='…').wrap(label)

@@ -34,7 +34,7 @@ class Method:
     def role(self) -> str:
         """What it is, in words; empty where nobody said."""
         about = self.about
-        pruned = 'pruned teacher' if about.pruned is None else f'teacher_{about.pruned:g}'  # as the paper calls it
+        pruned = 'pruned teacher' if about.pruned is None else f'teacher pruned by {about.pruned:g}'
         student = {None: 'student', 0.0: 'student of unpruned teacher'}.get(about.pruned, f'student of {pruned}')
         return {'bicubic': 'bicubic', 'teacher': 'unpruned teacher', 'pruned_teacher': pruned, 'student': student,
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 
 import cv2
@@ -11,6 +12,7 @@ from basicsr_kd.report.build import Report
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.figure import Comparison
 
+_BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
 _PHOTO = 480  # pixels: the longer side of a whole photo
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --page: #fff; --text: #1a1a1a; }
@@ -100,7 +102,8 @@ def _comparison(comparison: Comparison) -> str:
     crops = ''.join(
         f'<figure><img alt="{title}: {escape(label)}" '
         f'src="{_data("png", _encoded(".png", comparison.part(label)[:, :, ::-1]))}">'
-        f'<figcaption>{escape(label)}<br>{escape(comparison.notes.get(label, ""))}</figcaption></figure>\n'
+        f'<figcaption>{_BREAK.sub("<wbr>", escape(label))}<br>{escape(comparison.notes.get(label, ""))}</figcaption>'
+        '</figure>\n'
         for label in comparison.images)
     return (f'<h3>{title}</h3>\n<img alt="{title}, the part marked" src="{_data("jpeg", _encoded(".jpg", small))}">\n'
             f'<br>\n<div class="crops">\n{crops}</div>')

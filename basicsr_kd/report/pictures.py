@@ -55,7 +55,7 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
               disable=not progress) as bar:
         try:
             for images in runs.sets:
-                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), bar):
+                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), runs.protocol.border, bar):
                     found.append(_compare(folder, runs, shown, images, pair))
         except EvaluationError as error:
             raise ReportError(f'--images: {error} Paths of ground truth and LR are those in the evaluations: run this '
@@ -67,7 +67,7 @@ def _file(folder: Path, method: Method, images: ImageSet, name: str) -> Path:
     return folder / method.runs[0].name.replace('/', '_') / images.name / f'{name}.png'
 
 
-def _photos(images: ImageSet, number: int, bar: tqdm) -> list[ImagePair]:
+def _photos(images: ImageSet, number: int, border: int, bar: tqdm) -> list[ImagePair]:
     """The photos of a set whose busiest part has the most detail."""
     pairs = {pair.name: pair for pair in pair_folders(Path(images.hr), Path(images.lr) if images.lr else None)}
     missing = sorted(set(images.images) - set(pairs))
@@ -76,7 +76,7 @@ def _photos(images: ImageSet, number: int, bar: tqdm) -> list[ImagePair]:
     detail = {}
     for name in images.images:
         truth = read_image(pairs[name].hr)
-        left, top, side = _box(truth)
+        left, top, side = _box(truth, border)
         loss = cv2.absdiff(truth, _blurred(truth))[top:top + side, left:left + side]
         detail[name] = float(loss.mean()) if side == _SIDE else 0.0  # photos too small for the part come last
         bar.update()
@@ -99,7 +99,7 @@ def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageS
     notes = {method.label: _note(method, images.name, pair.name) for method in methods}
     return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1])
                        for name, picture in {**pictures, 'ground truth': truth}.items()},
-                      _box(truth), notes, f'{images.name}: {pair.name}')
+                      _box(truth, runs.protocol.border), notes, f'{images.name}: {pair.name}')
 
 
 def _note(method: Method, name: str, image: str) -> str:
@@ -113,8 +113,8 @@ def _text(value: Score, decimals: str, unit: str = '') -> str:
     return '' if value is None else f'{float(value):{decimals}}{unit}'
 
 
-def _box(truth: np.ndarray) -> tuple[int, int, int]:
-    return busiest_box(truth, _blurred(truth), min(_SIDE, *truth.shape[:2]))
+def _box(truth: np.ndarray, border: int) -> tuple[int, int, int]:
+    return busiest_box(truth, _blurred(truth), min(_SIDE, *truth.shape[:2]), border)
 
 
 def _blurred(truth: np.ndarray) -> np.ndarray:

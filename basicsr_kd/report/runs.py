@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from basicsr_kd.option_errors import OptionsError, closest, convert
-from basicsr_kd.report.comparable import check_images, check_protocols, check_same, check_sets, drop_other_sizes
+from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
 from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
 
@@ -45,9 +45,9 @@ class Runs:
 def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
     """Read evaluations.
 
-    A method may be in several files (bicubic is in most) as long as its figures are the same. Seconds from another
-    device, and seconds, MACs and activations of another LR size, do not compare: the first method's stay, the others
-    are dropped with a note.
+    A method may be in several files (bicubic is in most) as long as figures that they share are the same; each may
+    have metrics of its own. Seconds from another device, and seconds, MACs and activations of another LR size, do not
+    compare: the first method's stay, the others are dropped with a note.
 
     Args:
         paths: files of `basicsr-kd evaluate --json`, at least one.
@@ -59,7 +59,7 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
             one method with different figures; tags that are none, or of a method that is not there.
     """
     files = {path: _read(path) for path in paths}
-    check_protocols(files)
+    protocol = common_protocol(files)
     check_sets(files)
     sets = next(iter(files.values())).sets
     tags = _read_tags(about, [method.name for found in files.values() for method in found.methods]) if about else {}
@@ -70,10 +70,6 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
         for method in found.methods:
             method = _tagged(method, tags.get(method.name, {}))
             check_images(path, method, sets)
-            key = (method.name, method.about.seed)
-            if key in methods:
-                check_same(path, method, *methods[key])
-                continue
             for timed in [Timing(found.device, speed.lr_size) for speed in method.speed.values()]:
                 timing = timing or timed
                 if timed != timing:
@@ -81,10 +77,13 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
                                  f'{timing}.')
                     method = msgspec.structs.replace(method, speed={})
                     break
-            methods[key] = (path, method)
+            key = (method.name, method.about.seed)
+            if key in methods:
+                first, known = methods[key]
+                methods[key] = (first, merge(first, known, path, method))
+            else:
+                methods[key] = (path, method)
     kept, more = drop_other_sizes(list(methods.values()))
-    protocol = next((found.protocol for found in files.values() if found.protocol.lpips_net),
-                    next(iter(files.values())).protocol)
     return Runs(protocol, timing, tuple(sets), tuple(method for _, method in kept),
                 tuple(dict.fromkeys([*notes, *more])))
 

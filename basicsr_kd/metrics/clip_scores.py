@@ -1,0 +1,163 @@
+"""PSNR, LPIPS, tOF and tLP of clips, gathered frame by frame, in one process or in many."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import torch
+from basicsr.metrics import calculate_psnr
+from basicsr.utils import bgr2ycbcr
+
+from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.metrics.lpips_metric import lpips_distance, lpips_network
+from basicsr_kd.metrics.tlp import perceptual_change_distance
+from basicsr_kd.metrics.tof import flow_distance
+from basicsr_kd.metrics.video_protocol import PROTOCOLS, VIDEO_METRICS, VideoProtocol, Window, cut_to_one_size
+
+Frames = list[dict[str, float]]
+"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before."""
+
+
+class ClipMeans(TypedDict):
+    """What a metric says of a set of clips."""
+    frames: float
+    """Mean over the frames of all clips (tOF, tLP: over pairs of frames)."""
+    clips: float
+    """Mean over the means of clips."""
+    by_clip: dict[str, float]
+
+
+class _Frame(NamedTuple):
+    clip: str
+    number: int
+    result: np.ndarray
+    truth: np.ndarray
+
+
+class ClipScores:
+    """Scores clips as their frames come; holds no more of them than the frame before.
+
+    Args:
+        names: of `VIDEO_METRICS`.
+        protocol: what of a clip counts.
+        weights: file of AlexNet's weights, which LPIPS and tLP rest on; left out: PyTorch's cache, else they are
+            downloaded.
+        device: where AlexNet runs.
+
+    Raises:
+        MetricError: another name.
+        BackboneError: AlexNet's weights cannot be had.
+    """
+
+    def __init__(self, names: Collection[str], protocol: VideoProtocol = PROTOCOLS['official'],
+                 weights: str | Path | None = None, device: str | torch.device = 'cpu') -> None:
+        if unknown := set(names) - set(VIDEO_METRICS):
+            raise MetricError(f'found {sorted(unknown)} as metrics of clips. Expected {", ".join(VIDEO_METRICS)}.')
+        self.names = names
+        self._protocol = protocol
+        self._lpips = lpips_network('alex', weights, device) if {'lpips', 'tlp'}.intersection(names) else None
+        self._clips: dict[str, Frames] = {}
+        self._last: _Frame | None = None
+
+    @property
+    def protocol(self) -> str:
+        """The sentence that the scores need beside them."""
+        return self._protocol.describe(self.names)
+
+    def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
+        """Take in the next frame; a clip that begins again is replaced.
+
+        Args:
+            clip: what tells it from other clips of the set, in every process.
+            index: number of the frame, from 0 and without gaps; a clip's frames come one after the other.
+            result: uint8, (h, w, 3) BGR or (h, w) grey.
+            truth: of the same size, or up to three rows and columns smaller or larger.
+
+        Raises:
+            MetricError: they are no pair of images, are too small or of another size than the frame before, or the
+                frame before is not there.
+        """
+        frame = _Frame(clip, index, *cut_to_one_size(result, truth))
+        window = self._protocol.window(*frame.truth.shape[:2])
+        before = self._before(frame) if index else None
+        scores: dict[str, float] = {}
+        if index >= self._protocol.dropped:
+            scores |= self._of_frame(frame, window)
+        if before and index > self._protocol.dropped:
+            scores |= self._of_pair(before, frame, window)
+        if before:
+            self._clips[clip].append(scores)
+        else:
+            self._clips[clip] = [scores]
+        # copies, since the caller may read the next frame into the same array
+        self._last = frame._replace(result=frame.result.copy(), truth=frame.truth.copy())
+
+    def state(self) -> dict[str, Frames]:
+        """What was taken in, for the `merge` of another process: numbers, some hundred bytes a frame."""
+        return dict(self._clips)
+
+    def merge(self, states: Iterable[Mapping[str, Frames]]) -> None:
+        """Take in what other processes gathered, each of them whole clips; one that several have counts once."""
+        for state in states:
+            self._clips.update(state)
+
+    def results(self) -> dict[str, ClipMeans]:
+        """The scores by metric; none where no clip is long enough.
+
+        The same for any order of clips. Clips that are too short are not in it; `warnings` names them.
+        """
+        dropped = self._protocol.dropped
+        counted = {clip: frames[dropped:len(frames) - dropped] for clip, frames in sorted(self._clips.items())
+                   if len(frames) >= self._protocol.least_frames}
+        found: dict[str, ClipMeans] = {}
+        for name in self.names if counted else ():
+            values = {clip: [scores[name] for scores in frames if name in scores] for clip, frames in counted.items()}
+            by_clip = {clip: float(np.mean(of_clip)) for clip, of_clip in values.items()}
+            found[name] = {'frames': float(np.mean(np.concatenate([*values.values()]))),
+                           'clips': float(np.mean([*by_clip.values()])), 'by_clip': by_clip}
+        return found
+
+    def warnings(self) -> list[str]:
+        """What a reader of the scores has to know, one sentence each."""
+        least = self._protocol.least_frames
+        return [f'clip {clip} is left out of the scores: it has {len(frames)} frames, {self._protocol.title} needs '
+                f'{least}.' for clip, frames in sorted(self._clips.items()) if len(frames) < least]
+
+    def _before(self, frame: _Frame) -> _Frame:
+        last = self._last
+        if last is None or (last.clip, last.number + 1) != (frame.clip, frame.number):
+            found = f'frame {last.number} of clip {last.clip}' if last else 'nothing'
+            raise MetricError(f'frame {frame.number} of clip {frame.clip} comes after {found}. Expected it after frame '
+                              f'{frame.number - 1} of its clip: frames are numbered from 0 and come in order.')
+        if frame.truth.shape != last.truth.shape:
+            (height, width), (last_height, last_width) = frame.truth.shape[:2], last.truth.shape[:2]
+            raise MetricError(f'frame {frame.number} of clip {frame.clip} is {width}x{height} pixels, the one before '
+                              f'{last_width}x{last_height}. Expected frames of one size.')
+        return last
+
+    def _of_frame(self, frame: _Frame, window: Window) -> dict[str, float]:
+        result, truth = frame.result[window], frame.truth[window]
+        scores: dict[str, float] = {}
+        if 'psnr' in self.names:
+            scores['psnr'] = _psnr(result, truth, self._protocol.rounded_y)
+        if 'lpips' in self.names and self._lpips:
+            scores['lpips'] = lpips_distance(self._lpips, result, truth)
+        return scores
+
+    def _of_pair(self, before: _Frame, frame: _Frame, window: Window) -> dict[str, float]:
+        images = before.truth, frame.truth, before.result, frame.result
+        scores: dict[str, float] = {}
+        if 'tof' in self.names:
+            scores['tof'] = flow_distance(*images, crop=window)
+        if 'tlp' in self.names and self._lpips:
+            scores['tlp'] = perceptual_change_distance(self._lpips, *(image[window] for image in images))
+        return scores
+
+
+def _psnr(result: np.ndarray, truth: np.ndarray, rounded: bool) -> float:
+    """PSNR in dB on Y, infinite for equal images."""
+    if rounded:  # which BasicSR does with Y of uint8
+        result, truth = (bgr2ycbcr(image, y_only=True) for image in (result, truth))
+    return float(calculate_psnr(result, truth, crop_border=0, test_y_channel=not rounded))
