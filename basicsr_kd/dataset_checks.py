@@ -1,9 +1,13 @@
-"""The checks of `basicsr_kd.preflight` on the image folders of BasicSR's PairedImageDataset."""
+"""The checks of `basicsr_kd.preflight` on images, of BasicSR's PairedImageDataset, and on video clips, of ours."""
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from basicsr_kd.data import TecoGANTestDataset, TecoGANTrainDataset
+from basicsr_kd.data.errors import ClipError
 from basicsr_kd.option_errors import OptionsError, closest
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
@@ -11,7 +15,7 @@ _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_siz
 
 
 def check_datasets(opt: dict[str, Any]) -> None:
-    """Folders exist, GT and LQ images are equally many, and enough for one batch.
+    """Folders exist, GT and LQ images are equally many, and enough for one batch; video clips are as they should be.
 
     Raises:
         OptionsError: BasicSR would fail after it has moved an earlier run away, or, with fewer images than a batch,
@@ -22,7 +26,9 @@ def check_datasets(opt: dict[str, Any]) -> None:
         for root in ('dataroot_gt', 'dataroot_lq'):
             if isinstance(dataset.get(root), str):
                 must_exist(dataset[root], f'{key}.{root}')
-        if dataset.get('type') != 'PairedImageDataset':
+        if DATASET_REGISTRY.get(dataset['type']) in (TecoGANTestDataset, TecoGANTrainDataset):
+            _check_clips(dataset, phase, opt['world_size'])
+        if dataset['type'] != 'PairedImageDataset':
             continue
         for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
             if dataset.get(needed) is None:
@@ -38,13 +44,36 @@ def _check_images(dataset: dict[str, Any], key: str, world_size: int | None) -> 
         raise OptionsError(f'{key}: {gt} images in dataroot_gt, {lq} in dataroot_lq; expected as many')
     if gt == 0:
         raise OptionsError(f'{key}.dataroot_gt: no images in {dataset["dataroot_gt"]}')
-    if world_size is None:
-        return
-    drawn = gt * dataset.get('dataset_enlarge_ratio', 1)
+    if world_size is not None:
+        _must_fill_batch(gt, 'images', dataset, key, world_size)
+
+
+def _check_clips(dataset: dict[str, Any], phase: str, world_size: int) -> None:
+    kind = DATASET_REGISTRY.get(dataset['type'])
+    expected = TecoGANTrainDataset if phase == 'train' else TecoGANTestDataset
+    if kind is not expected:
+        raise OptionsError(f'datasets.{phase}.type: found {dataset["type"]}, expected {expected.__name__}')
+    try:
+        clips = kind({**dataset, 'phase': phase})  # BasicSR has phase `val` for val_2 too
+    except ClipError as error:
+        raise OptionsError(f'datasets.{phase}: {error}') from None
+    if phase == 'train':
+        _must_fill_batch(len(clips), 'frames', dataset, 'datasets.train', world_size)
+
+
+def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, world_size: int) -> None:
+    drawn = found * dataset.get('dataset_enlarge_ratio', 1)
     batch = dataset['batch_size_per_gpu'] * world_size
     if drawn < batch:
-        raise OptionsError(f'{key}: {gt} images, the batch is {batch} and a last one that is not full is dropped, so '
-                           f'nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // gt)}')
+        raise OptionsError(f'{key}: {found} {what}, the batch is {batch} and a last one that is not full is dropped, '
+                           f'so nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
+
+
+def has_truth(dataset: dict[str, Any]) -> bool:
+    """Whether results on a set of images or clips can be compared with something."""
+    if dataset['type'] == 'TecoGANTestDataset':
+        return bool(dataset.get('dataroot_gt'))
+    return dataset['type'] != 'SingleImageDataset'
 
 
 def must_exist(path: str, key: str) -> None:

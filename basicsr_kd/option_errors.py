@@ -105,7 +105,8 @@ def _choices(full: str, parent: Any, structs: Structs) -> str:
     if struct is None or key not in struct.__struct_fields__:
         return ''
     kind = get_type_hints(struct)[key]
-    return ', '.join(map(str, get_args(kind))) if get_origin(kind) is Literal else ''
+    kinds = (kind, *get_args(kind))  # those of `Literal[…] | None` too
+    return ', '.join(str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind))
 
 
 def _struct(path: str, section: Any, structs: Structs) -> Any:

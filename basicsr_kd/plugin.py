@@ -17,6 +17,7 @@ from basicsr_kd import compat
 # for its registries on the left.
 EXPORTS = {
     'ARCH_REGISTRY': 'basicsr_kd.archs',
+    'DATASET_REGISTRY': 'basicsr_kd.data',
     'LOSS_REGISTRY': 'basicsr_kd.losses',
     'METRIC_REGISTRY': 'basicsr_kd.metrics',
     'MODEL_REGISTRY': 'basicsr_kd.models',

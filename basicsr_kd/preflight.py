@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
-from basicsr_kd.dataset_checks import check_datasets, must_exist
+from basicsr_kd.dataset_checks import check_datasets, has_truth, must_exist
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
@@ -102,9 +102,10 @@ def _check_metric(metric: Any, key: str, datasets: dict[str, Any]) -> None:
     if not (metric['type'] in METRICS_OF_SETS or 'img2' in inspect.signature(function).parameters):
         return
     for phase, dataset in datasets.items():
-        if dataset['type'] == 'SingleImageDataset':
+        if not has_truth(dataset):
             raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{phase} '
-                               '(SingleImageDataset) does not have; remove the metric, or use type: PairedImageDataset')
+                               f'({dataset["type"]}) does not have; remove the metric, or give dataroot_gt' +
+                               (' (type: PairedImageDataset)' if dataset['type'] == 'SingleImageDataset' else ''))
 
 
 def _optimizers() -> dict[str, Any]:

@@ -32,7 +32,7 @@ from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_calibration, check_pruning
 from basicsr_kd.weight_checks import must_be_finite, must_fit
 
-_SIZES = ('num_feat', 'num_block', 'num_grow_ch', 'num_conv', 'num_group', 'squeeze_factor')
+_SIZES = ('num_feat', 'num_block', 'num_grow_ch', 'num_conv', 'num_group', 'squeeze_factor', 'nf', 'nb')
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import differences
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.archs.recognise import number_differences
 from basicsr_kd.option_errors import OptionsError
 
 
@@ -17,10 +17,8 @@ def must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> 
     """
     differs = differences(net, state)
     if differs:
-        options = rrdbnet_options(state) or {}
-        holds = ', '.join(f'{name} {value}' for name, value in options.items() if isinstance(value, int))
-        raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): {differs[0]}' +
-                           (f'; the file holds {holds}' if holds else ''))
+        raise OptionsError(f'{found} does not fit {key} ({type(net).__name__}): '
+                           f'{"; ".join([*number_differences(net, state), differs[0]])}')
 
 
 def must_be_finite(state: dict[str, Tensor], found: str) -> None:

@@ -28,7 +28,7 @@ def masked(net: nn.Module, kept: dict[str, list[int]]) -> nn.Module:
         conv = net.get_submodule(path)
         gone = sorted(set(range(conv.out_channels)) - set(channels))
         with torch.no_grad():
-            conv.weight[gone] = 0
+            (conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight)[gone] = 0
             conv.bias[gone] = 0
     return net
 

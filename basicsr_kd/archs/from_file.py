@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build, build_for_shapes, differences
 from basicsr_kd.archs.fragment import fragment_path, in_one_line, read_fragment, write_fragment
-from basicsr_kd.archs.recognise import recognise, stock_options
+from basicsr_kd.archs.recognise import number_differences, recognise, stock_options
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
 from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
@@ -37,7 +37,7 @@ def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELS
         elsewhere: Where else the caller takes the options from, for the error.
 
     Raises:
-        UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact or MSRResNet, and no `.yml` tells what it is.
+        UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact, MSRResNet or FRNet, and no `.yml` tells what it is.
         CheckpointError: The `.yml` cannot be read.
     """
     options = rrdbnet_options(state)
@@ -48,8 +48,8 @@ def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELS
     if section is None:
         first = f', the first is {next(iter(state))!r}' if state else ''
         raise UnknownArchitectureError(
-            f'{path} is no RRDBNet, SRVGGNetCompact or MSRResNet ({len(state)} tensors{first}), so its architecture '
-            'cannot be read off its shapes. Give the options of its network: network_g: {type: …} in '
+            f'{path} is no RRDBNet, SRVGGNetCompact, MSRResNet or FRNet ({len(state)} tensors{first}), so its '
+            'architecture cannot be read off its shapes. Give the options of its network: network_g: {type: …} in '
             f'{fragment_path(path).name} beside it{elsewhere}')
     return section
 
@@ -98,8 +98,9 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     found = differences(net, state)
     if found:
         more = f' and {len(found) - _MOST_DIFFERENCES} more' if len(found) > _MOST_DIFFERENCES else ''
-        raise CheckpointError(f'{path} is not the {options["type"]} that the options describe: '
-                              f'{"; ".join(found[:_MOST_DIFFERENCES])}{more}. The file holds '
+        listed = '; '.join([*number_differences(net, state), *found[:_MOST_DIFFERENCES]])
+        raise CheckpointError(f'{path} is not the {options["type"]} that the options describe: {listed}{more}. The '
+                              'file holds '
                               f'{_what_it_holds(state, path, options)}')
     net.load_state_dict(state)
     return net

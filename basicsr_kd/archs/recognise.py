@@ -7,28 +7,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
 from basicsr_kd.archs.resize import resize_to
+from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
 
 Options = dict[str, Any]
 State = Mapping[str, Tensor]
 
 
 def recognise(state: State) -> Options | None:
-    """Find the options of the SRVGGNetCompact (with PReLU) or MSRResNet a state dict belongs to, pruned or not.
+    """Find the options of the SRVGGNetCompact (with PReLU), MSRResNet or FRNet a state dict belongs to, pruned or not.
 
-    These two have no number that is in no tensor. Where channels were pruned unevenly, the options are those of a
+    These have no number that is in no tensor. Where channels were pruned unevenly, the options are those of a
     network that :func:`basicsr_kd.archs.resize.resize_to` brings to these shapes; else the network itself.
 
     Args:
         state: name to tensor; only the shapes matter.
 
     Returns:
-        ``{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}``, None if it is neither.
+        ``{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}``, with FRNet's own names for its
+        numbers; None if it is none of them.
     """
-    for find in (_compact, _msrresnet):
+    for find in (_compact, _msrresnet, _frnet):
         options = find(state)
         if options is not None and _is_pruned(options, state):
             return options
@@ -55,6 +57,16 @@ def stock_options(base: Options, state: State) -> Options | None:
     return None
 
 
+def number_differences(net: nn.Module, state: State) -> list[str]:
+    """Where a network's numbers are not those of a state dict, in words: ``nb is 10 in the file, 5 in the network``.
+
+    Only for architectures that their shapes tell; the others have none.
+    """
+    own, theirs = (rrdbnet_options(tensors) or recognise(tensors) or {} for tensors in (net.state_dict(), dict(state)))
+    return [f'{name} is {value} in the file, {own[name]} in the network' for name, value in theirs.items()
+            if name in own and own[name] != value and not isinstance(value, list)]
+
+
 def _compact(state: State) -> Options | None:
     numbers = _compact_numbers(state)
     if not numbers or numbers['num_conv'] < 0 or 'body.0.weight' not in state or state['body.0.weight'].dim() != 4:
@@ -77,13 +89,23 @@ def _msrresnet(state: State) -> Options | None:
             **_resnet_numbers(state), 'upscale': upscale} if upscale else None
 
 
+def _frnet(state: State) -> Options | None:
+    convs = {name: state.get(f'{name}.weight') for name in ('fnet.encoder1.0', 'srnet.conv_in.0', 'srnet.conv_out')}
+    shapes = {name: weight.shape for name, weight in convs.items() if weight is not None and weight.dim() == 4}
+    scale = 2**_count(state, r'srnet\.conv_up\.(\d+)\.')
+    if len(shapes) < len(convs) or scale not in (2, 4):
+        return None
+    return {'type': 'FRNet', 'in_nc': shapes['fnet.encoder1.0'][1] // 2, 'out_nc': shapes['srnet.conv_out'][0],
+            **_frnet_numbers(state), 'degradation': 'BD' if 'upsample_func.kernels' in state else 'BI', 'scale': scale}
+
+
 def _is_pruned(options: Options, state: State) -> bool:
     """Whether the state dict is that of such a network, perhaps pruned: names, shapes and a run without weights."""
     try:
         net = build_for_shapes(options)
         resize_to(net, state)
         with torch.no_grad():
-            net(torch.zeros(1, options['num_in_ch'], 8, 8, device='meta'))
+            net(torch.zeros(1, options.get('num_in_ch') or options['in_nc'], 8, 8, device='meta'))
     except (ValueError, RuntimeError):
         return False
     return True
@@ -107,8 +129,15 @@ def _compact_numbers(state: State) -> Options:
     return {**_first_width(state), 'num_conv': len(convs) - 2}
 
 
+def _frnet_numbers(state: State) -> Options:
+    first = state.get('srnet.conv_in.0.weight')
+    width = {} if first is None else {'nf': len(first)}
+    return {**width, 'nb': _count(state, r'srnet\.resblocks\.(\d+)\.')}
+
+
 _NUMBERS: dict[str, Callable[[State], Options]] = {
     'EDSR': _resnet_numbers,
+    'FRNet': _frnet_numbers,
     'MSRResNet': _resnet_numbers,
     'RCAN': _rcan_numbers,
     'SRVGGNetCompact': _compact_numbers,

@@ -117,7 +117,7 @@ def removal_effects(net: nn.Module, blocks: Sequence[Block], images: Tensor, pro
     Args:
         net: the network, in eval mode.
         blocks: the blocks to try.
-        images: ``(n, c, h, w)``, RGB in [0, 1].
+        images: ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``, RGB in [0, 1].
         progress: whether to show a progress bar.
 
     Returns:

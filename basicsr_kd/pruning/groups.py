@@ -102,7 +102,8 @@ class _Reader:
         slices: list[Slice] = []
         producers: dict[str, list[int]] = {}
         read_by = 0
-        blocked = ''
+        warps = any(type(item.dep.target.grad_fn).__name__.startswith('GridSampler') for item in group)
+        blocked = 'a warp reads them' if warps else ''
         for item in group:
             target, outputs = item.dep.target, self.graph.is_out_channel_pruning_fn(item.dep.handler)
             if target.type == OPTYPE.OUTPUT:

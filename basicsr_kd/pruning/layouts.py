@@ -40,7 +40,8 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
     RRDBNet and what derives from it: ``growth`` takes the four growing convolutions of every dense block, ``width`` the
     residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. Any other network: channels
     that several convolutions write because they are added are its residual stream, all other channels its growth. A
-    network without a residual stream (SRVGGNetCompact) is one chain: ``width`` takes all its channels, equally.
+    network, or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's ``fnet``) is one chain:
+    ``width`` takes all its channels, equally.
 
     Raises:
         PruningError: the layout finds nothing to take.
@@ -58,13 +59,15 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
         open_groups = [group for group in inside if not reasons[group.root]]
         stream = [group for group in open_groups if len(group.producers) > 1]
         free = [group for group in open_groups if len(group.producers) == 1]
+    chain = not stream and all(len(group.producers) == 1 for group in groups if target is None or
+                               any(_within(path, target) for path in group.producers))
     kind = type(net).__name__
     where = f'{kind}: {target}' if target else kind
     if layout == 'balanced' and not stream and free:
         raise PruningError(f'{where} has no residual stream of its own, so layout balanced has nothing to balance. '
                            'Expected layout growth (each channel count its own)' +
-                           ('.' if target else ' or width (all equal).'))
-    if layout == 'width' and not stream and all(len(group.producers) == 1 for group in groups):
+                           (' or width (all equal).' if chain else '.'))
+    if layout == 'width' and chain:
         stream, free = free, []
     room = Room(stream=stream if layout in ('width', 'balanced') else [],
                 free=free if layout in ('growth', 'balanced') else [],

@@ -50,7 +50,8 @@ def prune(net: nn.Module,
         importance: 'taylor' (how far the output moves without it, from calibration images), 'l1', 'l2' (magnitude of
             all weights of a channel, coming in and going out), 'lamp', 'fpgm' or 'random'. Left out: taylor where there
             are calibration images, else l2.
-        round_to: widths are multiples of it. 16 suits CPUs and GPUs; others save parameters but hardly any time.
+        round_to: widths are multiples of it. 16 suits CPUs and GPUs (and under 'global' spares widths of 16 where a
+            layer may vanish: it goes from 32 to 0); others save parameters but hardly any time.
         keep: for layout blocks, instead of ``ratio``: how many blocks stay.
         select: for layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
@@ -58,7 +59,8 @@ def prune(net: nn.Module,
         reconstruct: whether to refit, by least squares on the calibration images, every layer that lost inputs; with
             layout 'blocks' every layer, since all behind a missing block read something else.
         calibration: images as the network takes them, ``(n, c, h, w)``, RGB in [0, 1]; :func:`needs_calibration` says
-            when they are needed, :func:`read_calibration` reads them.
+            when they are needed, :func:`read_calibration` reads them. For FRNet better clips, ``(n, t, c, h, w)``:
+            an image is to it a clip where nothing moves; ``reconstruct`` takes images only.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.pruning.cut import Cut, stays
+from basicsr_kd.pruning.errors import PruningError
 from basicsr_kd.pruning.least_squares import can_refit, draw_positions, refit, sample
 from basicsr_kd.pruning.skips import trace_convs
 
@@ -80,7 +81,13 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
 
     Returns:
         The errors before and after. Where refitting does not help, the weights are as they were.
+
+    Raises:
+        PruningError: ``images`` are no images.
     """
+    if images.dim() != 4:
+        raise PruningError(f'reconstruct: the calibration images have the shape {tuple(images.shape)}. Expected images '
+                           '(n, c, h, w), no clips: layers that run once a frame are not refitted.')
     images = images.contiguous(memory_format=torch.channels_last)
     with _fast_evaluation(original), _fast_evaluation(pruned):
         layers = _layers(original, pruned, cut, images)

@@ -8,14 +8,25 @@ from basicsr_kd.pruning.report import Stage
 
 
 def stage_names(net: nn.Module) -> dict[str, str]:
-    """Path of every module with parameters of its own, to the stage it is in: ``body.3`` for a block, ``conv_last``."""
-    lists = {name for name, child in net.named_children() if isinstance(child, (nn.Sequential, nn.ModuleList))}
+    """Path of every module with parameters of its own, to the stage it is in: ``body.3`` for a block, ``conv_last``.
+
+    Stages are the children of the outermost lists (``srnet.resblocks.3``), and what stands beside those.
+    """
+    lists = {name for name, module in net.named_modules()
+             if name and isinstance(module, (nn.Sequential, nn.ModuleList))}
+    around = {prefix for name in lists for prefix in _prefixes(name)}  # the lists too
     stages = {}
     for path, module in net.named_modules():
         if path and any(True for _ in module.parameters(recurse=False)):
-            parts = path.split('.')
-            stages[path] = '.'.join(parts[:2 if parts[0] in lists else 1])
+            stages[path] = next((prefix for prefix in _prefixes(path)
+                                 if prefix not in around or prefix.rpartition('.')[0] in lists), path)
     return stages
+
+
+def _prefixes(path: str) -> list[str]:
+    """A path's first parts, the path itself last: a, a.b, a.b.c."""
+    parts = path.split('.')
+    return ['.'.join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def compare_stages(before: nn.Module, after: nn.Module, cut: Cut) -> list[Stage]:

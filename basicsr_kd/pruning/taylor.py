@@ -27,7 +27,8 @@ class ChannelEffects:
 
     Args:
         net: a network on the CPU in evaluation mode, its parameters requiring gradients.
-        images: its inputs, ``(n, c, h, w)``; one at a time, so memory does not grow with n.
+        images: its inputs, ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``; one at a time, so memory does not grow
+            with n.
         progress: whether to show a progress bar.
     """
 
@@ -68,7 +69,7 @@ def _gradients(net: nn.Module, images: Tensor, progress: bool) -> Iterator[Mappi
     """For each piece of the images, the gradient of the output under random signs, where there is one."""
     names, parameters = zip(*net.named_parameters(), strict=True)
     generator = torch.Generator().manual_seed(0)
-    tiles = [tile for row in images.split(_TILE, 2) for tile in row.split(_TILE, 3)]
+    tiles = [tile for row in images.split(_TILE, -2) for tile in row.split(_TILE, -1)]
     pieces = torch.cat([tile for tile in tiles if tile.shape == tiles[0].shape])  # without narrow rests
     for piece in tqdm(pieces.split(1), desc='importance taylor', unit='piece', leave=False, disable=not progress):
         with torch.enable_grad():
