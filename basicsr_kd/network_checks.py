@@ -16,6 +16,7 @@ from basicsr_kd.option_errors import OptionsError, closest
 from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_pruning
 from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.video_checks import is_video, must_take_clips
 from basicsr_kd.weight_checks import must_be_finite, must_fit
 
 
@@ -23,17 +24,18 @@ def check_training_networks(opt: dict[str, Any]) -> nn.Module:
     """Generator, discriminator and pruning fit their files and each other.
 
     Returns:
-        The generator, `network_g`, without memory where that works.
+        The generator, `network_g`, without memory where that works; without the blocks that `prune:` takes away.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
     net_g = build_for_check(opt['network_g'], 'network_g', training_patch(opt, torch.device('cpu')), opt['scale'])
+    must_take_clips(net_g, 'network_g', opt)
     _check_pretrained(net_g, opt, 'g')
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
-    if opt.get('prune') and (not resumes(opt) or prune_steps(opt['prune'])[0].steps > 1):  # stages may be left to do
-        check_pruning(net_g, opt['prune'], 'prune', opt)
+    if opt.get('prune') and (not resumes(opt) or opt.get('teacher') or prune_steps(opt['prune'])[0].steps > 1):
+        return check_pruning(net_g, opt['prune'], 'prune', opt)  # when resuming: stages are left, or a teacher to fit
     return net_g
 
 
@@ -70,7 +72,8 @@ def read_test_network(opt: dict[str, Any]) -> None:
     except (CheckpointError, ValueError) as error:
         raise OptionsError(f'path.pretrain_network_g: {path} does not fit network_g: {error}') from None
     image = probe_image(network.get('base', network).get('num_in_ch', 3), torch.device('cpu'))  # base: of PrunedNet
-    build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
+    net_g = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
+    must_take_clips(net_g, 'network_g', opt)
 
 
 def must_be_registered(name: Any, registry: Any, key: str) -> Any:
@@ -174,7 +177,8 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
     size = gt_size(opt)
-    image = torch.zeros(2, opt['network_d'].get('num_in_ch', 3), size, size)
+    channels = 27 if is_video(opt) else opt['network_d'].get('num_in_ch', 3)  # three frames, in three forms
+    image = torch.zeros(2, channels, size, size)
     try:
         net_d = build_for_check(opt['network_d'], 'network_d', image)
     except OptionsError as error:

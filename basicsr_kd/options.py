@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from basicsr_kd import video_options
 from basicsr_kd.compat import latest_state
 from basicsr_kd.distill_options import (
     AnyDistillOptions,
@@ -20,10 +21,10 @@ from basicsr_kd.distill_options import (
 )
 from basicsr_kd.gan_options import check_gan
 from basicsr_kd.option_errors import OptionsError, Structs, closest, convert, unknown_keys
-from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps
+from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps, prune_steps
 from basicsr_kd.val_options import check_val
 
-OUR_MODELS = ('KDGANModel', 'PruneGANModel')
+OUR_MODELS = ('KDGANModel', 'PruneGANModel', video_options.MODEL)
 
 # keys that BasicSR itself reads, beside which ours stand
 _TOP_KEYS = {
@@ -50,7 +51,7 @@ class TrainOptions(Section):
     distill_opt: AnyDistillOptions | list[AnyDistillOptions] | None = None
     distill_schedule: ScheduleOptions = msgspec.field(default_factory=ScheduleOptions)
     distill_every: Annotated[int, msgspec.Meta(ge=1)] = 1  # the teacher runs in every n-th iteration
-    relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for KDGANModel
+    relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for the others
     amp: Literal['fp32', 'bf16'] = 'fp32'
     channels_last: bool = True
     warmup_iter_d: Annotated[int, msgspec.Meta(ge=0)] = 0  # D's learning rate rises over so many iterations
@@ -66,7 +67,7 @@ _STRUCTS: Structs = {
 
 
 def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
-    """Check the sections of KDGANModel and PruneGANModel and fill in their defaults, in place.
+    """Check the sections of our models and fill in their defaults, in place.
 
     In test, the sections that only training needs (`teacher`, `student`, `prune`, `train`) are dropped.
 
@@ -80,7 +81,8 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     Raises:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
-    warnings = unknown_keys(opt, _TOP_KEYS, '')
+    video = opt['model_type'] == video_options.MODEL
+    warnings = unknown_keys(opt, _TOP_KEYS | (video_options.TOP_KEYS if video else set()), '')
     for key in ('scale', 'datasets', 'path'):
         if opt.get(key) is None:
             raise OptionsError(f'{key} is missing')
@@ -92,7 +94,9 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if opt.get('val') is None and not is_train:
         opt['val'] = {}  # BasicSR's test reads it
     if opt.get('val') is not None:
-        warnings += check_val(opt['val'])
+        warnings += video_options.check_video_val(opt['val']) if video else check_val(opt['val'])
+    if video:
+        video_options.check_video(opt, is_train)
     if not is_train:
         for section in ('teacher', 'student', 'prune', 'train'):
             opt.pop(section, None)
@@ -100,7 +104,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     train = opt.get('train')
     if train is None:
         raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
-    warnings += unknown_keys(train, _TRAIN_KEYS, 'train.')
+    warnings += unknown_keys(train, _TRAIN_KEYS | (video_options.TRAIN_KEYS if video else set()), 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
@@ -137,12 +141,17 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
                            (train['distill_opt'], 'train.distill_opt')):
             if found is not None:
                 raise OptionsError(f'{key}: PruneGANModel does not distil; use model_type: KDGANModel')
-        if opt.get('prune') is not None and not path.get('pretrain_network_g') and not resumes(opt):
-            raise OptionsError('path.pretrain_network_g is missing: the trained network that `prune:` makes smaller')
-        return warnings
-    if opt.get('prune') is not None:
+    if model == 'KDGANModel' and opt.get('prune') is not None:
         raise OptionsError('prune: KDGANModel prunes its teacher; move the section to teacher.prune '
                            '(or use model_type: PruneGANModel)')
+    if opt.get('prune') is not None:
+        if not path.get('pretrain_network_g') and not resumes(opt):
+            raise OptionsError('path.pretrain_network_g is missing: the trained network that `prune:` makes smaller')
+        if train['distill_opt'] is not None and prune_steps(opt['prune'])[0].steps > 1:
+            raise OptionsError('prune.steps: a network that is pruned in stages cannot be distilled meanwhile; prune '
+                               'it at once, or in a run without train.distill_opt before')
+    if model == 'PruneGANModel':
+        return warnings
     warnings += check_distillation(opt, train)
     from_teacher = (opt.get('student') or {}).get('init') == 'teacher'
     if from_teacher and path.get('pretrain_network_g') and not resumes(opt):

@@ -14,10 +14,11 @@ from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
 from basicsr_kd.teacher_checks import check_teacher
 from basicsr_kd.val_options import METRICS_OF_SETS
+from basicsr_kd.video_checks import check_clip_metric, check_sets, is_video
 
 
 def check(opt: dict[str, Any]) -> None:
-    """Check the options of KDGANModel and PruneGANModel against files and networks, before anything is created.
+    """Check the options of our models against files and networks, before anything is created.
 
     In test, `network_g` is replaced by what the shapes in `path.pretrain_network_g` say, where that is an RRDBNet.
 
@@ -31,6 +32,7 @@ def check(opt: dict[str, Any]) -> None:
     _check_device(opt)
     _check_files(opt)
     _check_names(opt)
+    check_sets(opt)
     check_datasets(opt)
     if opt['is_train']:
         net_g = check_training_networks(opt)
@@ -84,24 +86,26 @@ def _check_names(opt: dict[str, Any]) -> None:
     train = opt.get('train') or {}
     for phase, dataset in opt['datasets'].items():
         must_be_registered(dataset.get('type'), DATASET_REGISTRY, f'datasets.{phase}.type')
-    for key in ('pixel_opt', 'perceptual_opt', 'gan_opt'):
+    for key in ('pixel_opt', 'perceptual_opt', 'gan_opt', 'warp_opt', 'pingpong_opt'):
         if train.get(key):
             check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
     for key in ('optim_g', 'optim_d'):
         if train.get(key):
             check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
-        _check_metric(metric, f'val.metrics.{name}', opt['datasets'])
+        _check_metric(metric, f'val.metrics.{name}', opt)
 
 
-def _check_metric(metric: Any, key: str, datasets: dict[str, Any]) -> None:
+def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
     """The metric is there, its backbone's file too, and ground truth for it in every set that it is for."""
-    function = check_arguments(metric, METRIC_REGISTRY, key, given=('img', 'img2'))
+    given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # which the protocol of clips says
+    function = check_arguments(metric, METRIC_REGISTRY, key, given)
+    check_clip_metric(metric['type'], key, opt)
     if metric.get('weights'):
         must_exist(metric['weights'], f'{key}.weights')
-    if not (metric['type'] in METRICS_OF_SETS or 'img2' in inspect.signature(function).parameters):
+    if not (is_video(opt) or metric['type'] in METRICS_OF_SETS or 'img2' in inspect.signature(function).parameters):
         return
-    for phase, dataset in datasets.items():
+    for phase, dataset in opt['datasets'].items():
         if not has_truth(dataset):
             raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{phase} '
                                f'({dataset["type"]}) does not have; remove the metric, or give dataroot_gt' +

@@ -30,6 +30,7 @@ from basicsr_kd.network_checks import (
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_calibration, check_pruning
+from basicsr_kd.video_checks import must_take_clips
 from basicsr_kd.weight_checks import must_be_finite, must_fit
 
 _SIZES = ('num_feat', 'num_block', 'num_grow_ch', 'num_conv', 'num_group', 'squeeze_factor', 'nf', 'nb')
@@ -59,6 +60,7 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
         teacher = _built(network, state, opt, image)
     else:
         teacher = _opened(network, opt, image)
+    must_take_clips(teacher, 'teacher', opt)
     found, expected = (_run(net, image).shape[1] for net in (teacher, student))
     if found != expected:
         raise OptionsError(f'teacher: found images of {found} channels as its output, expected {expected} as network_g '

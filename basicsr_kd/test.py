@@ -16,10 +16,12 @@ def main(root_path: str | None = None) -> None:
     plugin.register()
     from basicsr.test import test_pipeline
 
+    from basicsr_kd.data.errors import ClipError
+    from basicsr_kd.evaluation.errors import EvaluationError
     from basicsr_kd.metrics.errors import MetricError
     try:
         test_pipeline(os.path.abspath(root_path or os.getcwd()))
-    except MetricError as error:
+    except (MetricError, ClipError, EvaluationError) as error:
         sys.exit(f'basicsr_kd: {error}')
 
 

@@ -16,11 +16,13 @@ def main(root_path: str | None = None) -> None:
     plugin.register()
     from basicsr.train import train_pipeline
 
+    from basicsr_kd.data.errors import ClipError
+    from basicsr_kd.evaluation.errors import EvaluationError
     from basicsr_kd.metrics.errors import MetricError
     from basicsr_kd.models.divergence import TrainingError
     try:
         train_pipeline(os.path.abspath(root_path or os.getcwd()))
-    except (TrainingError, MetricError) as error:
+    except (TrainingError, MetricError, ClipError, EvaluationError) as error:
         sys.exit(f'basicsr_kd: {error}')
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -43,8 +44,14 @@ class KIDOptions(_OurMetric, tag='calculate_kid'):
 _METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions)}
 
 
-def check_val(val: dict[str, Any]) -> list[str]:
+def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
+              check_metric: Callable[[dict[str, Any], str], dict[str, Any]] | None = None) -> list[str]:
     """Check the section `val:` and fill in defaults, in place.
+
+    Args:
+        val: The section.
+        kind: Its keys that are ours.
+        check_metric: Takes a metric's section and its key, gives it with defaults; left out: of images.
 
     Returns:
         Warnings, a line each: keys nobody reads.
@@ -52,9 +59,9 @@ def check_val(val: dict[str, Any]) -> list[str]:
     Raises:
         OptionsError: A key or value that is not possible.
     """
-    warnings = unknown_keys(val, _BASICSR_KEYS.union(ValOptions.__struct_fields__), 'val.')
-    ours = {key: val[key] for key in ValOptions.__struct_fields__ if key in val}
-    val.update(msgspec.to_builtins(convert(ours, ValOptions, 'val', {'val': ValOptions})))
+    warnings = unknown_keys(val, _BASICSR_KEYS.union(kind.__struct_fields__), 'val.')
+    ours = {key: val[key] for key in kind.__struct_fields__ if key in val}
+    val.update(msgspec.to_builtins(convert(ours, kind, 'val', {'val': kind})))
     val.setdefault('suffix', None)
     val.setdefault('save_img', False)
     metrics = val.get('metrics') or {}
@@ -62,7 +69,7 @@ def check_val(val: dict[str, Any]) -> list[str]:
         raise OptionsError(f'val.metrics: found {metrics!r}, expected a section with a metric a key')
     for name, metric in metrics.items():
         if isinstance(metric, dict):  # `basicsr_kd.preflight` says what else is wrong
-            metrics[name] = _check_metric(metric, f'val.metrics.{name}')
+            metrics[name] = (check_metric or _check_metric)(metric, f'val.metrics.{name}')
     return warnings
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from video_helpers import frvsr_options, with_gan, write_clip
 
 TINY = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 
@@ -20,6 +22,21 @@ TINY = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_
 def _same_seed_in_every_test() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture
+def log() -> Any:
+    """What BasicSR's logger is given, line by line."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.extend(record.getMessage().splitlines())  # type: ignore[method-assign]
+    logger = logging.getLogger('basicsr')
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel('INFO')
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope='session')
@@ -100,3 +117,24 @@ def prune_opt(kd_opt: dict[str, Any], teacher_file: Path) -> dict[str, Any]:
     kd_opt.update(model_type='PruneGANModel', network_g=dict(TINY), prune={'ratio': 0.3, 'round_to': 1})
     kd_opt['path']['pretrain_network_g'] = str(teacher_file)
     return kd_opt
+
+
+@pytest.fixture(scope='session')
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two clips of 7 and 8 frames of 80x80 pixels."""
+    root = tmp_path_factory.mktemp('clips')
+    for name, frames in (('walk', 7), ('city', 8)):
+        write_clip(root / name, frames, seed=frames)
+    return root
+
+
+@pytest.fixture
+def frvsr_opt(clips: Path, tmp_path: Path) -> dict[str, Any]:
+    """Options of a tiny TecoGANModel run without discriminator."""
+    return frvsr_options(clips, tmp_path / 'run')
+
+
+@pytest.fixture
+def teco_opt(frvsr_opt: dict[str, Any]) -> dict[str, Any]:
+    """Options of a tiny TecoGANModel run with discriminator and ping-pong loss."""
+    return with_gan(copy.deepcopy(frvsr_opt))

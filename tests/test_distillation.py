@@ -157,6 +157,11 @@ def test_probing_leaves_batchnorm_and_the_mode_alone():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     FeatureTaps(net, ['0']).probe(IMAGE)
     assert net.training and net[1].num_batches_tracked == 0
+    net[1].eval()  # frozen
+    FeatureTaps(net, ['0']).probe(IMAGE)
+    with pytest.raises(RuntimeError, match='channels'):
+        FeatureTaps(net, ['0']).probe(IMAGE.repeat(1, 2, 1, 1))
+    assert [module.training for module in net.modules()] == [True, True, False]
 
 
 def test_a_student_layer_has_one_partner():

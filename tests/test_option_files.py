@@ -13,8 +13,11 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from video_helpers import write_clip
 
 from basicsr_kd import network_checks, options, preflight
+from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.pruning import prune
 
 FOLDER = Path(__file__).resolve().parents[1] / 'options'
 FILES = sorted(path.name for path in FOLDER.glob('*.yml'))
@@ -31,6 +34,8 @@ def read(name: str) -> dict[str, Any]:
         opt = yaml.load(file, Loader=ordered_yaml()[0])
     is_train = 'train' in opt
     opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train, auto_resume=False)
+    for phase, dataset in opt['datasets'].items():  # as BasicSR's parse_options
+        dataset.update(phase=phase.split('_')[0], scale=opt['scale'])
     opt['path'].update(experiments_root=f'experiments/{opt["name"]}', models=f'experiments/{opt["name"]}/models')
     return opt
 
@@ -48,10 +53,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(saved[kind], target)
             continue
         network = {'g': ESRGAN, 'demo g': DEMO, 'd': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 64},
-                   'demo d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 8}}[kind]
+                   'demo d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 8},
+                   'clip g': {'type': 'FRNet'}, 'clip d': {'type': 'SpatioTemporalDiscriminator'}}[kind]
         torch.save({'params': build_network(network).state_dict()}, target)
         saved[kind] = target
     for dataset in (dataset for name in FILES for dataset in read(name)['datasets'].values()):
+        if dataset['type'].startswith('TecoGAN'):
+            if not (root / dataset['dataroot_gt']).exists():
+                write_clip(root / dataset['dataroot_gt'] / '001', 2, seed=0, side=144)
+            continue
         for key in ('dataroot_gt', 'dataroot_lq'):
             (root / dataset[key]).mkdir(parents=True, exist_ok=True)
             for index in range(16):
@@ -63,7 +73,8 @@ def _named_files(opt: dict[str, Any]) -> dict[str, str]:
     """The checkpoints that an options file names, and which kind of network each holds."""
     named = {opt['path'].get('pretrain_network_g'): 'g', opt['path'].get('pretrain_network_d'): 'd',
              (opt.get('teacher') or {}).get('path'): 'g'}
-    return {path: ('demo ' if 'demo' in path else '') + kind for path, kind in named.items() if path}
+    kinds = 'clip ' if opt['model_type'] == 'TecoGANModel' else ''
+    return {path: ('demo ' if 'demo' in path else kinds) + kind for path, kind in named.items() if path}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -86,7 +97,8 @@ def test_the_file_is_good(name, root, monkeypatch):
 
 
 def test_the_papers_files_are_all_there():
-    papers = {'train_rrdb_psnr', 'train_esrgan_teacher', 'prune_esrgan_r30', 'prune_esrgan_r50', 'prune_esrgan_r80',
+    papers = {'frvsr_b10', 'tecogan_b10', 'test_tecogan', *(f'prune_tecogan_b{keep}' for keep in (9, 7, 5, 3, 1)),
+              'train_rrdb_psnr', 'train_esrgan_teacher', 'prune_esrgan_r30', 'prune_esrgan_r50', 'prune_esrgan_r80',
               'prune_esrgan_r30_blocks', 'prune_esrgan_r30_unstructured', 'kd_esrgan_s16', 'kd_esrgan_s32',
               'kd_esrgan_s48', 'test_esrgan'}
     assert papers | {'train_demo_teacher', 'demo_prune', 'demo_kd_s16', 'demo_test'} <= {Path(f).stem for f in FILES}
@@ -95,6 +107,19 @@ def test_the_papers_files_are_all_there():
 def test_fid_of_small_sets_has_kid_beside_it():
     types = {metric['type'] for metric in read('test_esrgan.yml')['val']['metrics'].values()}
     assert {'calculate_fid', 'calculate_kid'} <= types
+
+
+@pytest.mark.parametrize(('name', 'parameters'), [
+    ('prune_tecogan_b9.yml', 2_515_237), ('prune_tecogan_b7.yml', 2_367_525), ('prune_tecogan_b5.yml', 2_219_813),
+    ('prune_tecogan_b3.yml', 2_072_101), ('prune_tecogan_b1.yml', 1_924_389), ('prune_tecogan_half.yml', 1_336_621)])
+def test_pruning_tecogan_leaves_what_the_file_says(name, parameters):
+    opt = read(name)
+    assert f'{parameters:,}' in (FOLDER / name).read_text() and opt['train']['total_iter'] == 300_000
+    assert options.validate(opt, True) == []
+    net = build_network(opt['network_g'])
+    for step in prune_steps(opt['prune']):
+        net = prune(net, **step.arguments()).network
+    assert sum(p.numel() for p in net.parameters()) == parameters
 
 
 @pytest.mark.parametrize('name', ['kd_esrgan_s16.yml', 'kd_esrgan_s32.yml', 'kd_esrgan_s48.yml'])

@@ -85,7 +85,9 @@ def test_memory_that_ends_when_it_is_measured_is_such_a_reason(monkeypatch):
         {'a': {}}, {('a', 'fp32'): 'RuntimeError: out of memory'})
 
 
-def test_the_settings_are_restored_when_the_timing_is_interrupted():
+def test_the_settings_are_restored_when_the_timing_is_interrupted(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', False)  # BasicSR's train.py turns it on for good
+
     class Interrupted(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             assert torch.backends.cudnn.benchmark

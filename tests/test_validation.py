@@ -1,7 +1,6 @@
 """Validation in a single process: BasicSR's values, files and best values, and the scores of whole sets."""
 from __future__ import annotations
 
-import logging
 import random
 import re
 import shutil
@@ -40,21 +39,6 @@ def _no_backbone_is_kept() -> Any:
     lpips_metric.lpips_network.cache_clear()
     yield
     lpips_metric.lpips_network.cache_clear()
-
-
-@pytest.fixture
-def log() -> Any:
-    """What BasicSR's logger is given, line by line."""
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.extend(record.getMessage().splitlines())  # type: ignore[method-assign]
-    logger = logging.getLogger('basicsr')
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel('INFO')
-    yield lines
-    logger.removeHandler(handler)
-    logger.setLevel(level)
 
 
 def images(opt: dict[str, Any], model: Any) -> list[tuple[np.ndarray, np.ndarray]]:

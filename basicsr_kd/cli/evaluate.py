@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from basicsr_kd.cli.devices import usable_device
 from basicsr_kd.cli.evaluate_arguments import BICUBIC, add_arguments, check_arguments
 from basicsr_kd.cli.outputs import Refusal, check_folder, check_outputs, refuse, write_json
 
@@ -50,7 +51,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from basicsr_kd.evaluation.scorer import Scorer
     from basicsr_kd.evaluation.table import evaluation_text, left_out_text
     from basicsr_kd.metrics.precision import fast_formats
-    device = _device(args.device)
+    device = usable_device(args.device)
     progress = sys.stderr.isatty()
     weights = [Path(file) for file in args.weights]
     names = unique_names([*weights, *args.sr], [*(file.stem for file in weights),
@@ -87,17 +88,6 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json:
         print(f'\nWritten: {args.json}')
     return 0
-
-
-def _device(name: str | None) -> str:
-    import torch
-    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        torch.zeros(1, device=name).item()  # meta has tensors, but no values
-    except Exception as error:  # each device has its own
-        reason = str(error).partition('\n')[0]
-        raise Refusal(f'--device {name} cannot be used: {reason}') from None
-    return name
 
 
 def _sets(args: argparse.Namespace, finished: dict[str, Path]) -> list['ImageSet']:

@@ -21,6 +21,9 @@ class FeatureTaps:
     The hooks sit on the bare network, so they also fire when it runs inside DistributedDataParallel. They record only
     inside `with taps:`, so that validation on large images keeps nothing alive.
 
+    A network of clips that says `frames_in_sequence = True` (FRNet) runs its modules once a frame, or once for all:
+    their outputs are put together along the batch, in the order in which they ran.
+
     An in-place activation behind a tapped module overwrites what was recorded (MSRResNet's `conv_first`, for one).
     PyTorch counts such writes in `Tensor._version`; `probe` runs the network once, and taps that were overwritten
     are cloned from then on.
@@ -38,8 +41,9 @@ class FeatureTaps:
         self.layers = list(dict.fromkeys(layers))
         self._recording = False
         self._cloned: set[str] = set()
-        self._features: dict[str, Tensor] = {}
-        self._versions: dict[str, int] = {}
+        self._features: dict[str, list[Tensor]] = {}
+        self._versions: dict[str, list[int]] = {}
+        self._frames = getattr(net, 'frames_in_sequence', False)
         for name in self.layers:
             net.get_submodule(name).register_forward_hook(partial(self._record, name))
 
@@ -63,7 +67,7 @@ class FeatureTaps:
                            'pass')
         for name in self._overwritten(features):
             raise TapError(f'the output of {name} of {type(self.net).__name__} was overwritten in place')
-        return features
+        return {name: torch.cat(outputs) if len(outputs) > 1 else outputs[0] for name, outputs in features.items()}
 
     @torch.no_grad()
     def probe(self, image: Tensor) -> dict[str, tuple[int, ...]]:
@@ -80,18 +84,22 @@ class FeatureTaps:
                 self.net(image)
         return {name: tuple(feature.shape) for name, feature in self.take().items()}
 
-    def _overwritten(self, features: dict[str, Tensor]) -> list[str]:
-        return [name for name, feature in features.items() if feature._version != self._versions[name]]
+    def _overwritten(self, features: dict[str, list[Tensor]]) -> list[str]:
+        return [name for name, outputs in features.items()
+                if [output._version for output in outputs] != self._versions[name]]
 
     def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         if not self._recording:
             return
+        if self._frames and not name:
+            output = output['hr'] if isinstance(output, dict) else output
+            output = output.flatten(0, -4)  # (n, t, c, h, w); one frame stays as it is
         if not isinstance(output, Tensor) or output.dim() != 4:
             kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise TapError(f'{name} of {type(self.net).__name__} gives {kind}, expected a tensor (n, c, h, w)')
-        if name in self._features:
+        if name in self._features and not self._frames:
             raise TapError(f'{name} of {type(self.net).__name__} runs more than once in a forward pass, so it has no '
                            f'single feature map; tap the module around it')
         feature = output.clone() if name in self._cloned else output
-        self._features[name] = feature
-        self._versions[name] = feature._version
+        self._features.setdefault(name, []).append(feature)
+        self._versions.setdefault(name, []).append(feature._version)

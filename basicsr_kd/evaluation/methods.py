@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
+from torch import Tensor
 from torch.nn.functional import pad
 
 from basicsr_kd.archs.from_file import build_from_file, describe
@@ -110,9 +111,21 @@ class Network(Method):
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
         self.scale, self._multiple = self._what_it_takes()
 
-    @torch.inference_mode()
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
         assert lr is not None
+        return self.enlarge(lr, str(pair.lr))
+
+    @torch.inference_mode()
+    def enlarge(self, lr: np.ndarray, where: str) -> np.ndarray:
+        """Enlarge an image, (h, w, 3) to (scale·h, scale·w, 3) BGR uint8.
+
+        Args:
+            lr: The image.
+            where: Its file, for the error.
+
+        Raises:
+            EvaluationError: The network fails on it.
+        """
         height, width = lr.shape[:2]
         image = as_tensor(lr).to(self.device, memory_format=torch.channels_last)
         tile, overlap = (-(-length // self._multiple) * self._multiple for length in (self.tile, _OVERLAP))
@@ -123,10 +136,17 @@ class Network(Method):
             output = run_tiled(self.net, image, tile, overlap, self.scale)
         except (RuntimeError, ValueError) as error:
             hint = '' if self.tile else ' Where memory is short, --tile 256 takes the image in pieces.'
-            raise EvaluationError(f'{self.file} fails on {pair.lr}, {width}x{height}: {error}.{hint}') from error
-        output = output[:, :, :height * self.scale, :width * self.scale]
+            raise EvaluationError(f'{self.file} fails on {where}, {width}x{height}: {error}.{hint}') from error
+        return self.as_image(output[:, :, :height * self.scale, :width * self.scale], where)
+
+    def as_image(self, output: Tensor, where: str) -> np.ndarray:
+        """What the network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
+
+        Raises:
+            EvaluationError: Values are not finite.
+        """
         if not output.isfinite().all():
-            raise EvaluationError(f'{self.file} makes values of {pair.lr} that are not finite. Expected the weights of '
+            raise EvaluationError(f'{self.file} makes values of {where} that are not finite. Expected the weights of '
                                   'a network that works; has its training diverged?')
         return tensor2img(output)
 

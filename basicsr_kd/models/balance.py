@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
-from torch import Tensor
+from torch import Tensor, nn
 
 WINDOW = 100
 """Iterations over which the discriminator's loss is averaged."""
@@ -33,6 +33,12 @@ def warm_up(optimizer: torch.optim.Optimizer, current_iter: int, warmup_iter: in
     if current_iter <= warmup_iter:
         for group in optimizer.param_groups:
             group['lr'] = group['initial_lr'] * current_iter / warmup_iter
+
+
+def even_loss(criterion: nn.Module, device: torch.device) -> float:
+    """The loss (real + fake) of a discriminator that gives 0 for everything, by BasicSR's GANLoss."""
+    nothing = torch.zeros(1, device=device)
+    return sum(criterion(nothing, real, is_disc=True).item() for real in (True, False))
 
 
 class WinnerWatch:

@@ -1,4 +1,4 @@
-"""What PruneGANModel and KDGANModel share: BasicSR's GAN training, with options where it leaves no choice."""
+"""What our models share: BasicSR's GAN training, with options where it leaves no choice."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr_kd.models.balance import WinnerWatch, is_below, warm_up
+from basicsr_kd.models.balance import WinnerWatch, even_loss, is_below, warm_up
 from basicsr_kd.models.checkpoints import Checkpoints
 from basicsr_kd.models.divergence import check_losses, check_weights
 from basicsr_kd.models.memory_format import to_memory_format
@@ -49,14 +49,11 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
     def init_training_settings(self) -> None:
         train = self.opt['train']
         if self.with_gan:
-            if not self.opt['path'].get('pretrain_network_d'):
-                get_root_logger().warning(
-                    "path.pretrain_network_d is not given: the discriminator starts fresh instead of as the teacher's; "
-                    f'it trains alone for {train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
+            if train['net_d_init_iters'] and not self.opt['path'].get('pretrain_network_d'):
+                get_root_logger().warning('path.pretrain_network_d is not given: the discriminator is fresh, alone for '
+                                          f'{train["net_d_init_iters"]} iterations (train.net_d_init_iters).')
             super().init_training_settings()
-            nothing = torch.zeros(1, device=self.device)
-            even = sum(self.cri_gan(nothing, real, is_disc=True).item() for real in (True, False))
-            self.winner_watch = WinnerWatch(even / 2 if self.relativistic else even)
+            self.winner_watch = WinnerWatch(even_loss(self.cri_gan, self.device) / (2 if self.relativistic else 1))
         else:
             SRModel.init_training_settings(self)
             self.net_d_iters, self.net_d_init_iters = 1, 0
@@ -105,21 +102,11 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        log: OrderedDict[str, Tensor] = OrderedDict()
-        if self.with_gan:
-            self.net_d.requires_grad_(False)
         self.optimizer_g.zero_grad()
         train_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
         with torch.set_grad_enabled(train_g), self.autocast():
-            output = self.run_generator(current_iter, train_g)
-        self.output = output.float()
-        if train_g:
-            losses = self.generator_losses()
-            log.update(losses)
-            torch.stack(list(losses.values())).sum().backward()
-            self.optimizer_g.step()
-        if self.with_gan:
-            log.update(self.train_discriminator())
+            self.output = self.run_generator(current_iter, train_g).float()
+        log = self.train_networks(train_g)
         log.update(self.log_only(log))
         self.log_dict = self.reduce_loss_dict(log)
         check_losses(self.log_dict, current_iter, self.opt['path']['models'])
@@ -127,6 +114,22 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
             self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def train_networks(self, train_g: bool) -> OrderedDict[str, Tensor]:
+        """One step of each network by `self.output`, the generator's first; returns what belongs into the log."""
+        log = self.train_generator() if train_g else OrderedDict()
+        if self.with_gan:
+            log.update(self.train_discriminator())
+        return log
+
+    def train_generator(self) -> OrderedDict[str, Tensor]:
+        """One step of the generator; returns the terms of its loss."""
+        if self.with_gan:
+            self.net_d.requires_grad_(False)
+        losses = self.generator_losses()
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer_g.step()
+        return losses
 
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
@@ -137,8 +140,8 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
         losses: OrderedDict[str, Tensor] = OrderedDict()
         if self.cri_pix:
             losses['l_g_pix'] = self.cri_pix(self.output, self.gt)
-        if self.cri_perceptual:
-            percep, style = self.cri_perceptual(self.output, self.gt)
+        if self.cri_perceptual:  # whose network takes images, also where there are clips (n, t, 3, h, w)
+            percep, style = self.cri_perceptual(*(images.flatten(0, -4) for images in (self.output, self.gt)))
             losses.update({k: v for k, v in (('l_g_percep', percep), ('l_g_style', style)) if v is not None})
         if self.with_gan:
             fake = self.discriminate(self.output)
@@ -172,14 +175,17 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
             l_d_fake = self.cri_gan(fake, False, is_disc=True)
         log = OrderedDict(l_d_real=l_d_real, l_d_fake=l_d_fake, out_d_real=real.detach().mean(),
                           out_d_fake=fake.detach().mean())
-        adaptive = self.opt['train']['adaptive_d']
-        pauses = is_below(l_d_real + l_d_fake, adaptive)
+        pauses = self.discriminator_pauses(real, fake, l_d_real + l_d_fake)
         if not pauses:
             (l_d_real + l_d_fake).backward()
             self.optimizer_d.step()
-        if adaptive is not None:
+        if self.opt['train']['adaptive_d'] is not None:
             log['d_paused'] = torch.tensor(float(pauses), device=self.device)
         return log
+
+    def discriminator_pauses(self, real: Tensor, fake: Tensor, loss: Tensor) -> bool:
+        """Whether it is too good to learn on (`adaptive_d`), by its logits (n, 1) and loss; all ranks decide alike."""
+        return is_below(loss, self.opt['train']['adaptive_d'])
 
     def discriminate(self, image: Tensor) -> Tensor:
         """The discriminator's logits for images (n, 3, h, w), in fp32 so that the losses are."""
@@ -189,6 +195,6 @@ class GANTrainer(Validation, Checkpoints, SRGANModel):
 
     def save(self, epoch: int, current_iter: int) -> None:
         nets = {'generator': self.net_g} | ({'discriminator': self.net_d} if self.with_gan else {})
-        check_weights({which: self.get_bare_model(net) for which, net in nets.items()}, current_iter,
-                      self.opt['path']['models'])
+        nets = {which: self.get_bare_model(net) for which, net in nets.items()}
+        check_weights(nets, current_iter, self.opt['path']['models'])
         (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)

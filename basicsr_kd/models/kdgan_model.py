@@ -64,7 +64,7 @@ class KDGANModel(GANTrainer):
     def init_training_settings(self) -> None:
         section = distill_terms(self.opt['train'].get('distill_opt'))
         if section:
-            self.schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
+            self.distill_schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
             self.net_teacher = _build_teacher(self.opt).to(self.device).to(memory_format=self.memory_format)
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
@@ -111,7 +111,7 @@ class KDGANModel(GANTrainer):
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         train = self.opt['train']
         due = self.distiller and train_g and current_iter % train['distill_every'] == 0
-        self.distill_factor = self.schedule.factor(current_iter, int(train['total_iter'])) if due else 0.0
+        self.distill_factor = self.distill_schedule.factor(current_iter, int(train['total_iter'])) if due else 0.0
         if not (self.distiller and self.distill_factor):
             return super().run_generator(current_iter, train_g)
         with torch.no_grad(), self.distiller.teacher:
@@ -133,10 +133,11 @@ class KDGANModel(GANTrainer):
         return {'l_g_distill': torch.stack(terms).sum()} if terms else {}
 
     def further_state(self) -> dict[str, Any]:
-        if not self.distiller:
-            return {}
-        return {'adapters': self.get_bare_model(self.distiller.adapters).state_dict(),
-                'adapters_to_fit': list(self.distiller.to_fit)}
+        state = super().further_state()
+        if self.distiller:
+            state['adapters'] = self.get_bare_model(self.distiller.adapters).state_dict()
+            state['adapters_to_fit'] = list(self.distiller.to_fit)
+        return state
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a `.state` file: adapters, optimizers and schedulers.

@@ -115,7 +115,10 @@ class PruneGANModel(GANTrainer):
             self.zeros = Zeros(new)
 
     def further_state(self) -> dict[str, Any]:
-        return {'stages': {'share': self.schedule.share, 'density': self.schedule.density}} if self.schedule else {}
+        state = super().further_state()
+        if self.schedule:
+            state['stages'] = {'share': self.schedule.share, 'density': self.schedule.density}
+        return state
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a `.state` file: optimizers and schedulers, and the stages of pruning that are done.

@@ -15,6 +15,7 @@ from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.models.scores import Score, Scores
+from basicsr_kd.models.video_scores import VideoScores
 
 
 class Validation(BaseModel):
@@ -95,7 +96,7 @@ class Validation(BaseModel):
             return os.path.join(folder, name, f'{name}_{current_iter}.png')
         return os.path.join(folder, dataset, f'{name}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
 
-    def _report(self, scores: Scores, dataset: str, current_iter: Any, tb_logger: Any) -> None:
+    def _report(self, scores: Scores | VideoScores, dataset: str, current_iter: Any, tb_logger: Any) -> None:
         new = {f'val.metrics.{metric}': why for metric, why in scores.left_out.items() if metric not in self.left_out}
         for why in dict.fromkeys(new.values()):
             metrics = ', '.join(metric for metric, reason in new.items() if reason == why)

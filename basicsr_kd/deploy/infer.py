@@ -1,0 +1,70 @@
+"""Enlarging without ground truth: clips frame by frame, images one by one."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basicsr_kd.deploy.errors import InferError
+from basicsr_kd.deploy.stream import run_stream
+from basicsr_kd.evaluation.methods import Network
+from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.metrics.precision import fast_formats, full_fp32
+
+_HALVES = {'fp16': torch.float16, 'bf16': torch.bfloat16}
+Frames = Iterable[tuple[str, np.ndarray]]
+
+
+def is_recurrent(network: Network) -> bool:
+    """Whether it goes from frame to frame, as FRNet does."""
+    return hasattr(network.net, 'step')
+
+
+def enlarge(network: Network, frames: Frames) -> Iterator[tuple[str, np.ndarray]]:
+    """Enlarge frames; six at most are in memory, however many there are.
+
+    Args:
+        network: Of images, or recurrent: then it starts as `run_stream` says.
+        frames: Names and images, (h, w, 3) BGR uint8, of one size for a recurrent network; they are fetched one by one.
+
+    Yields:
+        Names and (scale·h, scale·w, 3) BGR uint8.
+
+    Raises:
+        InferError, EvaluationError: The network fails on a frame; or what reading one raises.
+    """
+    if not is_recurrent(network):
+        for name, image in frames:
+            yield name, network.enlarge(image, name)
+        return
+    names: deque[str] = deque()
+
+    def tensors() -> Iterator[Tensor]:
+        for name, image in frames:
+            names.append(name)
+            yield as_tensor(image).to(network.device)
+
+    try:
+        for output in run_stream(network.net, tensors()):
+            name = names.popleft()
+            yield name, network.as_image(output, name)
+    except (RuntimeError, ValueError) as error:
+        raise InferError(f'{network.file} fails on frame {names[0]}: {error}') from error
+
+
+def precision(device: str, half: bool) -> AbstractContextManager[object]:
+    """What a network runs in: full fp32, or half precision by autocast; FRNet still fetches pixels in fp32.
+
+    Raises:
+        InferError: Half precision would be slower than fp32 on this device.
+    """
+    if not half:
+        return full_fp32()
+    formats = [name for name in _HALVES if name in fast_formats(device)]
+    if not formats:
+        raise InferError(f'--half: {device} has no fast half precision. Leave it out, or give a GPU (--device cuda).')
+    return torch.autocast(torch.device(device).type, _HALVES[formats[0]])

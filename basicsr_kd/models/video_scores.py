@@ -1,0 +1,75 @@
+"""The metrics of one validation set of clips, over all ranks."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
+from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.video_protocol import PROTOCOLS
+from basicsr_kd.models.scores import Score
+
+
+class VideoScores:
+    """Takes in clips frame by frame, each rank whole clips of its own, and gives the set's scores.
+
+    Args:
+        metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
+        protocol: A name in `PROTOCOLS`.
+        device: Where backbones run.
+        left_out: Metrics that were left out before, and why.
+    """
+
+    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], protocol: str, device: torch.device,
+                 left_out: Mapping[str, str]) -> None:
+        self.left_out = dict(left_out)
+        self._average = PROTOCOLS[protocol].average
+        self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()}
+        weights = next((metric['weights'] for metric in metrics.values() if metric.get('weights')), None)
+        try:
+            self._scores = self._build(protocol, weights, device)
+        except BackboneError as error:
+            self.left_out.update((name, str(error)) for name, kind in self._kinds.items() if kind in ('lpips', 'tlp'))
+            self._scores = self._build(protocol, weights, device)
+
+    def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
+        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
+        return ClipScores(kinds, PROTOCOLS[protocol], weights, device)
+
+    @property
+    def protocol(self) -> str:
+        """The sentence that the scores need beside them."""
+        return self._scores.protocol
+
+    def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
+        """Take in the next frame of a clip; see `ClipScores.add`."""
+        self._scores.add(clip, index, result, truth)
+
+    def gather(self) -> None:
+        """Give every rank what all have; a metric that one of them left out is left out."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        shares: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(shares, (self._scores.state(), self.left_out))
+        self._scores.merge(state for state, _ in shares)
+        for _, left_out in shares:
+            self.left_out = {**left_out, **self.left_out}
+
+    def results(self) -> dict[str, Score]:
+        """The scores by the metrics' names, in their order, without those left out; the other average is the note."""
+        found = self._scores.results()
+        return {name: self._score(found[kind]) for name, kind in self._kinds.items()
+                if kind in found and name not in self.left_out}
+
+    def _score(self, means: ClipMeans) -> Score:
+        if self._average == 'frames':
+            return Score(means['frames'], f'mean over frames; over clips {means["clips"]:.4f}')
+        return Score(means['clips'], f'mean over clips; over frames {means["frames"]:.4f}')
+
+    def warnings(self) -> list[str]:
+        """What a reader of the scores should know."""
+        return self._scores.warnings()

@@ -1,0 +1,68 @@
+"""The checks of `basicsr_kd.preflight` that keep clips and images apart: sets, networks and metrics of TecoGANModel."""
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.upsample import BicubicUpsample
+from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.video_options import MODEL
+
+_IMAGES = ('PairedImageDataset', 'SingleImageDataset', 'RealESRGANDataset', 'FFHQDataset')  # BasicSR's
+_OF_CLIPS = ('calculate_tof', 'calculate_tlp')
+
+
+def is_video(opt: dict[str, Any]) -> bool:
+    """Whether the model of these options works on clips."""
+    return opt['model_type'] == MODEL
+
+
+def check_sets(opt: dict[str, Any]) -> None:
+    """The model has sets of clips, and only TecoGANModel has.
+
+    Raises:
+        OptionsError: A set that the model cannot use.
+    """
+    for phase, dataset in opt['datasets'].items():
+        found, key = dataset.get('type'), f'datasets.{phase}.type'
+        if not is_video(opt):
+            if found in ('TecoGANTrainDataset', 'TecoGANTestDataset'):
+                raise OptionsError(f'{key}: {found} has clips, {opt["model_type"]} takes images; use model_type: '
+                                   f'{MODEL}')
+        elif phase != 'train' and found != 'TecoGANTestDataset':
+            raise OptionsError(f'{key}: found {found}, expected TecoGANTestDataset, which {MODEL} reads frame by frame')
+        elif phase != 'train' and opt['degradation']['type'] == 'BI' and not dataset.get('dataroot_lq'):
+            raise OptionsError(f'datasets.{phase}.dataroot_lq is missing: with degradation.type: BI low resolution '
+                               'must be given, only BD can be made')
+        elif found in _IMAGES:
+            raise OptionsError(f'{key}: found {found}, which has images; expected clips, TecoGANTrainDataset')
+
+
+def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:
+    """A network of TecoGANModel is an FRNet, perhaps pruned, for the degradation of the options.
+
+    Raises:
+        OptionsError: It is another.
+    """
+    if not is_video(opt):
+        return
+    if not isinstance(net, FRNet):
+        raise OptionsError(f'{key}: found {type(net).__name__}, expected FRNet, the only network that {MODEL} can run '
+                           'frame by frame')
+    found, expected = 'BD' if isinstance(net.upsample_func, BicubicUpsample) else 'BI', opt['degradation']['type']
+    if found != expected:
+        raise OptionsError(f'{key}: found an FRNet of degradation {found}, expected {expected} as degradation.type has '
+                           'it; give both the same')
+
+
+def check_clip_metric(kind: str, key: str, opt: dict[str, Any]) -> None:
+    """A metric of clips is asked of a model that has them.
+
+    Raises:
+        OptionsError: It is not.
+    """
+    if kind in _OF_CLIPS and not is_video(opt):
+        raise OptionsError(f'{key}: {kind} is a metric of clips, and {opt["model_type"]} works on single images; '
+                           f'remove it, or use model_type: {MODEL}')
