@@ -49,7 +49,12 @@ class TLPOptions(_ClipMetric, tag='calculate_tlp'):
     weights: str | None = None
 
 
-_AnyMetric = PSNROptions | LPIPSOptions | TOFOptions | TLPOptions
+class FIDOptions(_ClipMetric, tag='calculate_fid'):
+    """A metric of type `calculate_fid`, over the frames of all clips."""
+    weights: str | None = None  # of Inception
+
+
+_AnyMetric = PSNROptions | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions
 
 
 def check_video(opt: dict[str, Any], is_train: bool) -> None:

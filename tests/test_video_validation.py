@@ -12,13 +12,16 @@ import torch
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils import tensor2img
 from model_helpers import same, start, weights
+from validation_helpers import FlatInception
 from video_helpers import train, write_clip
 
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.data.degradation import gaussian_downsample_padded
 from basicsr_kd.deploy.stream import run_stream
+from basicsr_kd.metrics import set_scores
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.metrics.video_protocol import PROTOCOLS
 
 
@@ -92,6 +95,35 @@ def test_scores_are_those_of_emas_frames(frvsr_opt, clips, protocol, log):
     model.validation(loader(frvsr_opt), 3, None, save_img=False)
     assert log.count('Metrics of clips: ' + PROTOCOLS[protocol].describe({'psnr', 'tof'})) == 1
     assert model.best_metric_results['clips']['tof']['better'] == 'lower'
+
+
+def test_fid_is_over_the_frames_of_all_clips(frvsr_opt, clips, log, monkeypatch):
+    monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
+    frvsr_opt['val']['metrics']['fid'] = {'type': 'calculate_fid'}
+    model = start(frvsr_opt)
+    expected = SetScores(['fid'])
+    for folder in sorted(clips.iterdir()):
+        for index, (result, path) in enumerate(zip(enlarged(model.net_g_ema, folder), sorted(folder.iterdir()),
+                                                   strict=True)):
+            expected.add(f'{folder.name}{index:02d}', result, cv2.imread(str(path)))
+    model.validation(loader(frvsr_opt), 1, None, save_img=False)
+    frames = sum(len(list(folder.iterdir())) for folder in clips.iterdir())
+    assert model.metric_results['fid'] == pytest.approx(expected.results()['fid'], rel=1e-3)
+    assert any(f'({frames} frames)' in line for line in log)
+    assert any(line.startswith(f'FID on {frames} images') for line in log)
+
+
+def test_fid_is_left_out_where_inception_cannot_be_had(frvsr_opt, log, monkeypatch):
+    def nowhere(weights, device):
+        raise BackboneError('no Inception here')
+
+    monkeypatch.setattr(set_scores, 'inception_network', nowhere)
+    frvsr_opt['val']['metrics']['fid'] = {'type': 'calculate_fid'}
+    model = start(frvsr_opt)
+    for iteration in (1, 2):
+        model.validation(loader(frvsr_opt), iteration, None, save_img=False)
+    assert 'fid' not in model.metric_results and model.metric_results['psnr'] > 0
+    assert sum('val.metrics.fid: left out, since no Inception here' in line for line in log) == 1
 
 
 def test_training_goes_on_as_if_nothing_had_been_validated(teco_opt):

@@ -10,12 +10,15 @@ import torch.distributed as dist
 
 from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
 from basicsr_kd.metrics.errors import BackboneError
-from basicsr_kd.metrics.video_protocol import PROTOCOLS
+from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.metrics.video_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.models.scores import Score
 
 
 class VideoScores:
     """Takes in clips frame by frame, each rank whole clips of its own, and gives the set's scores.
+
+    FID is over all frames of all clips, whole ones, whatever the protocol says.
 
     Args:
         metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
@@ -29,7 +32,15 @@ class VideoScores:
         self.left_out = dict(left_out)
         self._average = PROTOCOLS[protocol].average
         self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()}
-        weights = next((metric['weights'] for metric in metrics.values() if metric.get('weights')), None)
+        self._fid: SetScores | None = None
+        for name, metric in metrics.items():
+            if metric['type'] == 'calculate_fid' and name not in self.left_out:
+                try:
+                    self._fid = SetScores(['fid'], metric['weights'], device)
+                except BackboneError as error:
+                    self.left_out[name] = str(error)
+        weights = next((metric['weights'] for metric in metrics.values()
+                        if metric.get('weights') and metric['type'] != 'calculate_fid'), None)
         try:
             self._scores = self._build(protocol, weights, device)
         except BackboneError as error:
@@ -37,7 +48,7 @@ class VideoScores:
             self._scores = self._build(protocol, weights, device)
 
     def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
-        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
+        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out and kind != 'fid'}
         return ClipScores(kinds, PROTOCOLS[protocol], weights, device)
 
     @property
@@ -48,21 +59,27 @@ class VideoScores:
     def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
         """Take in the next frame of a clip; see `ClipScores.add`."""
         self._scores.add(clip, index, result, truth)
+        if self._fid:
+            self._fid.add(f'{clip} {index:08d}', *cut_to_one_size(result, truth))
 
     def gather(self) -> None:
         """Give every rank what all have; a metric that one of them left out is left out."""
         if not (dist.is_available() and dist.is_initialized()):
             return
         shares: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(shares, (self._scores.state(), self.left_out))
-        self._scores.merge(state for state, _ in shares)
-        for _, left_out in shares:
+        dist.all_gather_object(shares, (self._scores.state(), self._fid and self._fid.state(), self.left_out))
+        self._scores.merge(state for state, _, _ in shares)
+        if self._fid:
+            self._fid.merge(state for _, state, _ in shares if state)
+        for _, _, left_out in shares:
             self.left_out = {**left_out, **self.left_out}
 
     def results(self) -> dict[str, Score]:
         """The scores by the metrics' names, in their order, without those left out; the other average is the note."""
-        found = self._scores.results()
-        return {name: self._score(found[kind]) for name, kind in self._kinds.items()
+        found = {kind: self._score(means) for kind, means in self._scores.results().items()}
+        if self._fid and 'fid' in (of_set := self._fid.results()):
+            found['fid'] = Score(of_set['fid'], f'{of_set["fid_samples"]} frames')
+        return {name: found[kind] for name, kind in self._kinds.items()
                 if kind in found and name not in self.left_out}
 
     def _score(self, means: ClipMeans) -> Score:
@@ -72,4 +89,4 @@ class VideoScores:
 
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
-        return self._scores.warnings()
+        return [*self._scores.warnings(), *(self._fid.warnings(asked=('fid', 'kid')) if self._fid else [])]
