@@ -121,6 +121,7 @@ def _draw(axes: Axes, panel: Panel, order: Sequence[str]) -> None:
     axes.margins(0.08)
     right = axes.get_xlim()[1]
     axes.set_xlim(0, right)
+    axes.locator_params(axis='x', nbins=6)  # long figures, as of milliseconds in seconds, would touch
     front = panel.front()
     axes.step(*zip(*front, (right, front[-1][1]), strict=True), where='post', color='#999999', linewidth=1, zorder=0)
     if not panel.higher_is_better:
