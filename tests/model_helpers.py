@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -39,15 +40,16 @@ def train(model: Any, first: int, last: int) -> None:
         model.optimize_parameters(iteration)
 
 
-def start_and_save(opt: dict[str, Any], iterations: int) -> Any:
-    """A model that trained so long and was saved then."""
+def start_and_save(opt: dict[str, Any], iterations: int, train: Callable[[Any, int, int], None] = train) -> Any:
+    """A model that trained so long, by default on images, and was saved then."""
     model = start(opt)
     train(model, 1, iterations)
     model.save(0, iterations)
     return model
 
 
-def train_on_and_resume(model: Any, opt: dict[str, Any], first: int, last: int) -> Any:
+def train_on_and_resume(model: Any, opt: dict[str, Any], first: int, last: int,
+                        train: Callable[[Any, int, int], None] = train) -> Any:
     """Train a saved model on; returns one that resumed from what it had saved and trained just as long."""
     train(model, first, last)
     again = start({**opt, 'auto_resume': True})

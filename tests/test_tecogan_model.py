@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from basicsr.data import build_dataset
-from model_helpers import same, start, weights
+from model_helpers import same, start, start_and_save, train_on_and_resume, weights
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from video_helpers import FRAMES, SIDE, clip_batch, train
@@ -161,12 +161,8 @@ def test_the_average_follows_the_weights(teco_opt):
 @pytest.mark.parametrize('stage', ['frvsr', 'tecogan'])
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(request, stage):
     opt = request.getfixturevalue('teco_opt' if stage == 'tecogan' else 'frvsr_opt')
-    model = start(opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    train(model, 3, 4)
-    again = start({**opt, 'auto_resume': True})
-    train(again, 3, 4)
+    model = start_and_save(opt, 2, train)
+    again = train_on_and_resume(model, opt, 3, 4, train)
     for net in ('net_g', 'net_g_ema', *(['net_d'] if stage == 'tecogan' else [])):
         assert same(weights(getattr(again, net)), weights(getattr(model, net))), net
 

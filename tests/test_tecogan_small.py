@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from basicsr.archs import build_network
-from model_helpers import same, start, weights
+from model_helpers import same, start, start_and_save, train_on_and_resume, weights
 from video_helpers import FRAMES, FRNET, clip_batch, train
 
 from basicsr_kd.archs.frnet_arch import FRNet
@@ -165,12 +165,8 @@ def test_taps_put_the_frames_of_a_clip_together():
 def test_a_pruned_student_with_discriminator_resumes_with_its_adapters(distil_opt, teco_opt):
     opt = {**teco_opt, **{key: distil_opt[key] for key in ('prune', 'teacher', 'path')},
            'train': {**teco_opt['train'], 'distill_opt': distil_opt['train']['distill_opt']}}
-    model = start(opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    train(model, 3, 4)
-    again = start({**opt, 'auto_resume': True})
-    train(again, 3, 4)
+    model = start_and_save(opt, 2, train)
+    again = train_on_and_resume(model, opt, 3, 4, train)
     assert same(weights(again.distiller.adapters), weights(model.distiller.adapters))
     for net in ('net_g', 'net_g_ema', 'net_d'):
         assert same(weights(getattr(again, net)), weights(getattr(model, net))), net
