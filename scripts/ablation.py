@@ -34,6 +34,7 @@ from ablation_results import Results
 from ablation_run import Trainings
 from demo_run import RunError
 from photo_pairs import PrepareError
+from quality_cases import QualityError, named_folders
 from tqdm import tqdm
 
 from basicsr_kd.checkpoint import CheckpointError
@@ -43,14 +44,14 @@ HERE = Path(__file__).resolve().parent
 
 
 def set_folders(args: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
-    """HR and LR folders by set: the held-out photos, and `name=HRDIR,LRDIR`."""
+    """HR and LR folders by set: the held-out photos, and `NAME=HRDIR,LRDIR`."""
     folders = {HELD_OUT: (args.data / HELD_OUT / 'HR', args.data / HELD_OUT / 'LRx4')}
     for option in args.sets:
-        name, _, paths = option.partition('=')
-        hr, _, lr = paths.partition(',')
-        if not (name and hr and lr):
-            raise AblationError(f'--sets {option} is not of the form name=HRDIR,LRDIR.')
-        folders[name] = Path(hr), Path(lr)
+        try:
+            name, hr, lr = named_folders(option)
+        except QualityError as error:
+            raise AblationError(str(error)) from None
+        folders[name] = hr, lr
     return folders
 
 

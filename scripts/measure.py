@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from quality_cases import QualityError, named_folders
+
 from basicsr_kd.checkpoint import CheckpointError
 from basicsr_kd.cli.outputs import write_json
 from basicsr_kd.evaluation.checks import CheckedSets, check_sets
@@ -20,25 +22,20 @@ from basicsr_kd.report.build import Report, build_report
 from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.write import write_report
 
-MEASURE_ERRORS = (CheckpointError, EvaluationError, MetricError, ReportError)
+MEASURE_ERRORS = (CheckpointError, EvaluationError, MetricError, QualityError, ReportError)
 """What can be wrong with files, images or settings; the message says what to change."""
 EVALUATION = 'evaluation.json'
 IMAGES = 'images'
 
 
 def sets_of(options: Sequence[str]) -> CheckedSets:
-    """`NAME=HRDIR,LRDIR` to sets of which every image can be measured on.
+    """Arguments of --sets to sets of which every image can be measured on.
 
     Raises:
-        EvaluationError: not of that form, or no pairs of images.
+        QualityError: they are not of the form NAME=HRDIR,LRDIR.
+        EvaluationError: no pairs of images.
     """
-    sets = []
-    for option in options:
-        name, _, folders = option.partition('=')
-        hr, _, lr = folders.partition(',')
-        if not (name and hr and lr):
-            raise EvaluationError(f'--sets {option} is not of the form NAME=HRDIR,LRDIR.')
-        sets.append(ImageSet(name, Path(hr), Path(lr), pair_folders(Path(hr), Path(lr))))
+    sets = [ImageSet(name, hr, lr, pair_folders(hr, lr)) for name, hr, lr in map(named_folders, options)]
     return check_sets(sets)
 
 

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality_cases import IMPORTANCES, LAYOUTS, SEEDS, SELECTS, Case, Judge, QualityError, judge_case, read_set
+from quality_cases import (
+    IMPORTANCES,
+    LAYOUTS,
+    SEEDS,
+    SELECTS,
+    Case,
+    Judge,
+    QualityError,
+    judge_case,
+    named_folders,
+    read_set,
+)
 from quality_tables import quality_tables
 from torch import nn
 from tqdm import tqdm
@@ -88,15 +99,8 @@ def all_cases(network: str, args: argparse.Namespace) -> list[Case]:
 
 
 def read_sets(options: Sequence[str]) -> dict[str, Any]:
-    """`name=HRDIR,LRDIR` to images by name."""
-    sets = {}
-    for option in options:
-        name, _, folders = option.partition('=')
-        hr, _, lr = folders.partition(',')
-        if not (name and hr and lr):
-            raise QualityError(f'--sets {option} is not of the form name=HRDIR,LRDIR.')
-        sets[name] = read_set(Path(hr), Path(lr))
-    return sets
+    """Arguments of --sets to images by name."""
+    return {name: read_set(hr, lr) for name, hr, lr in map(named_folders, options)}
 
 
 def run(args: argparse.Namespace) -> str:

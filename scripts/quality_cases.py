@@ -62,6 +62,19 @@ class Pair:
     hr: np.ndarray
 
 
+def named_folders(option: str) -> tuple[str, Path, Path]:
+    """`NAME=HRDIR,LRDIR`, an argument of --sets, to its parts.
+
+    Raises:
+        QualityError: it is not of that form.
+    """
+    name, _, folders = option.partition('=')
+    hr, _, lr = folders.partition(',')
+    if not (name and hr and lr):
+        raise QualityError(f'--sets {option} is not of the form NAME=HRDIR,LRDIR.')
+    return name, Path(hr), Path(lr)
+
+
 def read_set(hr_folder: Path, lr_folder: Path) -> list[Pair]:
     """Read the images of two folders whose names pair, sorted.
 

@@ -13,8 +13,7 @@ sys.path.insert(0, str(ROOT / 'scripts'))
 from demo_data import CUTS, GAP, SCALE, Box, make_demo_data, photo_folder  # noqa: E402
 from demo_run import RunError, iteration, run_logged, total_iterations  # noqa: E402
 from measure import measure, report_of, sets_of  # noqa: E402
-
-from basicsr_kd.evaluation.errors import EvaluationError  # noqa: E402
+from quality_cases import QualityError  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -110,5 +109,5 @@ def test_the_demo_ends_with_figures_and_a_report_of_every_method(data, tmp_path)
 
 @pytest.mark.parametrize('option', ['Set5', 'Set5=HR', '=HR,LR'])
 def test_sets_are_named_folders_of_pairs(option):
-    with pytest.raises(EvaluationError, match='NAME=HRDIR,LRDIR'):
+    with pytest.raises(QualityError, match='NAME=HRDIR,LRDIR'):
         sets_of([option])

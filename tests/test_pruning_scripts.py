@@ -165,7 +165,7 @@ def test_folders_that_are_no_pairs_are_refused(image_pairs, hr, lr, message):
 
 
 def test_quality_explains_what_sets_look_like(quality):
-    with pytest.raises(SystemExit, match='pruning_quality: --sets Set5 is not of the form name=HRDIR,LRDIR'):
+    with pytest.raises(SystemExit, match='pruning_quality: --sets Set5 is not of the form NAME=HRDIR,LRDIR'):
         quality('--sets', 'Set5')
 
 

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
 from basicsr_kd.evaluation.images import read_image
-from basicsr_kd.evaluation.protocol import FEWEST_IMAGES, IMAGE_METRICS, PATCH, SET_METRICS
+from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.evaluation.sets import ImagePair, ImageSet
 from basicsr_kd.metrics.image_scores import SSIM_WINDOW
 from basicsr_kd.metrics.lpips_metric import SMALLEST as LPIPS_SMALLEST
+from basicsr_kd.metrics.set_scores import FEWEST_IMAGES, PATCH
 
 _Sizes = dict[Path, tuple[int, int]]
 

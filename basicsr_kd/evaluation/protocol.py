@@ -10,8 +10,6 @@ from basicsr_kd.metrics.image_scores import METRICS
 
 IMAGE_METRICS = METRICS
 SET_METRICS = ('fid', 'kid')
-FEWEST_IMAGES = {'fid': 2, 'kid': 3}  # of a set, for `metrics.set_scores` to give a figure
-PATCH = 64
 """Side of KID's patches."""
 _MOST_NAMES = 3  # that a sentence lists
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.evaluation.protocol import IMAGE_METRICS, PATCH, SET_METRICS, Protocol, some
+from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS, Protocol, some
 from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.fid import inception_network
 from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score
@@ -61,8 +61,8 @@ class MethodScores:
         self._images: dict[str, dict[str, float | None]] = {
             name: {} for name in scorer.metrics if name in IMAGE_METRICS}
         of_sets = [name for name in scorer.metrics if name in SET_METRICS]
-        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device, PATCH,
-                              truths) if of_sets else None
+        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device,
+                              truths=truths) if of_sets else None
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray) -> None:
         """Score a result, (h, w, 3) BGR uint8 as the ground truth.

@@ -21,6 +21,10 @@ FEW_IMAGES = 5
 89 %, of fifty in 94 %."""
 MOST_PATCHES = 64
 """Patches taken of an image, evenly over its grid: Inception takes 0.1 s for one on a CPU core."""
+FEWEST_IMAGES = {'fid': 2, 'kid': 3}
+"""Images of a set below which there is no figure; of KID's, each has two patches at least."""
+PATCH = 64
+"""Side of KID's patches where nobody says."""
 BATCH = 16
 
 Entry = dict[str, tuple[Tensor, Tensor]]
@@ -46,7 +50,7 @@ class SetScores:
     """
 
     def __init__(self, names: Collection[str], weights: str | Path | None = None, device: str | torch.device = 'cpu',
-                 patch: int = 64, truths: dict[str | int, dict[str, Tensor]] | None = None) -> None:
+                 patch: int = PATCH, truths: dict[str | int, dict[str, Tensor]] | None = None) -> None:
         if unknown := set(names) - {'fid', 'kid'}:
             raise MetricError(f'found {sorted(unknown)} as metrics of a set. Expected fid or kid.')
         self.names = names
@@ -88,10 +92,10 @@ class SetScores:
         """
         results: dict[str, Any] = {}
         fid, kid = self._gathered('fid'), self._gathered('kid')
-        if len(fid) >= 2:
+        if len(fid) >= FEWEST_IMAGES['fid']:
             result, truth = (torch.cat(side) for side in zip(*fid, strict=True))
             results |= {'fid': frechet_distance(result, truth), 'fid_samples': len(fid)}
-        if len(kid) >= 3:
+        if len(kid) >= FEWEST_IMAGES['kid']:
             results['kid'] = patch_kid([result for result, _ in kid], [truth for _, truth in kid])
         return results
 
@@ -103,7 +107,7 @@ class SetScores:
         """
         found = []
         images, images_of_kid = len(self._entries), len(self._gathered('kid'))
-        if 'fid' in self.names and images < 2:
+        if 'fid' in self.names and images < FEWEST_IMAGES['fid']:
             found.append(f'FID is left out: it needs at least 2 images, found {images}.')
         elif 'fid' in self.names and images < FEWEST:
             found.append(f'FID on {images} images: with fewer than {FEWEST} samples the covariances of its 2048 '
@@ -111,7 +115,7 @@ class SetScores:
                          'and on the method; never rank by it. KID has no such bias' +
                          ('.' if 'kid' in {*self.names, *asked} else
                           ': add it (type: calculate_kid in YAML, --metrics kid on the command line).'))
-        if 'kid' in self.names and images_of_kid < 3:
+        if 'kid' in self.names and images_of_kid < FEWEST_IMAGES['kid']:
             found.append(f'KID is left out: it needs at least 3 images of two patches of {self.patch}x{self.patch} '
                          f'pixels each, found {images_of_kid}.')
         elif 'kid' in self.names and images_of_kid < FEW_IMAGES:
