@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr_kd.data.errors import ClipError
 from basicsr_kd.dataset_checks import must_exist
 from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.prune_options import CalibrationOptions, calibration_root, prune_steps
-from basicsr_kd.pruning import PruningError, check_prune, needs_calibration, read_calibration
+from basicsr_kd.prune_options import CalibrationOptions, prune_steps
+from basicsr_kd.pruning import PruningError, check_prune, needs_calibration
+from basicsr_kd.pruning.calibration_clips import makes_low_resolution, takes_clips
 from basicsr_kd.pruning.job import Job
-from basicsr_kd.pruning.rebuild import input_channels
 from basicsr_kd.pruning.request import Request
+from basicsr_kd.run_calibration import calibration_images, calibration_root
 
 
 def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> nn.Module:
@@ -63,25 +65,33 @@ def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationO
     """
     if not why:
         return
-    root = calibration_root(calibration, opt)
+    root, said_by = calibration_root(net, calibration, opt)
     if root is None:
-        raise OptionsError(f'{key}: {why} looks at images, and datasets.train has no dataroot_lq; give '
-                           f'{key}.calibration.dataroot: a folder (or .lmdb) of low-resolution images')
-    where = f'{key}.calibration.dataroot' if calibration.dataroot else f'{key}: {why}: datasets.train.dataroot_lq'
+        raise OptionsError(f'{key}: {why} looks at {_wanted(net)}, and nothing says where they are; give '
+                           f'{key}.calibration.dataroot: a folder (or .lmdb) of them')
+    where = f'{key}.{said_by}' if calibration.dataroot else f'{key}: {why}: {said_by}'
     must_exist(root, where)
     try:
-        images = read_calibration(root, calibration.num, calibration.size, channels=input_channels(net))
-    except PruningError as error:
+        images = calibration_images(net, calibration, opt)
+    except (ClipError, PruningError) as error:
         raise OptionsError(f'{where}: {_said(error)}') from None
+    assert images is not None  # for the root is there
     try:
         with torch.no_grad():
             net(images[:1].to(next(net.parameters()).device))
     except Exception as error:  # whatever a network's own code raises
-        height, width = images.shape[2:]
+        height, width = images.shape[-2:]
         raise OptionsError(f'{key}.calibration.size: {type(net).__name__} cannot be run on images of {height} x {width}'
                            f' pixels, as they are cut out of {root} with size {calibration.size}: '
                            f'{str(error) or type(error).__name__}') from None
 
 
-def _said(error: PruningError) -> str:
+def _wanted(net: nn.Module) -> str:
+    """What `calibration.dataroot` is to hold."""
+    if not takes_clips(net):
+        return 'low-resolution images'
+    return f'clips of {"ground truth" if makes_low_resolution(net) else "low resolution"}'
+
+
+def _said(error: Exception) -> str:
     return str(error).removeprefix('prune: ')

@@ -1,7 +1,6 @@
 """The YAML section `prune:` of a run, and `prune:` of a teacher. Imports neither torch nor BasicSR."""
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,8 +15,12 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class CalibrationOptions(Section):
-    """The images that some ways of pruning look at: low-resolution ones, the network's inputs."""
-    dataroot: str | None = None  # left out: dataroot_lq of the training set
+    """The images that some ways of pruning look at: low-resolution ones, the network's inputs; for an FRNet clips.
+
+    The network of TecoGANModel sees clips of ground truth, of which low resolution is made as in training; with
+    degradation BI, clips of low resolution.
+    """
+    dataroot: str | None = None  # left out: dataroot_lq of the training set; of TecoGANTrainDataset: its dataroot_gt
     num: Annotated[int, msgspec.Meta(ge=1)] = 16
     size: Annotated[int, msgspec.Meta(ge=8)] = 96
 
@@ -56,12 +59,6 @@ def prune_steps(section: Any) -> list[PruneOptions]:
     if section is None:
         return []
     return msgspec.convert(section if isinstance(section, list) else [section], list[PruneOptions])
-
-
-def calibration_root(calibration: CalibrationOptions, opt: dict[str, Any]) -> str | None:
-    """The folder or .lmdb with calibration images; None where nothing says so."""
-    root = calibration.dataroot or opt['datasets']['train'].get('dataroot_lq')
-    return os.path.expanduser(root) if isinstance(root, str) else None
 
 
 def check_steps(section: Any, key: str, total_iter: int | None) -> None:

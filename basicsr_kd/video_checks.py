@@ -7,6 +7,7 @@ from torch import nn
 
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.upsample import BicubicUpsample
+from basicsr_kd.data.video_train_dataset import check_crop
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.video_options import MODEL
 
@@ -38,6 +39,8 @@ def check_sets(opt: dict[str, Any]) -> None:
                                'must be given, only BD can be made')
         elif found in _IMAGES:
             raise OptionsError(f'{key}: found {found}, which has images; expected clips, TecoGANTrainDataset')
+        elif phase == 'train' and isinstance(dataset.get('gt_size'), int):  # of BasicSR's sets, too
+            check_crop(dataset['gt_size'], opt['scale'], 'datasets.train.gt_size')
 
 
 def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:

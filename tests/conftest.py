@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from infer_helpers import write_inputs
 from video_helpers import frvsr_options, with_gan, write_clip
+
+from basicsr_kd.cli.main import main
 
 TINY = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 
@@ -138,3 +141,23 @@ def frvsr_opt(clips: Path, tmp_path: Path) -> dict[str, Any]:
 def teco_opt(frvsr_opt: dict[str, Any]) -> dict[str, Any]:
     """Options of a tiny TecoGANModel run with discriminator and ping-pong loss."""
     return with_gan(copy.deepcopy(frvsr_opt))
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the inputs of `infer_helpers`."""
+    monkeypatch.chdir(tmp_path)
+    write_inputs()
+    return tmp_path
+
+
+@pytest.fixture
+def infer_tool(clip_folder: Path, capfd: pytest.CaptureFixture) -> Any:
+    """Runs `basicsr-kd infer` on the CPU: exit status, stdout, stderr (of OpenCV and FFmpeg too)."""
+    def run(*args: Any) -> Any:
+        try:
+            status = main(['infer', '--device', 'cpu', *map(str, args)])
+        except SystemExit as error:  # argparse
+            status = error.code
+        return status, *capfd.readouterr()
+    return run

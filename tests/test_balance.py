@@ -59,7 +59,8 @@ def test_a_discriminator_that_wins_is_told_once(caplog):
             watch.see(0.01, iteration)
     (record,) = caplog.records
     assert 'The discriminator wins: its loss was 0.01 on average' in record.message
-    assert '1.39 would be even' in record.message and 'adaptive_d: 0.49' in record.message
+    assert '1.39 would be even' in record.message and 'adaptive_d: 0.49 (it pauses below; ' in record.message
+    assert 'TecoGANModel, which goes by the logits, takes 0.4' in record.message
 
 
 def test_a_discriminator_that_wins_again_is_told_again(caplog):

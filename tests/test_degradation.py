@@ -4,10 +4,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from basicsr.utils import tensor2img
 from scipy.ndimage import gaussian_filter
 
+from basicsr_kd.archs.upsample import upsampler
 from basicsr_kd.data import TecoGANTestDataset
 from basicsr_kd.data.degradation import BORDER, gaussian_downsample, gaussian_downsample_padded
+from basicsr_kd.metrics.clip_scores import ClipScores
+from basicsr_kd.metrics.video_protocol import PROTOCOLS
 
 
 def with_scipy(images: torch.Tensor, scale: int, sigma: float = 1.5, radius: int = 4) -> torch.Tensor:
@@ -60,13 +64,29 @@ def test_a_gpu_rounds_no_more_than_a_processor():
     torch.testing.assert_close(low.cpu(), gaussian_downsample_padded(frame), atol=1e-6, rtol=0)
 
 
-def test_calendar_so_degraded_is_the_low_resolution_of_tecogans_authors(data_root):
-    clips = TecoGANTestDataset({'name': 'Vid4', 'type': 'TecoGANTestDataset', 'phase': 'test', 'scale': 4,
-                                'dataroot_gt': str(data_root / 'Vid4/GT'), 'dataroot_lq': str(data_root / 'Vid4/BDx4')})
+@pytest.fixture
+def calendar(data_root):
+    return TecoGANTestDataset({'name': 'Vid4', 'type': 'TecoGANTestDataset', 'phase': 'test', 'scale': 4,
+                               'dataroot_gt': str(data_root / 'Vid4/GT'), 'dataroot_lq': str(data_root / 'Vid4/BDx4')})
+
+
+def test_calendar_so_degraded_is_the_low_resolution_of_tecogans_authors(calendar):
     differences = []
     for index in range(0, 41, 5):
-        frame = clips.frame('calendar', index)
+        frame = calendar.frame('calendar', index)
         made = (gaussian_downsample_padded(frame['gt']) * 255).round()
         differences.append((made - (frame['lq'] * 255).round()).abs())
     assert np.mean([difference.mean() for difference in differences]) <= 0.05
     assert max(difference.max() for difference in differences) == 1
+
+
+def test_what_is_made_of_it_scores_as_what_is_made_of_the_authors_frames(calendar):
+    enlarge, means = upsampler('BD', 4), {}
+    for which in ('given', 'made'):
+        scores = ClipScores({'psnr'}, PROTOCOLS['official'])
+        for index in range(8):
+            frame = calendar.frame('calendar', index)
+            low = frame['lq'] if which == 'given' else gaussian_downsample_padded(frame['gt'])
+            scores.add('calendar', index, tensor2img([enlarge(low[None])]), tensor2img([frame['gt']]))
+        means[which] = scores.results()['psnr']['frames']
+    assert means['made'] == pytest.approx(means['given'], abs=0.01)

@@ -1,5 +1,6 @@
 """Pruning of FRNet: blocks of SRNet, channels of FNet."""
 import copy
+import math
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from network_helpers import count, largest_difference, masked
 from basicsr_kd.archs import FRNet
 from basicsr_kd.distillation.inheritance import inherit
 from basicsr_kd.pruning import PruningError, check_prune, prune
+from basicsr_kd.pruning.blocks import left_out
 from basicsr_kd.pruning.sensitivity import scan
+from basicsr_kd.pruning.steps import last_steps, run_step
 
 CLIPS = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -101,9 +104,23 @@ def test_channels_of_fnet_that_nothing_reads_go_by_taylor_on_clips(net):
     assert not set(range(1, 64, 2)) < set(by_size.kept['fnet.decoder3.2'])
 
 
-def test_layers_are_not_refitted_on_clips(net):
-    with pytest.raises(PruningError, match=r'reconstruct: the calibration images have the shape \(2, 3, 3, 16, 16\)'):
-        prune(net, ratio=0.3, target='fnet', calibration=CLIPS, reconstruct=True)
+@pytest.mark.parametrize('request_', [{'keep': 2, 'layout': 'blocks', 'target': 'srnet'},
+                                      {'ratio': 0.3, 'target': 'fnet.decoder3', 'round_to': 1}], ids=['blocks', 'fnet'])
+def test_what_stays_is_refitted_on_clips_and_the_stream_gains(net, request_):
+    with torch.no_grad():
+        net.fnet.flow[2].weight.mul_(10)
+    clips = torch.rand(6, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    reports = [prune(net, **request_, calibration=clips[:4], reconstruct=refit) for refit in (False, True)]
+    for seen in (clips[:4], clips[4:]):
+        errors = [(report.network(seen) - net(seen)).square().mean().item() for report in reports]
+        assert errors[1] < 0.8 * errors[0]
+    assert any(note.startswith('refitted ') for note in reports[1].notes)
+
+
+def test_the_last_step_of_a_clip_is_what_the_sequence_makes_last(net):
+    steps = last_steps(net, CLIPS)
+    assert torch.equal(steps[:, :3], CLIPS[:, -1]) and torch.equal(steps[:, 3:6], CLIPS[:, -2])
+    torch.testing.assert_close(run_step(net, steps), net(CLIPS)[:, -1], rtol=0, atol=1e-6)
 
 
 def test_blocks_that_stay_are_refitted_on_images(net):
@@ -114,11 +131,16 @@ def test_blocks_that_stay_are_refitted_on_images(net):
     assert errors[1] < 0.7 * errors[0]
 
 
-def test_a_scan_names_the_parts_of_both_networks(net):
-    blocks = scan(net, CLIPS[:, 0], layout='blocks')
+@pytest.mark.parametrize('images', [CLIPS, CLIPS[:, 0]], ids=['clips', 'images'])
+def test_a_scan_names_the_parts_of_both_networks(net, images):
+    whole, blocks = net(images), scan(net, images, layout='blocks')
     assert [cost.stage for cost in blocks] == [f'srnet.resblocks.{index}' for index in range(3)]
-    assert all(cost.before == 2 * (8 * 8 * 9 + 8) and cost.psnr < 60 for cost in blocks)
-    channels = {cost.stage: cost for cost in scan(net, CLIPS[:, 0], round_to=4)}
+    assert all(cost.before == 2 * (8 * 8 * 9 + 8) for cost in blocks)
+    for block, cost in enumerate(blocks):
+        with left_out(net, [f'srnet.resblocks.{block}']), torch.no_grad():
+            error = (net(images) - whole).square().mean().item()
+        assert cost.psnr == pytest.approx(-10 * math.log10(error), abs=0.01)
+    channels = {cost.stage: cost for cost in scan(net, images, round_to=4)}
     assert channels['srnet.conv_out'].reason and channels['fnet.flow.2'].reason == 'a warp reads them'
     assert channels['fnet.decoder1.2'].after == pytest.approx(0.7 * channels['fnet.decoder1.2'].before, rel=0.05)
 

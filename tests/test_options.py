@@ -4,7 +4,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from basicsr_kd.distill_options import distill_terms
 from basicsr_kd.losses import DiscriminatorFeatureLoss
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import validate
-from basicsr_kd.prune_options import calibration_root, prune_steps
+from basicsr_kd.prune_options import prune_steps
 
 
 def put(opt: dict[str, Any], path: str, value: Any) -> None:
@@ -184,16 +183,6 @@ def test_stages_while_training(prune_opt):
     assert step.arguments() == {'ratio': 0.5, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global',
                                 'importance': 'taylor', 'round_to': 16, 'select': 'least', 'target': None,
                                 'reconstruct': False}
-
-
-def test_calibration_images_are_those_of_the_training_set_unless_told_otherwise(prune_opt):
-    prune_opt['prune'] = [{'ratio': 0.1}, {'ratio': 0.1, 'calibration': {'dataroot': '~/photos'}}]
-    validate(prune_opt, is_train=True)
-    first, second = prune_steps(prune_opt['prune'])
-    assert calibration_root(first.calibration, prune_opt) == prune_opt['datasets']['train']['dataroot_lq']
-    assert calibration_root(second.calibration, prune_opt) == str(Path.home() / 'photos')
-    del prune_opt['datasets']['train']['dataroot_lq']
-    assert calibration_root(first.calibration, prune_opt) is None
 
 
 def test_prune_needs_a_trained_network(prune_opt):

@@ -219,7 +219,7 @@ def test_layers_are_those_of_the_teacher_without_its_blocks(kd_opt, prune):
 
 
 def test_images_that_the_network_does_not_take(prune_opt, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.prune_checks.read_calibration', lambda *args, **options: torch.rand(2, 3, 31, 31))
+    monkeypatch.setattr('basicsr_kd.prune_checks.calibration_images', lambda *args: torch.rand(2, 3, 31, 31))
     prune = {'ratio': 0.1, 'round_to': 1, 'layout': 'growth', 'importance': 'taylor'}
     with torch.device('meta'):
         nets = [RRDBNet(3, 3, scale, 8, 1, 8) for scale in (4, 2)]
@@ -242,7 +242,7 @@ def test_calibration_images_of_which_there_are_none(prune_opt):
     del prune_opt['datasets']['train']['dataroot_lq']
     prune_opt['datasets']['train']['type'] = 'RealESRGANDataset'
     prune_opt['prune'] = {'ratio': 0.3, 'importance': 'taylor'}
-    with pytest.raises(OptionsError, match='importance taylor looks at images, .* give prune.calibration.dataroot'):
+    with pytest.raises(OptionsError, match='taylor looks at low-resolution images, .* give prune.calibration.dataroot'):
         check(prune_opt)
 
 

@@ -196,7 +196,8 @@ def test_a_student_of_other_shapes_starts_as_its_teacher(frvsr_opt, trained):
 @pytest.mark.parametrize(('change', 'message'), [
     ({'prune': {**BLOCKS, 'keep': 4}}, r'prune: keep is 4, and there are 3 blocks\. Expected 1 to 3'),
     ({'prune': {**BLOCKS, 'target': 'sr_net'}}, "did you mean 'srnet'"),
-    ({'prune': {**BLOCKS, 'select': 'least'}}, 'give prune.calibration.dataroot'),
+    ({'prune': {**BLOCKS, 'select': 'least', 'calibration': {'dataroot': 'gone'}}},
+     r'prune\.calibration\.dataroot: gone does not exist'),
     ({'network_g': {**FRNET, 'nb': 2}}, 'nb is 3 in the file, 2 in the network'),
 ])
 def test_what_cannot_be_pruned_is_told_before_anything_starts(prune_opt, change, message):

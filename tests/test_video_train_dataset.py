@@ -182,6 +182,18 @@ def test_no_header_is_read_where_the_list_has_the_sizes(root, tmp_path, monkeypa
         dataset[5]
 
 
+def test_headers_are_read_once_in_a_process(root, monkeypatch):
+    opened = []
+    real = clips.Image.open
+    monkeypatch.setattr(clips.Image, 'open', lambda path: opened.append(path) or real(path))
+    for _ in range(2):
+        plain(root)
+        assert len(opened) == len(set(opened)) == 8
+    cv2.imwrite(opened[0], np.zeros((64, 72, 3), np.uint8))
+    with pytest.raises(ClipError, match='has 72 x 60 pixels, expected 72 x 64 pixels as in .*000/00000000.png'):
+        plain(root)
+
+
 def test_reds_clips_for_validation_are_left_out(root):
     dataset = TecoGANTrainDataset(options(root, val_partition='REDS4'))
     assert [clip.name for clip in dataset.clips] == ['001']

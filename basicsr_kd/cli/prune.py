@@ -94,7 +94,8 @@ def _scan(args: argparse.Namespace) -> int:
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
-    print(f'{title}, {len(images)} images of {images.shape[3]}x{images.shape[2]}:\n')
+    frames = f' clips of {images.shape[1]} frames' if images.dim() == 5 else ' images'
+    print(f'{title}, {len(images)}{frames} of {images.shape[-1]}x{images.shape[-2]}:\n')
     print(scan_table(costs, args.of))
     print(f'\nScanned in {seconds:.1f} s.' + (f' Written: {args.plot}' if args.plot else ''))
     return 0
@@ -129,14 +130,13 @@ def _images(args: argparse.Namespace, net: Any) -> Any:
     """The calibration images, seen to go through the network."""
     import torch
 
-    from basicsr_kd.pruning import read_calibration
-    from basicsr_kd.pruning.rebuild import input_channels
-    images = read_calibration(args.calibration, args.calibration_num, args.calibration_size, input_channels(net))
+    from basicsr_kd.pruning import read_calibration_for
+    images = read_calibration_for(net, args.calibration, args.calibration_num, args.calibration_size)
     try:
         with torch.no_grad():
             net.eval()(images[:1])
     except Exception as error:  # whatever the network's own code raises
-        raise Refusal(f'the network takes no images of {images.shape[1]} channels and {images.shape[3]}x'
-                      f'{images.shape[2]} pixels, as they come from {args.calibration}: {type(error).__name__}: '
+        raise Refusal(f'the network takes no images of {images.shape[-3]} channels and {images.shape[-1]}x'
+                      f'{images.shape[-2]} pixels, as they come from {args.calibration}: {type(error).__name__}: '
                       f'{error}. Try another --calibration or --calibration-size.') from error
     return images

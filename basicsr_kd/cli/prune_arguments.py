@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_choice(parser.add_argument_group('what goes'))
     images = parser.add_argument_group('calibration images', 'What the network will be used on, best from its training '
                                        'set: low resolution.')
-    images.add_argument('--calibration', metavar='DIR', help='a folder of images, or an .lmdb')
+    images.add_argument('--calibration', metavar='DIR',
+                        help='a folder of images, or an .lmdb; for an FRNet of\nground truth: a folder with a folder a '
+                             'clip, or one\nclip (low resolution is made of it; not for BI)')
     images.add_argument('--calibration-num', metavar='N', type=int, default=16,
                         help='how many, spread over the folder (default: 16)')
     images.add_argument('--calibration-size', metavar='N', type=int, default=96,

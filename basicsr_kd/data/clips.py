@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -131,6 +132,13 @@ def words(size: Size) -> str:
 
 
 def _size_of_file(path: str) -> Size:
+    status = os.stat(path)
+    return _size_in_header(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _size_in_header(path: str, changed: int, length: int) -> Size:
+    """Kept, as long as the file is the same: a run's checks open what its data set opens once more."""
     try:
         with Image.open(path) as image:
             return image.height, image.width

@@ -47,7 +47,9 @@ def gaussian_downsample_padded(hr: Tensor, scale: int = 4, sigma: float = SIGMA,
         size: As there.
 
     Returns:
-        (…, c, h / scale, w / scale) in [0, 1], not rounded to 8 bits; pixel k stands on pixel `scale * k` of `hr`.
+        (…, c, h / scale, w / scale) in [0, 1]; pixel k stands on pixel `scale * k` of `hr`. Not rounded to 8 bits, as
+        in TecoGAN-PyTorch's test. Bicubic enlargement of `calendar` so made scores 20.401 dB, of it rounded too, of the
+        8-bit files of TecoGAN's authors 20.403 dB.
     """
     images = hr.flatten(0, -3)  # reflection takes no more than (c, h, w)
     padded = F.pad(images, (size // 2,) * 4, mode='reflect').unflatten(0, hr.shape[:-2])

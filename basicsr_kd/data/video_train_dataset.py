@@ -42,7 +42,7 @@ class TecoGANTrainDataset(Dataset):
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
         self.options = read_section(opt, ClipTrainOptions)
-        _check_crop(self.options)
+        check_crop(self.options.gt_size, self.options.scale, f'datasets.{self.options.phase}.gt_size')
         self.side = self.options.gt_size + 2 * BORDER
         validation = PARTITIONS.get(self.options.val_partition or '', ())
         listed = read_listing(self.options.meta_info_file) if self.options.meta_info_file else None
@@ -109,13 +109,23 @@ class TecoGANTrainDataset(Dataset):
                         (f'Set gt_size to {most} at most, or take the clip away.' if most > 0 else 'Take it away.'))
 
 
-def _check_crop(options: ClipTrainOptions) -> None:
-    step = _LR_MULTIPLE * options.scale
-    if options.gt_size % step:
-        below = options.gt_size // step * step
-        raise OptionsError(f'datasets.{options.phase}.gt_size: found {options.gt_size}, which gives low-resolution '
-                           f'crops of {options.gt_size / options.scale:g} pixels; expected a multiple of '
-                           f'{_LR_MULTIPLE} there: gt_size {f"{below} or " if below else ""}{below + step}')
+def check_crop(gt_size: int, scale: int, key: str) -> None:
+    """FNet can take what a ground truth crop becomes in low resolution.
+
+    Args:
+        gt_size: Side of the crop.
+        scale: How many times smaller the low resolution is.
+        key: What the options file calls `gt_size`.
+
+    Raises:
+        OptionsError: Its side is no multiple of 8 there.
+    """
+    step = _LR_MULTIPLE * scale
+    if gt_size % step:
+        below = gt_size // step * step
+        raise OptionsError(f'{key}: found {gt_size}, which gives low-resolution crops of {gt_size / scale:g} pixels; '
+                           f'expected a multiple of {_LR_MULTIPLE} there: gt_size '
+                           f'{f"{below} or " if below else ""}{below + step}')
 
 
 def reflected(start: int, num: int, length: int) -> list[int]:

@@ -14,7 +14,7 @@ WINDOW = 100
 NEAR_ZERO = 0.04
 """A discriminator has won where its loss (real + fake) is below this share of that of one that tells nothing apart."""
 SUGGESTED = 0.35
-"""The share of it that the warning proposes for `train.adaptive_d`."""
+"""The share of it that the warning proposes for `train.adaptive_d` (not for TecoGANModel, which has another rule)."""
 
 
 def is_below(loss: Tensor, threshold: float | None) -> bool:
@@ -65,6 +65,7 @@ class WinnerWatch:
             get_root_logger().warning(
                 f'The discriminator wins: its loss was {fmean(self._losses):.3g} on average over the {WINDOW} '
                 f'iterations up to {current_iter:,}; {self._even:.3g} would be even. The generator learns little from '
-                f'it. Options: train.adaptive_d: {SUGGESTED * self._even:.2g} (it pauses below), a lower '
-                'train.optim_d.lr, train.warmup_iter_d, a network_d with fewer features, train.gan_opt.loss_weight.')
+                f'it. Options: train.adaptive_d: {SUGGESTED * self._even:.2g} (it pauses below; TecoGANModel, which '
+                'goes by the logits, takes 0.4 as TecoGAN), a lower train.optim_d.lr, train.warmup_iter_d, a network_d '
+                'with fewer features, train.gan_opt.loss_weight.')
         self._won = won

@@ -26,9 +26,10 @@ from basicsr_kd.distillation.distiller import Distiller
 from basicsr_kd.distillation.inheritance import inherit
 from basicsr_kd.losses.build import build_terms
 from basicsr_kd.models.gan_trainer import GANTrainer
-from basicsr_kd.models.network_files import calibration_images, on_master_first, prune_to_file, run_file
+from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
 from basicsr_kd.network_checks import gt_size, training_patch
 from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.run_calibration import calibration_images
 
 
 class KDGANModel(GANTrainer):

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
-from torch import Tensor, nn
+from torch import nn
 
 from basicsr_kd.archs.from_file import write_network_file
-from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, calibration_root
-from basicsr_kd.pruning import Cut, needs_calibration, prune, read_calibration
-from basicsr_kd.pruning.rebuild import input_channels
+from basicsr_kd.prune_options import PruneOptions
+from basicsr_kd.pruning import Cut, needs_calibration, prune
+from basicsr_kd.run_calibration import calibration_images
 
 _Result = TypeVar('_Result')
 
@@ -45,14 +45,6 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
         net = report.network
     write_network_file(target, net.state_dict(), network)
     return cuts
-
-
-def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> Tensor | None:
-    """The images (n, c, h, w) in [0, 1] as the network takes them; None where the options name none."""
-    root = calibration_root(calibration, opt)
-    if root is None:
-        return None
-    return read_calibration(root, calibration.num, calibration.size, channels=input_channels(net))
 
 
 def on_master_first(action: Callable[[], _Result]) -> _Result:

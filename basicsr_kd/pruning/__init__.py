@@ -1,9 +1,11 @@
 """Pruning to an exact budget: a network in, a smaller one out, with what matters most."""
 from basicsr_kd.pruning.calibration import read_calibration
+from basicsr_kd.pruning.calibration_clips import read_calibration_for
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.errors import PruningError
 from basicsr_kd.pruning.pruner import check_prune, prune
 from basicsr_kd.pruning.report import PruneReport
 from basicsr_kd.pruning.request import needs_calibration
 
-__all__ = ['Cut', 'PruneReport', 'PruningError', 'check_prune', 'needs_calibration', 'prune', 'read_calibration']
+__all__ = ['Cut', 'PruneReport', 'PruningError', 'check_prune', 'needs_calibration', 'prune', 'read_calibration',
+           'read_calibration_for']

@@ -59,8 +59,8 @@ def prune(net: nn.Module,
         reconstruct: whether to refit, by least squares on the calibration images, every layer that lost inputs; with
             layout 'blocks' every layer, since all behind a missing block read something else.
         calibration: images as the network takes them, ``(n, c, h, w)``, RGB in [0, 1]; :func:`needs_calibration` says
-            when they are needed, :func:`read_calibration` reads them. For FRNet better clips, ``(n, t, c, h, w)``:
-            an image is to it a clip where nothing moves; ``reconstruct`` takes images only.
+            when they are needed, :func:`read_calibration_for` reads them. For FRNet clips, ``(n, t, c, h, w)``: an
+            image is to it a step in a clip where nothing moves.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 

@@ -6,9 +6,10 @@ also makes up for what the branches before it lost.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,11 @@ from tqdm import tqdm
 
 from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.pruning.cut import Cut, stays
-from basicsr_kd.pruning.errors import PruningError
 from basicsr_kd.pruning.least_squares import can_refit, draw_positions, refit, sample
 from basicsr_kd.pruning.skips import trace_convs
+from basicsr_kd.pruning.steps import last_steps, run_step
 
+_Run = Callable[[Any, Tensor], Tensor]
 POSITIONS = (10_000, 30_000)
 """On how many positions, over all images, a layer is fitted: at least and at most."""
 WORK = 4e12
@@ -77,31 +79,29 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
         pruned: the network after it; its weights change in place.
         cut: what was cut.
         images: inputs of the network, ``(n, c, h, w)``. All n run at once through ``pruned``: memory grows with them.
+            Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original made of those before.
         progress: show a progress bar.
 
     Returns:
         The errors before and after. Where refitting does not help, the weights are as they were.
-
-    Raises:
-        PruningError: ``images`` are no images.
     """
-    if images.dim() != 4:
-        raise PruningError(f'reconstruct: the calibration images have the shape {tuple(images.shape)}. Expected images '
-                           '(n, c, h, w), no clips: layers that run once a frame are not refitted.')
-    images = images.contiguous(memory_format=torch.channels_last)
+    run: _Run = nn.Module.__call__
     with _fast_evaluation(original), _fast_evaluation(pruned):
-        layers = _layers(original, pruned, cut, images)
+        if images.dim() == 5:
+            images, run = last_steps(original, images), run_step
+        images = images.contiguous(memory_format=torch.channels_last)
+        layers = _layers(original, pruned, cut, images, run)
         with tqdm(total=len(images) + len(layers), desc='reconstruct', disable=not progress) as bar:
             outputs, errors = [], []
             for index, image in enumerate(images.split(1)):
                 with _recording(original, layers, index):
-                    outputs.append(original(image))
-                errors.append(_error(pruned(image), outputs[-1]))
+                    outputs.append(run(original, image))
+                errors.append(_error(run(pruned, image), outputs[-1]))
                 bar.update()
             before = {name: tensor.clone() for name, tensor in pruned.state_dict().items()}
             refitted: list[str] = []
             with _refitting(pruned, layers, refitted, bar):
-                error = _error(pruned(images), torch.cat(outputs))
+                error = _error(run(pruned, images), torch.cat(outputs))
         plain = sum(errors) / len(errors)
         if error <= plain:  # also false where it is no number
             return Reconstruction(plain, error, len(refitted))
@@ -109,26 +109,26 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
         return Reconstruction(plain, plain, 0)
 
 
-def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor) -> list[_Layer]:
+def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor, run: _Run) -> list[_Layer]:
     """The convolutions to refit, in the order in which they run."""
     left = {name for name, _ in pruned.named_modules() if name}
     shallower = None in cut.renamed.values()
     names = [name for name, module in original.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1
              and (shallower or 1 in cut.dropped.get(f'{name}.weight', {})) and _new_path(cut, name) in left]
-    runs = [run for run in trace_convs(original, names, images[:1]) if run.calls == 1]
-    weights = [pruned.get_parameter(f'{_new_path(cut, run.name)}.weight') for run in runs]
+    convs = [conv for conv in trace_convs(original, names, images[:1], run) if conv.calls == 1]
+    weights = [pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight') for conv in convs]
     work = sum(weight[0].numel() ** 2 for weight in weights)
     total = min(max(int(WORK / max(work, 1)), POSITIONS[0]), POSITIONS[1])
     generator = torch.Generator().manual_seed(0)
     layers = []
-    for run, weight in zip(runs, weights, strict=True):
-        positions = draw_positions(len(images), run.size, total, generator)
+    for conv, weight in zip(convs, weights, strict=True):
+        positions = draw_positions(len(images), conv.size, total, generator)
         if can_refit(weight, positions):
-            before = original.get_parameter(f'{run.name}.weight')
-            kept = torch.tensor(stays(len(before), cut.dropped.get(f'{run.name}.weight', {}).get(0, [])))
+            before = original.get_parameter(f'{conv.name}.weight')
+            kept = torch.tensor(stays(len(before), cut.dropped.get(f'{conv.name}.weight', {}).get(0, [])))
             target = torch.zeros(*positions.shape, len(kept))
-            new_skips = [(_new_path(cut, path), scale) for path, scale in run.skips]
-            layers.append(_Layer(run.name, _new_path(cut, run.name), kept, run.skips, new_skips, positions, target))
+            new_skips = [(_new_path(cut, path), scale) for path, scale in conv.skips]
+            layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, conv.skips, new_skips, positions, target))
     return layers
 
 

@@ -54,7 +54,8 @@ def scan(net: nn.Module,
 
     Args:
         net: as for :func:`basicsr_kd.pruning.prune`; it is not touched.
-        images: ``(n, c, h, w)``, RGB in [0, 1], as the network takes them; importance ``taylor`` looks at them as well.
+        images: ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``, RGB in [0, 1], as the network takes them; importance
+            ``taylor`` looks at them as well.
         ratio: the share to take away of each stage; layout ``blocks`` removes each block whole.
         of, allocation, importance, round_to: as for ``prune``.
         layout: one of :data:`SCANNED`.
@@ -108,7 +109,7 @@ def _errors(net: nn.Module, images: Tensor, trials: Sequence[Trial], progress: b
     net = net.to(memory_format=torch.channels_last)  # 1.3 to 1.7 times as fast
     with torch.no_grad(), tqdm(total=len(images) * (len(errors) + 1), desc='scan', unit='run', leave=False,
                                disable=not progress) as bar:
-        for image in images.contiguous(memory_format=torch.channels_last).split(1):
+        for image in images.split(1):
             whole = net(image)
             bar.update()
             for stage, masks in changes.items():

@@ -1,7 +1,7 @@
 """Which convolutions run, in which order, and which of them end a residual branch: found by running the network."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,13 +32,15 @@ class ConvRun:
 
 
 @torch.no_grad()
-def trace_convs(net: nn.Module, names: Sequence[str], image: Tensor) -> list[ConvRun]:
+def trace_convs(net: nn.Module, names: Sequence[str], image: Tensor,
+                run: Callable[[Any, Tensor], Any] = nn.Module.__call__) -> list[ConvRun]:
     """Run a network and watch some of its convolutions.
 
     Args:
         net: in evaluation mode, on the CPU.
         names: module paths of the convolutions; those that do not run are not in the result.
         image: its input, ``(1, c, h, w)``.
+        run: gives the network its input.
 
     Returns:
         One a convolution, in the order in which they run.
@@ -51,7 +53,7 @@ def trace_convs(net: nn.Module, names: Sequence[str], image: Tensor) -> list[Con
         handles.append(module.register_forward_pre_hook(partial(tracer.before_module, path)))
         handles.append(module.register_forward_hook(partial(tracer.after_module, path)))
     try:
-        net(image)
+        run(net, image)
     finally:
         for handle in handles:
             handle.remove()
