@@ -54,7 +54,13 @@ class FIDOptions(_ClipMetric, tag='calculate_fid'):
     weights: str | None = None  # of Inception
 
 
-_AnyMetric = PSNROptions | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions
+class KIDOptions(_ClipMetric, tag='calculate_kid'):
+    """A metric of type `calculate_kid`, over the frames of all clips."""
+    weights: str | None = None  # of Inception
+    patch: Annotated[int, msgspec.Meta(ge=8)] = 64
+
+
+_AnyMetric = PSNROptions | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions | KIDOptions
 
 
 def check_video(opt: dict[str, Any], is_train: bool) -> None:

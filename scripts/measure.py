@@ -5,52 +5,68 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from quality_cases import QualityError, named_folders
+from quality_cases import SCALE, QualityError, named_folders
 
 from basicsr_kd.checkpoint import CheckpointError
 from basicsr_kd.cli.outputs import write_json
+from basicsr_kd.data.errors import ClipError
+from basicsr_kd.deploy.errors import InferError
 from basicsr_kd.evaluation.checks import CheckedSets, check_sets
+from basicsr_kd.evaluation.clip_checks import check_clips
+from basicsr_kd.evaluation.clip_sets import ClipSet, find_clip_set
 from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.evaluate import evaluate
+from basicsr_kd.evaluation.evaluate_clips import ClipBicubic, evaluate_clips
+from basicsr_kd.evaluation.kinds import are_clips
 from basicsr_kd.evaluation.methods import Bicubic, Network
 from basicsr_kd.evaluation.protocol import Protocol
 from basicsr_kd.evaluation.scorer import Scorer
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.precision import fast_formats
+from basicsr_kd.metrics.video_protocol import PROTOCOLS
 from basicsr_kd.report.build import Report, build_report
 from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.write import write_report
 
-MEASURE_ERRORS = (CheckpointError, EvaluationError, MetricError, QualityError, ReportError)
+MEASURE_ERRORS = (CheckpointError, ClipError, EvaluationError, InferError, MetricError, QualityError, ReportError)
 """What can be wrong with files, images or settings; the message says what to change."""
 EVALUATION = 'evaluation.json'
 IMAGES = 'images'
 
 
-def sets_of(options: Sequence[str]) -> CheckedSets:
-    """Arguments of --sets to sets of which every image can be measured on.
+def sets_of(options: Sequence[str]) -> CheckedSets | list[ClipSet]:
+    """Arguments of --sets to sets of which every image or frame can be measured on.
+
+    Args:
+        options: of images NAME=HRDIR,LRDIR; of clips NAME=DIR, a folder with a folder of frames a clip, of which LR is
+            made.
 
     Raises:
-        QualityError: they are not of the form NAME=HRDIR,LRDIR.
-        EvaluationError: no pairs of images.
+        QualityError: they are not of these forms.
+        ClipError, EvaluationError: no pairs of images, or no clips.
     """
+    clips = {name: Path(folder) for name, _, folder in (option.partition('=') for option in options) if name and folder}
+    if clips and are_clips(list(clips.values())):
+        found = [find_clip_set(name, folder, None, {}, SCALE) for name, folder in clips.items()]
+        check_clips(found, ['psnr'], PROTOCOLS['official'])
+        return found
     sets = [ImageSet(name, hr, lr, pair_folders(hr, lr)) for name, hr, lr in map(named_folders, options)]
     return check_sets(sets)
 
 
-def measure(networks: Mapping[str, Path], checked: CheckedSets, folder: Path, *,
+def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet], folder: Path, *,
             about: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], channel: Literal['y', 'rgb'],
             lr_size: int = 64, device: str = 'cpu') -> dict[str, Any]:
     """Evaluate bicubic and networks; evaluation.json and all images are in the folder afterwards.
 
     Args:
         networks: checkpoints by the name of their row.
-        checked: from `sets_of`.
+        sets: from `sets_of`; clips are scored under TecoGAN's official protocol.
         folder: what an earlier measurement left there goes.
         about: the report's tags, by row.
         metrics: as of `basicsr-kd evaluate`.
-        channel: what PSNR and SSIM are on.
+        channel: what PSNR and SSIM are on; 'y' for clips.
         lr_size: side of the LR image that cost and speed are stated for.
         device: where networks run.
 
@@ -58,14 +74,19 @@ def measure(networks: Mapping[str, Path], checked: CheckedSets, folder: Path, *,
         The content of evaluation.json.
 
     Raises:
-        CheckpointError, EvaluationError, MetricError: see `evaluation.evaluate`.
+        CheckpointError, EvaluationError, InferError, MetricError: see `evaluation.evaluate`, `evaluate_clips`.
     """
-    scale = checked.scale or 1
-    methods = [Bicubic('bicubic', scale), *(Network(name, path, device) for name, path in networks.items())]
-    scorer = Scorer(Protocol(metrics, border=scale, channel=channel), device)
+    built = [Network(name, path, device) for name, path in networks.items()]
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    result = evaluate(methods, checked, scorer, lr_size=lr_size, formats=fast_formats(device),
-                      save_images=folder / IMAGES, progress=sys.stderr.isatty())
+    manner: dict[str, Any] = {'lr_size': lr_size, 'formats': fast_formats(device), 'save_images': folder / IMAGES,
+                              'progress': sys.stderr.isatty()}
+    if isinstance(sets, CheckedSets):
+        scale = sets.scale or 1
+        scorer = Scorer(Protocol(metrics, border=scale, channel=channel), device)
+        result = evaluate([Bicubic('bicubic', scale), *built], sets, scorer, **manner)
+    else:
+        scorer = Scorer(Protocol(metrics, border=0, channel=channel, clips='official'), device)
+        result = evaluate_clips([ClipBicubic('bicubic', sets[0].scale or 1), *built], sets, scorer, **manner)
     for method in result['methods']:
         method['about'] = dict(about.get(method['name'], {}))
     write_json(folder / EVALUATION, result)

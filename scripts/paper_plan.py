@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from ablation_options import override, with_iterations
+from planned_runs import Run
 
 TABLE2 = 0.3
 """How far the teacher of Table 2 is pruned."""
@@ -37,26 +38,6 @@ SCALES = {
     'demo': Scale(dict.fromkeys((0.3, 0.5, 0.8), 'demo_prune'), dict.fromkeys((8, 16, 24), 'demo_kd_s16'),
                   (100, 200), {0.8: {'layout': 'balanced', 'importance': 'taylor', 'reconstruct': True}}),
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training."""
-
-    name: str
-    """Of its experiment and of its row."""
-    options: dict[str, Any]
-    about: dict[str, Any]
-    """The report's tags."""
-
-    @property
-    def iterations(self) -> int:
-        return int(self.options['train']['total_iter'])
-
-    @property
-    def weights(self) -> Path:
-        """What it leaves, the average of its last iterations."""
-        return Path('experiments', self.options['name'], 'models', 'net_g_latest.pth')
 
 
 def teacher_file(scale: Scale) -> Path:

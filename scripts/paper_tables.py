@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from demo_data import make_demo_data
-from demo_run import RunError, run_logged
+from demo_run import RunError
 from measure import MEASURE_ERRORS, measure, report_of, sets_of
-from paper_plan import SCALES, Run, plan, teacher_file
+from paper_plan import SCALES, plan, teacher_file
+from planned_runs import PlanError, train, write_options
 
 from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.evaluation.table import evaluation_text
@@ -27,43 +27,6 @@ from basicsr_kd.evaluation.table import evaluation_text
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = Path('datasets/demo')
 DEMO_SETS = [f'demo={DEMO}/val/HR,{DEMO}/val/LRx4']
-
-
-class PlanError(Exception):
-    """The trainings cannot start or go on; the message says what to do."""
-
-
-def write_options(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
-    """Write the options file of every run.
-
-    Raises:
-        PlanError: an earlier run of the name had other options.
-    """
-    files = {run.name: folder / f'{run.name}.yml' for run in runs}
-    texts = {run.name: yaml.safe_dump(run.options, sort_keys=False) for run in runs}
-    for run in runs:
-        file = files[run.name]
-        if run.weights.parents[1].exists() and file.exists() and file.read_text() != texts[run.name]:
-            raise PlanError(f'{run.weights.parents[1]} comes from other options than those of now ({file}). Remove '
-                            'both, or give the options that it was made with.')
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, file in files.items():
-        file.write_text(texts[name])
-    return files
-
-
-def train(run: Run, options: Path, title: str, gpus: int) -> None:
-    """Train one network, from where it was stopped if it was."""
-    if run.weights.exists():  # BasicSR writes it at the very end
-        print(f'{title}: done before')
-        return
-    launcher = [sys.executable]
-    if gpus > 1:
-        launcher += ['-m', 'torch.distributed.run', f'--nproc_per_node={gpus}']
-    command = [*launcher, 'basicsr/train.py', '-opt', str(options), '--auto_resume']
-    if gpus > 1:
-        command += ['--launcher', 'pytorch']
-    run_logged(command, options.with_suffix('.log'), title, run.iterations)
 
 
 def paper_tables(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import nn
 
+from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.metrics.complexity import complexity
 from basicsr_kd.metrics.modes import evaluating
 
@@ -94,3 +95,28 @@ def test_training_flags_are_restored_when_the_forward_pass_fails():
         complexity(net, in_ch=3)
 
     assert net.training
+
+
+@pytest.mark.parametrize(('nb', 'params', 'published'), [(10, 2_589_093, 94.4), (5, 2_219_813, 62.8)])
+def test_frnet_costs_a_step_and_what_is_published_of_it(nb, params, published):
+    """GFLOPs (two a MAC) of TecoGAN-PyTorch at 134x320, where FNet sees 128 rows; here by a small frame of 256 pixels.
+    """
+    cost = complexity(FRNet(nb=nb), (16, 16))
+    fnet, srnet = cost.parts['fnet'], cost.parts['srnet']
+
+    assert (cost.params, fnet['params'] + srnet['params'], fnet['params']) == (params, params, 1_745_506)
+    assert cost.macs == pytest.approx(fnet['macs'] + srnet['macs'], rel=1e-3)
+    weights = 51 * 64 * 9 + nb * 2 * 64 * 64 * 9 + 64 * 64 * 9 * (1 + 4) + 64 * 3 * 9 * 16  # by LR pixel
+    assert srnet['macs'] == 256 * weights
+    assert 2e-9 * (128 * fnet['macs'] + 134 * srnet['macs']) * 320 / 256 == pytest.approx(published, rel=2e-3)
+
+
+def test_a_pruned_frnet_has_parts_and_a_network_of_images_none():
+    net = FRNet(nf=8, nb=3)
+    whole = complexity(net, (16, 16)).parts
+    net.srnet.resblocks = net.srnet.resblocks[:1]
+
+    pruned = complexity(net, (16, 16)).parts
+
+    assert pruned['fnet'] == whole['fnet'] and pruned['srnet']['macs'] < whole['srnet']['macs']
+    assert complexity(nn.Sequential(nn.Conv2d(3, 8, 3)), (16, 16)).parts == {}

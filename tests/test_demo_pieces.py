@@ -3,6 +3,8 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -14,6 +16,8 @@ from demo_data import CUTS, GAP, SCALE, Box, make_demo_data, photo_folder  # noq
 from demo_run import RunError, iteration, run_logged, total_iterations  # noqa: E402
 from measure import measure, report_of, sets_of  # noqa: E402
 from quality_cases import QualityError  # noqa: E402
+
+from basicsr_kd.archs.frnet_arch import FRNet  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -105,6 +109,30 @@ def test_the_demo_ends_with_figures_and_a_report_of_every_method(data, tmp_path)
     page = (folder / 'report/index.html').read_text()
     assert 'bicubic' in page and 'student' in page and 'Y of YCbCr' in page
     assert Image.open(folder / 'report/comparison.png').width > 600
+
+
+def test_clips_end_in_a_report_with_parts_and_pictures_over_time(tmp_path):
+    generator = np.random.default_rng(0)
+    base = cv2.resize(generator.integers(0, 256, (12, 14, 3), dtype=np.uint8), (112, 96))
+    for index in range(7):
+        (tmp_path / 'clips/walk').mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f'clips/walk/{index}.png'), np.roll(base, index, axis=1))
+    networks = {}
+    for blocks in (2, 1):
+        networks[f'b{blocks}'] = tmp_path / f'b{blocks}.pth'
+        torch.save(FRNet(nf=8, nb=blocks).state_dict(), networks[f'b{blocks}'])
+
+    result = measure(networks, sets_of([f'mine={tmp_path}/clips']), tmp_path / 'out', metrics=['psnr', 'tof'],
+                     about={'b2': {'role': 'teacher'}, 'b1': {'role': 'pruned_teacher'}}, channel='y', lr_size=16)
+    report = report_of(tmp_path / 'out', tmp_path / 'out/report')
+
+    assert result['protocol']['clips'] == 'official' and 'LR made of the ground truth' in result['protocol']['text']
+    assert result['sets'][0]['images'] == ['walk/2', 'walk/3', 'walk/4']  # without two at each end
+    assert [(one.label, one.about.blocks) for one in report.methods] == [('bicubic', None), ('b2', 2), ('b1', 1)]
+    assert 'parts' in [table.name for table in report.tables]
+    assert [one.name for one in report.comparisons] == ['mine: walk/3', 'mine: walk, one row over time']
+    assert report.comparisons[1].rows['b1'].shape == (3, 64, 3)
+    assert report.comparisons[1].notes['b1'].startswith('tOF ') and ' dB' in report.comparisons[0].notes['b1']
 
 
 @pytest.mark.parametrize('option', ['Set5', 'Set5=HR', '=HR,LR'])

@@ -10,7 +10,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
 from paper_plan import SCALES, plan  # noqa: E402
-from paper_tables import PlanError, main, train, write_options  # noqa: E402
+from paper_tables import main  # noqa: E402
+from planned_runs import PlanError, train, write_options  # noqa: E402
 
 from basicsr_kd.options import validate  # noqa: E402
 

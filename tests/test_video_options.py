@@ -46,7 +46,8 @@ def test_keys_of_video_are_unknown_to_other_models(prune_opt):
     ({'degradation': {'type': 'BX'}}, r"degradation\.type: found 'BX'. Possible: BD, BI"),
     ({'degradation': {'sigma': 0}}, r'degradation\.sigma: found 0'),
     ({'degradation': {'sigmas': 1.5}}, "degradation.sigmas: unknown key; did you mean 'sigma'"),
-    ({'degradation': {'type': 'BI'}}, 'degradation.type: BI needs low-resolution frames in datasets.train'),
+    ({'degradation': {'type': 'BI'}},
+     "BI needs low-resolution frames in datasets.train, .* use BasicSR's REDSRecurrentDataset, or type: BD"),
     ({'network_g': {**FRNET, 'degradation': 'BI'}}, 'found an FRNet of degradation BI, expected BD'),
     ({'train.pixel_opt': None}, 'train.pixel_opt is missing'),
     ({'train.warp_opt': {'type': 'CharbonierLoss'}}, r"train\.warp_opt\.type: .* did you mean 'CharbonnierLoss'"),
@@ -63,6 +64,7 @@ def test_keys_of_video_are_unknown_to_other_models(prune_opt):
     ({'network_d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 2}}, 'network_d: VGGStyle'),
     ({'val.protocol': 'offical'}, r"val\.protocol: found 'offical'. Possible: official, training"),
     ({'val.metrics.ssim': {'type': 'calculate_ssim'}}, 'Possible: calculate_psnr, calculate_lpips, calculate_tof'),
+    ({'val.metrics.kid': {'type': 'calculate_kid', 'patch': 4}}, r'val\.metrics\.kid\.patch: found 4'),
     ({'val.metrics.psnr': {'type': 'calculate_psnr', 'crop_border': 4}}, 'psnr.crop_border: unknown key'),
     ({'val.metrics.lpips': {'type': 'calculate_lpips', 'weights': 'gone.pth'}}, r'weights: gone\.pth does not exist'),
     ({'student': {'init': 'teacher'}}, 'needs the section `teacher:`'),
@@ -87,6 +89,13 @@ def test_bicubic_low_resolution_must_be_given(frvsr_opt, clips):
                                    'datasets.train': {'name': 'REDS', 'type': 'REDSRecurrentDataset', 'phase': 'train',
                                                       'gt_size': 32, 'num_frame': 3}})
     with pytest.raises(OptionsError, match=r'datasets\.val\.dataroot_lq is missing: with degradation\.type: BI'):
+        start(opt)
+
+
+def test_a_crop_of_basicsrs_clips_must_suit_fnet_too(frvsr_opt):
+    opt = with_changes(frvsr_opt, {'datasets.train': {'name': 'REDS', 'type': 'REDSRecurrentDataset', 'phase': 'train',
+                                                      'gt_size': 100, 'num_frame': 3}})
+    with pytest.raises(OptionsError, match='gt_size: found 100, which gives low-resolution crops of 25 pixels.* 96 or'):
         start(opt)
 
 

@@ -113,6 +113,23 @@ def test_fid_is_over_the_frames_of_all_clips(frvsr_opt, clips, log, monkeypatch)
     assert any(line.startswith(f'FID on {frames} images') for line in log)
 
 
+def test_kid_is_over_the_frames_of_all_clips_and_has_its_own_patches(frvsr_opt, clips, log, monkeypatch):
+    monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
+    frvsr_opt['val']['metrics'] |= {'fid': {'type': 'calculate_fid'}, 'kid': {'type': 'calculate_kid', 'patch': 40}}
+    model = start(frvsr_opt)
+    expected = SetScores(['kid'], patch=40)
+    for folder in sorted(clips.iterdir()):
+        for index, (result, path) in enumerate(zip(enlarged(model.net_g_ema, folder), sorted(folder.iterdir()),
+                                                   strict=True)):
+            expected.add(f'{folder.name}{index:02d}', result, cv2.imread(str(path)))
+    model.validation(loader(frvsr_opt), 1, None, save_img=False)
+    kid = expected.results()['kid']
+    assert list(model.metric_results) == ['psnr', 'tof', 'fid', 'kid'] and kid.patches == 4 * 15
+    assert model.metric_results['kid'] == pytest.approx(kid.value, rel=1e-2)
+    assert any(f'on {kid.patches} patches' in line for line in log)
+    assert not any('KID has no such bias: add it' in line for line in log)  # it is there
+
+
 def test_fid_is_left_out_where_inception_cannot_be_had(frvsr_opt, log, monkeypatch):
     def nowhere(weights, device):
         raise BackboneError('no Inception here')

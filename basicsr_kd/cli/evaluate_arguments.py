@@ -5,7 +5,9 @@ from pathlib import Path
 from basicsr_kd.cli.outputs import Refusal
 
 BICUBIC = 'bicubic'
-METRICS = ('psnr', 'ssim', 'lpips', 'niqe', 'fid', 'kid')
+METRICS = ('psnr', 'ssim', 'lpips', 'niqe', 'fid', 'kid', 'tof', 'tlp')
+_OF_IMAGES = ('ssim', 'niqe')
+_OF_CLIPS = ('tof', 'tlp')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument('--json', metavar='FILE', type=Path,
                      help='write all figures, of every image too, into this file,\nwhich `basicsr-kd report` reads')
     out.add_argument('--save-images', metavar='DIR', type=Path,
-                     help='write the results as DIR/<method>/<set>/<image>.png')
+                     help='write the results as DIR/<method>/<set>/<image>.png,\nof clips as '
+                          'DIR/<method>/<set>/<clip>/<frame>.png')
     out.add_argument('--force', action='store_true', help='write over files that exist')
 
 
@@ -34,19 +37,21 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                          help='trained networks, .pth or .safetensors, whose\narchitecture is read off the file; the '
                               f'word {BICUBIC}\nstands for bicubic enlargement')
     methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
-                         help='folders of finished images; with several sets, each\nhas a folder in it with the name '
-                              'of the set')
+                         help='folders of finished images, or with a folder of\nfinished frames a clip; with several '
+                              'sets, each has a\nfolder in it with the name of the set')
     methods.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
     methods.add_argument('--tile', metavar='N', type=int, default=0,
-                         help='give networks pieces of N low-resolution pixels, where\nmemory is too small for whole '
-                              'images (default: whole\nimages)')
+                         help='give networks of images pieces of N low-resolution\npixels, where memory is too small '
+                              'for whole images\n(default: whole images)')
     sets = parser.add_argument_group(
-        'sets of images', 'Names pair: baby.png of HR with baby.png, or with babyx4.png where all names\n'
-                          'of that folder have this ending.')
+        'sets of images or clips', 'Names of images pair: baby.png of HR with baby.png, or with babyx4.png where '
+                                   'all\nnames of that folder have this ending. A clip is a folder of numbered '
+                                   'frames,\nwhich pair by their order.')
     sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, required=True,
-                      help='the ground truth, one folder a set')
+                      help='the ground truth, one folder a set: of images, or with\na folder a clip')
     sets.add_argument('--lr', metavar='DIR', nargs='+', type=Path, default=[],
-                      help='low resolution, one folder a set in the same order')
+                      help='low resolution, one folder a set in the same order;\nwhere left out, that of clips is made '
+                           'as TecoGAN does\n(Gaussian blur, every 4th pixel)')
     sets.add_argument('--names', metavar='NAME', nargs='+', default=[],
                       help='what the sets are called (default: what their folders\nare, Set5 for Set5/HR)')
     sets.add_argument('--skip-bad', action='store_true',
@@ -54,18 +59,24 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
-    metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=METRICS, default=['psnr', 'ssim'],
-                         help='psnr ssim  of every image (default)\n'
+    metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=METRICS,
+                         help='psnr       of every image or frame\n'
+                              'ssim       of every image (default: psnr ssim)\n'
+                              'tof        motion, of clips (default: psnr tof)\n'
                               'lpips      perceptual distance; wants the weights of a\n'
                               '           backbone, see below\n'
-                              'niqe       without ground truth\n'
+                              'tlp        change over time by LPIPS, of clips\n'
+                              'niqe       of images, without ground truth\n'
                               'fid        of a whole set, by its distribution; only\n'
-                              '           for thousands of images\n'
+                              '           for thousands of images or frames\n'
                               'kid        the same on patches, for small sets')
+    metrics.add_argument('--protocol', choices=('official', 'training'),
+                         help="of clips: what of them is scored, as in TecoGAN's paper\nor in TecoGAN-PyTorch's "
+                              'training (default: official)')
     metrics.add_argument('--channel', choices=('y', 'rgb'), default='y',
-                         help='what PSNR and SSIM are on (default: y)')
+                         help='what PSNR and SSIM of images are on (default: y)')
     metrics.add_argument('--border', metavar='N', type=int,
-                         help='pixels left out on each side (default: as many as the\nimages are enlarged times)')
+                         help='of images: pixels left out on each side (default: as\nmany as they are enlarged times)')
     metrics.add_argument('--lpips-net', choices=('alex', 'vgg', 'squeeze'), default='alex',
                          help='backbone of LPIPS (default: alex)')
     metrics.add_argument('--lpips-weights', metavar='FILE', type=Path,
@@ -84,18 +95,12 @@ def check_arguments(args: argparse.Namespace) -> None:
     if not args.weights and not args.sr:
         raise Refusal(f'nothing to compare. Give --weights FILE (or the word {BICUBIC}), or --sr DIR, a folder of '
                       'finished images.')
-    if args.weights and not args.lr:
-        raise Refusal('--lr is missing: the low-resolution images that --weights enlarges; scripts/prepare_images.py '
-                      'makes them.')
     for name, found in (('lr', args.lr), ('names', args.names)):
         if found and len(found) != len(args.hr):
             raise Refusal(f'--{name} has {len(found)} and --hr {len(args.hr)}. Expected one for each set.')
     for name in args.names:
         if name in ('', '.', '..') or '/' in name or '\\' in name:  # it becomes a folder's name
             raise Refusal(f'--names: {name!r} is no name of a set. Expected one without / and \\, and no dots alone.')
-    if not args.lr and args.border is None:
-        raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
-                      'leave out that many pixels, e.g. --border 4.')
     for name, least in (('border', 0), ('tile', 0), ('lr_size', 16)):
         value = getattr(args, name)
         if value is not None and value < least:
@@ -104,3 +109,44 @@ def check_arguments(args: argparse.Namespace) -> None:
         file = getattr(args, name)
         if file and not file.is_file():
             raise Refusal(f'--{name.replace("_", "-")}: {file} is no file.')
+
+
+def check_for_images(args: argparse.Namespace) -> None:
+    """What else goes together where sets are of images; fills in the metrics.
+
+    Raises:
+        Refusal: As `check_arguments`.
+    """
+    if args.weights and not args.lr:
+        raise Refusal('--lr is missing: the low-resolution images that --weights enlarges; scripts/prepare_images.py '
+                      'makes them.')
+    if not args.lr and args.border is None:
+        raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
+                      'leave out that many pixels, e.g. --border 4.')
+    if args.protocol:
+        raise Refusal(f'--protocol is for clips, and {args.hr[0]} has images. Leave it out, or give a folder with a '
+                      'folder a clip.')
+    _set_metrics(args, 'images', ['psnr', 'ssim'], _OF_CLIPS)
+
+
+def check_for_clips(args: argparse.Namespace) -> None:
+    """What else goes together where sets are of clips; fills in the metrics and the protocol.
+
+    Raises:
+        Refusal: As `check_arguments`.
+    """
+    for name, given in (('border', args.border is not None), ('channel', args.channel != 'y'),
+                        ('lpips-net', args.lpips_net != 'alex'), ('skip-bad', args.skip_bad)):
+        if given:
+            raise Refusal(f'--{name} is for images, and {args.hr[0]} has clips, of which --protocol says what is '
+                          'scored. Leave it out.')
+    args.protocol = args.protocol or 'official'
+    _set_metrics(args, 'clips', ['psnr', 'tof'], _OF_IMAGES)
+
+
+def _set_metrics(args: argparse.Namespace, kind: str, default: list[str], others: tuple[str, ...]) -> None:
+    args.metrics = list(dict.fromkeys(args.metrics or default))
+    wrong = [name for name in args.metrics if name in others]
+    if wrong:
+        possible = ', '.join(name for name in METRICS if name not in others)
+        raise Refusal(f'--metrics {" ".join(wrong)}: {args.hr[0]} has {kind}. Possible for {kind}: {possible}.')

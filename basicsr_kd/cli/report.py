@@ -11,7 +11,8 @@ EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.y
 
          about.yml says what the methods are, all of it optional:
            kd_s16_seed0: {role: student, features: 16, pruned: 0.3, seed: 0, group: Student_16, iterations: 100000}
-         role: bicubic, teacher, pruned_teacher, student, student_without_distillation or student_l1"""
+         role: bicubic, teacher, pruned_teacher, student, student_without_distillation or student_l1
+         blocks: residual blocks of a network for video; where they are left out, those of its file"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

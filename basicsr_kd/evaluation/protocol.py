@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from basicsr_kd.data.degradation import SIGMA
 from basicsr_kd.metrics.image_scores import METRICS
+from basicsr_kd.metrics.video_protocol import PROTOCOLS, VIDEO_METRICS
 
 IMAGE_METRICS = METRICS
+CLIP_METRICS = VIDEO_METRICS
 SET_METRICS = ('fid', 'kid')
-"""Side of KID's patches."""
 _MOST_NAMES = 3  # that a sentence lists
 
 
@@ -19,15 +21,17 @@ class Protocol:
     """What is measured of results, and how."""
 
     metrics: Sequence[str]
-    """Of `IMAGE_METRICS` and `SET_METRICS`."""
+    """Of `IMAGE_METRICS` or, for clips, of `CLIP_METRICS`; and of `SET_METRICS`."""
     border: int
-    """Pixels left out on each side; FID and KID see all of them."""
+    """Pixels left out on each side; FID and KID see all of them. Of clips 0: see `clips`."""
     channel: Literal['y', 'rgb'] = 'y'
-    """What PSNR and SSIM are on."""
+    """What PSNR and SSIM are on; of clips Y."""
     lpips_net: str = 'alex'
     lpips_weights: Path | None = None
     """File of the backbone; None: PyTorch's cache, else it is downloaded."""
     inception_weights: Path | None = None
+    clips: Literal['official', 'training'] | None = None
+    """What of clips is scored, of `video_protocol.PROTOCOLS`; None: images."""
 
 
 def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cropped: Sequence[str]) -> str:
@@ -51,13 +55,41 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
     parts.append('8-bit images')
     if higher or lower:
         parts.append(f'{protocol.border} border pixels left out, mean over the images of a set')
-    if 'fid' in metrics:
-        parts.append('FID over whole images: it depends on how many there are, and ranks nothing')
-    if 'kid' in metrics:
-        parts.append('KID over patches with a 95 % interval over images; floor: two halves of the ground truth')
+    parts += _of_sets(metrics, 'images')
     if cropped:
         parts.append(f'ground truth cut to {scale} times the size of LR: {len(cropped)} ({some(cropped)})')
     return '; '.join(parts) + '.'
+
+
+def describe_clips(protocol: Protocol, metrics: Collection[str], scale: int | None, made: bool, bicubic: bool) -> str:
+    """`describe` for clips.
+
+    Args:
+        protocol: What was asked for.
+        metrics: Those that were measured.
+        scale: How many times results are larger than what they were made of; None where that is not known.
+        made: Whether LR was made of the ground truth.
+        bicubic: Whether bicubic enlargement is among the methods.
+    """
+    parts = [f'x{scale}'] if scale else []
+    if any(name in CLIP_METRICS for name in metrics):
+        parts.append(PROTOCOLS[protocol.clips or 'official'].describe(metrics).removesuffix('.'))
+    parts += ['8-bit frames', *_of_sets(metrics, 'frames')]
+    if made:
+        parts.append(f'LR made of the ground truth: Gaussian blur of sigma {SIGMA}, its every {scale}th pixel from the '
+                     'first on, rounded to 8 bit')
+    if bicubic:
+        parts.append("bicubic: TensorFlow's, a = -0.75, aligned at the top left")
+    return '; '.join(parts) + '.'
+
+
+def _of_sets(metrics: Collection[str], images: str) -> list[str]:
+    found = []
+    if 'fid' in metrics:
+        found.append(f'FID over whole {images}: it depends on how many there are, and ranks nothing')
+    if 'kid' in metrics:
+        found.append(f'KID over patches with a 95 % interval over {images}; floor: two halves of the ground truth')
+    return found
 
 
 def some(names: Sequence[str]) -> str:

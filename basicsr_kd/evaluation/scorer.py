@@ -31,13 +31,19 @@ class Scorer:
         self.protocol = protocol
         self.device = device
         self.left_out: dict[str, str] = {}
-        self.lpips = self._network(['lpips'], lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
+        self.lpips = self._network(['lpips', 'tlp'],
+                                   lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
         self._network(SET_METRICS, lambda: inception_network(protocol.inception_weights, device))
 
     @property
     def metrics(self) -> list[str]:
         """Those that are measured."""
         return [name for name in self.protocol.metrics if name not in self.left_out]
+
+    def of_set(self, truths: dict[str | int, dict[str, Tensor]]) -> SetScores | None:
+        """What gathers FID and KID, where they are measured; `truths` as in `MethodScores`."""
+        names = [name for name in self.metrics if name in SET_METRICS]
+        return SetScores(names, self.protocol.inception_weights, self.device, truths=truths) if names else None
 
     def _network(self, metrics: Any, build: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
         wanted = [name for name in metrics if name in self.protocol.metrics]
@@ -60,9 +66,7 @@ class MethodScores:
         self._scorer = scorer
         self._images: dict[str, dict[str, float | None]] = {
             name: {} for name in scorer.metrics if name in IMAGE_METRICS}
-        of_sets = [name for name in scorer.metrics if name in SET_METRICS]
-        self._set = SetScores(of_sets, scorer.protocol.inception_weights, scorer.device,
-                              truths=truths) if of_sets else None
+        self._set = scorer.of_set(truths)
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray) -> None:
         """Score a result, (h, w, 3) BGR uint8 as the ground truth.
@@ -83,12 +87,7 @@ class MethodScores:
                    for name, values in self._images.items()}
         found: dict[str, Any] = {'images': self._images, 'mean': {
             name: float(np.mean(values)) if values else None for name, values in defined.items()}}
-        of_set = self._set.results() if self._set else {}
-        if 'fid' in of_set:
-            found['fid'] = {'value': of_set['fid'], 'samples': of_set['fid_samples']}
-        if 'kid' in of_set:
-            found['kid'] = dataclasses.asdict(of_set['kid'])
-        return found
+        return found | scores_of_set(self._set)
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""
@@ -99,3 +98,14 @@ class MethodScores:
         return [f'NIQE is not defined on {len(undefined)} of {len(self._images["niqe"])} images (flat, or of less than '
                 f'two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels), which its mean leaves out: {some(undefined)}.',
                 *of_set]
+
+
+def scores_of_set(found: SetScores | None) -> dict[str, Any]:
+    """`fid` and `kid` as a JSON file holds them, those that there are."""
+    results = found.results() if found else {}
+    scores: dict[str, Any] = {}
+    if 'fid' in results:
+        scores['fid'] = {'value': results['fid'], 'samples': results['fid_samples']}
+    if 'kid' in results:
+        scores['kid'] = dataclasses.asdict(results['kid'])
+    return scores

@@ -108,16 +108,25 @@ class ClipScores:
 
         The same for any order of clips. Clips that are too short are not in it; `warnings` names them.
         """
-        dropped = self._protocol.dropped
-        counted = {clip: frames[dropped:len(frames) - dropped] for clip, frames in sorted(self._clips.items())
-                   if len(frames) >= self._protocol.least_frames}
         found: dict[str, ClipMeans] = {}
-        for name in self.names if counted else ():
-            values = {clip: [scores[name] for scores in frames if name in scores] for clip, frames in counted.items()}
-            by_clip = {clip: float(np.mean(of_clip)) for clip, of_clip in values.items()}
-            found[name] = {'frames': float(np.mean(np.concatenate([*values.values()]))),
+        for name, clips in self.by_frame().items():
+            by_clip = {clip: float(np.mean([*values.values()])) for clip, values in clips.items()}
+            found[name] = {'frames': float(np.mean([value for values in clips.values() for value in values.values()])),
                            'clips': float(np.mean([*by_clip.values()])), 'by_clip': by_clip}
         return found
+
+    def by_frame(self) -> dict[str, dict[str, dict[int, float]]]:
+        """The scores that count, by metric, clip and number of the frame; tOF and tLP have none of the first one."""
+        counted = self.counted()
+        return {name: {clip: {index: self._clips[clip][index][name] for index in indices
+                              if name in self._clips[clip][index]} for clip, indices in counted.items()}
+                for name in (self.names if counted else ())}
+
+    def counted(self) -> dict[str, range]:
+        """The numbers of the frames that count, by clip; no clip that is too short."""
+        dropped = self._protocol.dropped
+        return {clip: range(dropped, len(frames) - dropped) for clip, frames in sorted(self._clips.items())
+                if len(frames) >= self._protocol.least_frames}
 
     def warnings(self) -> list[str]:
         """What a reader of the scores has to know, one sentence each."""

@@ -1,5 +1,5 @@
 """Size and work of a network: parameters, multiply-accumulates and activations at a stated input size."""
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from mmengine.analysis import ActivationAnalyzer, FlopAnalyzer, parameter_count
@@ -24,11 +24,16 @@ class Complexity:
     al., Designing Network Design Spaces, CVPR 2020): nearer to time and memory than MACs where widths are small."""
     lr_size: tuple[int, int]
     """(height, width) of the low-resolution input that `macs` and `activations` hold for."""
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a network that goes from frame to frame, `params` and `macs` of its parts: 'fnet', 'srnet'. What it does
+    between them (enlarging the flow, warping) is in none of them."""
 
 
 @torch.no_grad()
 def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int = 3) -> Complexity:
     """Count by running `net` on its own device, in eval mode, once for each count.
+
+    A network that goes from frame to frame, as FRNet, takes an image for one step of a stream: so do the counts.
 
     Args:
         net: takes one image (1, in_ch, h, w). Its modules' training flags are as before afterwards.
@@ -36,7 +41,17 @@ def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int =
     """
     image = torch.zeros(1, in_ch, *lr_size, device=next(net.parameters()).device)
     with evaluating(net):
-        macs, activations = (analyzer(net, (image,)).unsupported_ops_warnings(False).total()
-                             for analyzer in (FlopAnalyzer, ActivationAnalyzer))
+        flops, activations = (analyzer(net, (image,)).unsupported_ops_warnings(False)
+                              for analyzer in (FlopAnalyzer, ActivationAnalyzer))
+        params, macs = parameter_count(net), flops.by_module()
+        total = int(activations.total())
     nonzero = sum(int(parameter.count_nonzero()) for parameter in net.parameters())
-    return Complexity(int(parameter_count(net)['']), nonzero, int(macs), int(activations), lr_size)
+    parts = {name: {'params': int(params[name]), 'macs': int(macs[name])} for name in _parts(net)}
+    return Complexity(int(params['']), nonzero, int(macs['']), total, lr_size, parts)
+
+
+def _parts(net: nn.Module) -> list[str]:
+    """The children with parameters of a network that goes from frame to frame; none of another."""
+    if not getattr(net, 'frames_in_sequence', False):
+        return []
+    return [name for name, child in net.named_children() if next(child.parameters(), None) is not None]

@@ -121,5 +121,5 @@ def calculate_kid(*args: Any, **kwargs: Any) -> NoReturn:
         MetricError: always.
     """
     raise MetricError('calculate_kid: KID is a property of a set of images, not of one, and this model calls its '
-                      'metrics image by image. KDGANModel and PruneGANModel gather it over the validation set; for '
+                      'metrics image by image. KDGANModel, PruneGANModel and TecoGANModel gather it over the set; for '
                       'finished images or another model: `basicsr-kd evaluate --metrics kid`.')

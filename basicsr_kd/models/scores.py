@@ -69,8 +69,7 @@ class Scores:
             self._values[name][index] = score(images, {**metric, **own})
             return
         if name not in self._sets:
-            patch = {'patch': metric['patch']} if kind == 'kid' else {}
-            self._sets[name] = SetScores([kind], weights=metric['weights'], device=self._device, **patch)
+            self._sets[name] = set_scores(metric, self._device)
         self._sets[name].add(index, images['img'], images['img2'])
 
     def gather(self) -> None:
@@ -100,7 +99,7 @@ class Scores:
             elif name in self._sets:
                 result = self._sets[name].results().get(METRICS_OF_SETS[metric['type']])
                 if result is not None:
-                    found[name] = _set_score(result)
+                    found[name] = kid_score(result) if isinstance(result, Kid) else Score(result)
         return found
 
     def warnings(self) -> list[str]:
@@ -127,9 +126,18 @@ def _niqe(images: Mapping[str, np.ndarray], metric: Mapping[str, Any]) -> float 
     return value if np.isfinite(value) else None
 
 
-def _set_score(result: float | Kid) -> Score:
-    if isinstance(result, Kid):
-        note = (f'95 % [{result.low:.4f}, {result.high:.4f}] on {result.patches} patches; floor {result.floor:.4f} '
-                f'[{result.floor_low:.4f}, {result.floor_high:.4f}]')
-        return Score(result.value, note)
-    return Score(result)
+def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
+    """What gathers a metric of a set, a section of `val: metrics:` whose type is in `METRICS_OF_SETS`.
+
+    Raises:
+        BackboneError: Inception's weights cannot be had.
+    """
+    kind = METRICS_OF_SETS[metric['type']]
+    patch = {'patch': metric['patch']} if kind == 'kid' else {}
+    return SetScores([kind], weights=metric['weights'], device=device, **patch)
+
+
+def kid_score(kid: Kid) -> Score:
+    """KID, and what the log says of it."""
+    return Score(kid.value, f'95 % [{kid.low:.4f}, {kid.high:.4f}] on {kid.patches} patches; floor {kid.floor:.4f} '
+                            f'[{kid.floor_low:.4f}, {kid.floor_high:.4f}]')

@@ -12,13 +12,14 @@ from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
 from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.metrics.video_protocol import PROTOCOLS, cut_to_one_size
-from basicsr_kd.models.scores import Score
+from basicsr_kd.models.scores import Score, kid_score, set_scores
+from basicsr_kd.val_options import METRICS_OF_SETS
 
 
 class VideoScores:
     """Takes in clips frame by frame, each rank whole clips of its own, and gives the set's scores.
 
-    FID is over all frames of all clips, whole ones, whatever the protocol says.
+    FID and KID are over all frames of all clips, whole ones, whatever the protocol says.
 
     Args:
         metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
@@ -31,16 +32,17 @@ class VideoScores:
                  left_out: Mapping[str, str]) -> None:
         self.left_out = dict(left_out)
         self._average = PROTOCOLS[protocol].average
-        self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()}
-        self._fid: SetScores | None = None
+        self._metrics = metrics
+        self._sets: dict[str, SetScores] = {}
         for name, metric in metrics.items():
-            if metric['type'] == 'calculate_fid' and name not in self.left_out:
+            if metric['type'] in METRICS_OF_SETS and name not in self.left_out:
                 try:
-                    self._fid = SetScores(['fid'], metric['weights'], device)
+                    self._sets[name] = set_scores(metric, device)
                 except BackboneError as error:
                     self.left_out[name] = str(error)
-        weights = next((metric['weights'] for metric in metrics.values()
-                        if metric.get('weights') and metric['type'] != 'calculate_fid'), None)
+        self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()
+                       if metric['type'] not in METRICS_OF_SETS}
+        weights = next((metrics[name]['weights'] for name in self._kinds if metrics[name].get('weights')), None)
         try:
             self._scores = self._build(protocol, weights, device)
         except BackboneError as error:
@@ -48,7 +50,7 @@ class VideoScores:
             self._scores = self._build(protocol, weights, device)
 
     def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
-        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out and kind != 'fid'}
+        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
         return ClipScores(kinds, PROTOCOLS[protocol], weights, device)
 
     @property
@@ -59,28 +61,38 @@ class VideoScores:
     def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
         """Take in the next frame of a clip; see `ClipScores.add`."""
         self._scores.add(clip, index, result, truth)
-        if self._fid:
-            self._fid.add(f'{clip} {index:08d}', *cut_to_one_size(result, truth))
+        for scores in self._sets.values():
+            scores.add(f'{clip} {index:08d}', *cut_to_one_size(result, truth))
 
     def gather(self) -> None:
         """Give every rank what all have; a metric that one of them left out is left out."""
         if not (dist.is_available() and dist.is_initialized()):
             return
+        own = (self._scores.state(), {name: scores.state() for name, scores in self._sets.items()}, self.left_out)
         shares: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(shares, (self._scores.state(), self._fid and self._fid.state(), self.left_out))
+        dist.all_gather_object(shares, own)
         self._scores.merge(state for state, _, _ in shares)
-        if self._fid:
-            self._fid.merge(state for _, state, _ in shares if state)
+        for name, scores in self._sets.items():
+            scores.merge(states[name] for _, states, _ in shares if name in states)
         for _, _, left_out in shares:
             self.left_out = {**left_out, **self.left_out}
 
     def results(self) -> dict[str, Score]:
         """The scores by the metrics' names, in their order, without those left out; the other average is the note."""
-        found = {kind: self._score(means) for kind, means in self._scores.results().items()}
-        if self._fid and 'fid' in (of_set := self._fid.results()):
-            found['fid'] = Score(of_set['fid'], f'{of_set["fid_samples"]} frames')
-        return {name: found[kind] for name, kind in self._kinds.items()
-                if kind in found and name not in self.left_out}
+        means = self._scores.results()
+        found: dict[str, Score] = {}
+        for name in self._metrics:
+            if name in self.left_out:
+                continue
+            if name in self._sets:
+                of_set = self._sets[name].results()
+                if 'fid' in of_set:
+                    found[name] = Score(of_set['fid'], f'{of_set["fid_samples"]} frames')
+                elif 'kid' in of_set:
+                    found[name] = kid_score(of_set['kid'])
+            elif self._kinds[name] in means:
+                found[name] = self._score(means[self._kinds[name]])
+        return found
 
     def _score(self, means: ClipMeans) -> Score:
         if self._average == 'frames':
@@ -89,4 +101,6 @@ class VideoScores:
 
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
-        return [*self._scores.warnings(), *(self._fid.warnings(asked=('fid', 'kid')) if self._fid else [])]
+        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        return [*self._scores.warnings(),
+                *(text for scores in self._sets.values() for text in scores.warnings(asked))]

@@ -11,6 +11,7 @@ from basicsr_kd.report.methods import Method, group_methods
 from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, quality_notes
 from basicsr_kd.report.paper_tables import table_1, table_2
 from basicsr_kd.report.pareto import Panel, pareto_panels
+from basicsr_kd.report.parts_table import parts_table
 from basicsr_kd.report.pictures import find_comparisons
 from basicsr_kd.report.runs import Runs, read_runs
 from basicsr_kd.report.tables import cost_table, overview_table
@@ -35,17 +36,17 @@ class Report:
         """What a reader of this table must know."""
         costs = cost_notes(self.runs, self.methods)
         return costs if table.name == 'cost' else [*quality_notes(self.runs, self.methods), *costs,
-                                                   *paper_notes([table])]
+                                                   *paper_notes(self.runs, self.methods, [table])]
 
     def all_notes(self) -> list[str]:
         """What a reader of the whole must know."""
         return [*quality_notes(self.runs, self.methods), *cost_notes(self.runs, self.methods),
-                *paper_notes(self.tables), *missing_controls(self.methods), *self.runs.notes, *self.left_out]
+                *paper_notes(self.runs, self.methods, self.tables), *missing_controls(self.runs, self.methods),
+                *self.runs.notes, *self.left_out]
 
     def subject(self) -> str:
         """Of what this is a report, in one sentence."""
-        sets = ', '.join(f'{images.name} ({len(images.images)} images)' for images in self.runs.sets)
-        return f'{len(self.methods)} methods on {sets}.'
+        return f'{len(self.methods)} methods on {", ".join(map(str, self.runs.sets))}.'
 
 
 def build_report(paths: Sequence[Path], about: Path | None = None, images: Path | None = None,
@@ -64,14 +65,15 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     """
     runs = read_runs(paths, about)
     methods = group_methods(runs.methods)
-    first, second, cost = table_1(runs, methods), table_2(runs, methods), cost_table(methods)
+    first, second = table_1(runs, methods), table_2(runs, methods)
+    cost, parts = cost_table(methods), parts_table(runs, methods)
     panels = pareto_panels(runs, methods)
     comparisons, left_out = find_comparisons(images, runs, methods, progress) if images else ([], [
         'No comparison of crops: say --images with the folder of `basicsr-kd evaluate --save-images`.'])
-    left_out += [] if first else [_NO_TABLE_1]
+    left_out += [] if first or runs.clips else [_NO_TABLE_1]
     left_out += [] if second else ['No table2: no quality was measured.']
     left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
-    left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and PSNR or LPIPS, of two methods '
-                                   'on all sets.']
-    tables = [table for table in (overview_table(runs, methods), cost, first, second) if table]
+    left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and PSNR, LPIPS or tOF, of two '
+                                   'methods on all sets.']
+    tables = [table for table in (overview_table(runs, methods), cost, parts, first, second) if table]
     return Report(runs, methods, tables, panels, comparisons, left_out)

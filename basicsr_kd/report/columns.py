@@ -24,7 +24,8 @@ def seconds_title(number_format: str) -> str:
 def average_title(runs: Runs) -> str:
     """What :func:`average` is of."""
     names = [images.name for images in runs.sets]
-    return f'average of {", ".join(names)}' if len(names) > 1 else names[0]
+    of = f'average of {", ".join(names)}' if len(names) > 1 else names[0]
+    return f'{of}, means over frames' if runs.clips else of
 
 
 def average(runs: Runs, method: Method, metric: str) -> Cell:
@@ -35,7 +36,7 @@ def average(runs: Runs, method: Method, metric: str) -> Cell:
 
 def size(method: Method, methods: Sequence[Method]) -> list[Cell]:
     """Parameters and MACs in G, with their shares of the unpruned teacher's."""
-    teacher = _teacher(method, methods)
+    teacher = unpruned_teacher(method, methods)
     whole = {name: statistics.fmean(counts) for name in ('params', 'macs')
              if teacher and (counts := teacher.counts(name))}
     return [amount(method.counts('params'), whole.get('params')),
@@ -44,7 +45,7 @@ def size(method: Method, methods: Sequence[Method]) -> list[Cell]:
 
 def times(method: Method, methods: Sequence[Method], number_formats: Sequence[str]) -> list[Cell]:
     """Seconds by number format, with their shares of the unpruned teacher's."""
-    teacher, cells = _teacher(method, methods), []
+    teacher, cells = unpruned_teacher(method, methods), []
     for number_format in number_formats:
         speed, whole = method.speed(number_format), teacher.speed(number_format) if teacher else None
         cells.append(seconds(speed.seconds, whole.seconds[1] if whole else None) if speed else NOTHING)
@@ -58,7 +59,7 @@ def training(method: Method) -> list[Cell]:
             NOTHING if about.seed is None and len(method.runs) == 1 else amount([len(method.runs)])]
 
 
-def _teacher(method: Method, methods: Sequence[Method]) -> Method | None:
+def unpruned_teacher(method: Method, methods: Sequence[Method]) -> Method | None:
     """What a method's costs are compared with: the unpruned teacher, where there is one and it is another method."""
     teachers = [other for other in methods if other.about.role == 'teacher']
     return teachers[0] if len(teachers) == 1 and teachers[0] is not method else None

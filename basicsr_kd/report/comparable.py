@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from basicsr_kd.report.errors import ReportError
-from basicsr_kd.report.schema import Evaluation, ImageSet, Method, Protocol, Score, SetScores
+from basicsr_kd.report.schema import Evaluation, ImageSet, Method, Part, Protocol, Score, SetScores
 
 _SAME_IMAGES = 'Make a report of each, or evaluate all methods on the same images.'
 # Figures of one network from two machines differ by less: rounding turns some pixels by a level.
@@ -21,10 +21,11 @@ def common_protocol(evaluations: Mapping[Path, Evaluation]) -> Protocol:
     """The one way in which quality was measured, in the words of all files.
 
     Raises:
-        ReportError: scale, border, channel or the network of LPIPS differ; those without LPIPS go with any.
+        ReportError: scale, border, channel, the network of LPIPS or what of a clip counts differ; those without LPIPS
+            go with any.
     """
     common: dict[str, Any] = {}
-    for name in ('scale', 'border', 'channel', 'lpips_net'):
+    for name in ('scale', 'border', 'channel', 'lpips_net', 'clips'):
         found = {path: getattr(evaluation.protocol, name) for path, evaluation in evaluations.items()}
         found = {path: value for path, value in found.items() if value is not None}
         for path, value in found.items():
@@ -91,7 +92,7 @@ def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
             if metric in right and _differs(left[metric], right[metric]):
                 difference = difference or f'{metric} on {name}'
         scores[name] = SetScores({**found.images, **first.images}, {**found.mean, **first.mean},
-                                 first.fid or found.fid, first.kid or found.kid)
+                                 first.fid or found.fid, first.kid or found.kid, {**found.clips, **first.clips})
     if difference:
         raise ReportError(f'{other.name} has other figures or tags in {path} than in {one_path} ({difference}). If '
                           'they are two methods, evaluate them under different names; if they are seeds of one, tag '
@@ -114,7 +115,8 @@ def drop_other_sizes(methods: Sequence[tuple[Path, Method]]) -> tuple[list[tuple
             notes.append(f'MACs and activations of {method.name} ({path}) are left out: they are of an LR image of '
                          f'{width}x{height}, the others of {first_width}x{first_height}.')
             method = msgspec.structs.replace(method, complexity=msgspec.structs.replace(
-                method.complexity, macs=None, activations=None))
+                method.complexity, macs=None, activations=None,
+                parts={name: Part(part.params) for name, part in method.complexity.parts.items()}))
         kept.append((path, method))
     return kept, notes
 

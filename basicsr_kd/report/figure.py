@@ -2,7 +2,7 @@
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -40,10 +40,34 @@ class Comparison:
     name: str = ''
     """Of the photo."""
 
+    @property
+    def mark(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height of what is marked in the whole."""
+        left, top, side = self.box
+        return left, top, side, side
+
     def part(self, label: str) -> np.ndarray:
         """The part of one image that is enlarged, (side, side, 3) RGB uint8."""
         left, top, side = self.box
         return self.images[label][top:top + side, left:left + side]
+
+
+@dataclass(frozen=True)
+class TimeSlice(Comparison):
+    """Instead of the part, the row of pixels through its middle over time, downwards: what flickers is ragged."""
+
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By label, that row of successive frames: (frames, side, 3) RGB uint8."""
+
+    @property
+    def mark(self) -> tuple[int, int, int, int]:
+        left, top, side = self.box
+        return left, top + side // 2, side, 1
+
+    def part(self, label: str) -> np.ndarray:
+        """The rows of one method, (side, side, 3) RGB uint8; each several times where there are fewer."""
+        rows, side = self.rows[label], self.box[2]
+        return rows[np.arange(side) * len(rows) // side]
 
 
 def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int, border: int = 0) -> tuple[int, int, int]:
@@ -106,9 +130,9 @@ def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel:
 
     for index, row in enumerate(rows):
         above = top + index * lines * step
-        left, upper, side = row.box
+        left, upper, wide, high = row.mark
         axes = show(list(row.images.values())[-1], _GAP, above, whole, 'antialiased', *_fit(row.name, whole))
-        axes.add_patch(Rectangle((left - 0.5, upper - 0.5), side, side, fill=False, edgecolor='yellow', linewidth=1.5,
+        axes.add_patch(Rectangle((left - 0.5, upper - 0.5), wide, high, fill=False, edgecolor='yellow', linewidth=1.5,
                                  path_effects=[withStroke(linewidth=3.5, foreground='black')]))
         for place, label in enumerate(row.images):
             line, column = divmod(place, columns)

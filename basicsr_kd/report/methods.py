@@ -11,9 +11,11 @@ from basicsr_kd.report.schema import About, Kid, Role, Speed
 from basicsr_kd.report.schema import Method as Run
 
 METRICS = {'psnr': ('PSNR', 2, True), 'ssim': ('SSIM', 4, True), 'lpips': ('LPIPS', 4, False),
-           'fid': ('FID', 2, False), 'kid': ('KID', 4, False), 'niqe': ('NIQE', 2, False)}
+           'tof': ('tOF', 4, False), 'tlp': ('tLP x 100', 3, False), 'fid': ('FID', 2, False),
+           'kid': ('KID', 4, False), 'niqe': ('NIQE', 2, False)}
 """Title, decimals, and whether higher is better."""
-_MUST_AGREE = ('role', 'pruned', 'features', 'iterations')  # in a group: otherwise its mean is of different things
+# in a group: otherwise its mean is of different things
+_MUST_AGREE = ('role', 'pruned', 'features', 'blocks', 'iterations')
 _ROLES: tuple[str | None, ...] = get_args(Role)
 
 
@@ -36,12 +38,26 @@ class Method:
         about = self.about
         pruned = 'pruned teacher' if about.pruned is None else f'teacher pruned by {about.pruned:g}'
         student = {None: 'student', 0.0: 'student of unpruned teacher'}.get(about.pruned, f'student of {pruned}')
+        if about.blocks is not None and about.pruned is None:
+            blocks = f'{about.blocks} block{"s" if about.blocks != 1 else ""}'
+            pruned, student = f'teacher pruned to {blocks}', f'student of {blocks}'
         return {'bicubic': 'bicubic', 'teacher': 'unpruned teacher', 'pruned_teacher': pruned, 'student': student,
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
 
+    def part_counts(self, part: str, name: str) -> list[float]:
+        """A field of :class:`~basicsr_kd.report.schema.Part`, one a seed that was counted."""
+        found = [getattr(run.complexity.parts[part], name) for run in self.runs
+                 if run.complexity and part in run.complexity.parts]
+        return [value for value in found if value is not None]
+
     def values(self, name: str, metric: str) -> list[float]:
-        """Its figures on one set, one a seed that was measured."""
+        """Its figures on one set, one a seed that was measured; of clips the means over frames."""
         return [value for run in self.runs if (value := _value(run, name, metric)) is not None]
+
+    def clip_values(self, name: str, metric: str) -> list[float]:
+        """The means over the clips of one set, each of which counts the same, one a seed that was measured."""
+        found = [run.scores[name].clips.get(metric, {}).values() for run in self.runs if name in run.scores]
+        return [math.fsum(float(value) for value in values) / len(values) for values in found if values]
 
     def averages(self, names: Sequence[str], metric: str) -> list[float]:
         """The plain means over the sets, one a seed that was measured on all of them."""
@@ -71,6 +87,8 @@ class Method:
 
 def group_methods(runs: Sequence[Run]) -> list[Method]:
     """Put seeds together, in the order: bicubic, teachers, students by their width, all others as they come.
+
+    Those of equal place with more residual blocks come first.
 
     Raises:
         ReportError: a group's members are no seeds of one method, or two have the same seed.
@@ -118,9 +136,9 @@ def _value(run: Run, name: str, metric: str) -> float | None:
     return None if mean is None else float(mean)
 
 
-def _place(method: Method) -> tuple[int, int, int, float]:
+def _place(method: Method) -> tuple[int, int, int, float, int]:
     about = method.about
-    kind = _ROLES.index(about.role)
+    kind, fewer_blocks = _ROLES.index(about.role), -(about.blocks or 0)
     if about.role and about.role.startswith('student'):  # by width; of each width the controls before the distilled
-        return _ROLES.index('student'), about.features or 0, -kind, about.pruned or 0
-    return kind, 0, 0, about.pruned or 0
+        return _ROLES.index('student'), about.features or 0, -kind, about.pruned or 0, fewer_blocks
+    return kind, 0, 0, about.pruned or 0, fewer_blocks

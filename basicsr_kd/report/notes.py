@@ -3,13 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from basicsr_kd.report import paper, paper_video
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.methods import Method, measured
-from basicsr_kd.report.paper import NOT_SHOWN, SHOWN
 from basicsr_kd.report.runs import Runs
 
 _CONTROLS = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher', 'student_l1': 'a student trained with L1 alone',
              'student_without_distillation': 'a student trained without distillation'}
+_CONTROLS_OF_VIDEO = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher',
+                      'pruned_teacher': 'the pruned teacher, fine-tuned without distillation'}
 
 
 def quality_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
@@ -19,13 +21,17 @@ def quality_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
         found.append('Averages are plain means over the sets, whatever their numbers of images.')
     if any(len(method.runs) > 1 for method in methods):
         found.append('Mean ± standard deviation over seeds.')
+    if runs.clips:
+        found.append("A set's figure is the mean over all its frames (tOF and tLP: pairs of frames), that over clips "
+                     "the mean of its clips' means.")
     metrics = measured(methods)
     if 'kid' in metrics:
         found.append('KID of a single seed has its 95 % interval in brackets; what is not above that of two halves of '
                      'the ground truth tells nothing.')
     if 'fid' in metrics:
         found.append('FID is given because others give it; it ranks nothing here.')
-    return [*found, 'Rows are in a fixed order (bicubic, teachers, students by width), not ranked.']
+    order = 'students by width' if not runs.clips else 'students, from more residual blocks to fewer'
+    return [*found, f'Rows are in a fixed order (bicubic, teachers, {order}), not ranked.']
 
 
 def cost_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
@@ -35,23 +41,32 @@ def cost_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
     if counted:
         height, width = counted[0].lr_size
         found.append(f'MACs and activations: one LR image of {width}x{height}, counted by {counted[0].counter}.')
+    if any(complexity.parts for complexity in counted):
+        found.append('Networks with parts go from frame to frame: theirs are of one frame of a stream.')
     if runs.timing:
         found.append(f'Seconds: measured, median with quartiles in brackets; {runs.timing}.')
     if sum(method.about.role == 'teacher' for method in methods) == 1:
-        found.append("Shares in parentheses are those of the unpruned teacher's.")
+        changes = '; with a sign, changes against it' if any(complexity.parts for complexity in counted) else ''
+        found.append(f"Shares in parentheses are those of the unpruned teacher's{changes}.")
     return found
 
 
-def paper_notes(tables: Sequence[Table]) -> list[str]:
-    """Whether the paper's figures stand beside ours in these tables, and what that takes."""
-    shown = any(' paper' in cell.figures for table in tables for block in table.blocks for row in block for cell in row)
-    return [SHOWN if shown else NOT_SHOWN]
+def paper_notes(runs: Runs, methods: Sequence[Method], tables: Sequence[Table]) -> list[str]:
+    """Whether a paper's figures stand beside ours in these tables, what that takes, and what it claims."""
+    shown = any(' paper' in title for table in tables for block in table.blocks for row in block for cell in row
+                for title in cell.figures)
+    if not runs.clips:
+        return [paper.SHOWN if shown else paper.NOT_SHOWN]
+    if not any(table.name == 'parts' for table in tables) or not paper_video.lost_blocks(methods):
+        return []
+    return [paper_video.CLAIM, paper_video.SHOWN if shown else paper_video.NOT_SHOWN]
 
 
-def missing_controls(methods: Sequence[Method]) -> list[str]:
+def missing_controls(runs: Runs, methods: Sequence[Method]) -> list[str]:
     """The comparisons that a student's figures need and that were not given."""
     roles = {method.about.role for method in methods}
-    missing = [words for role, words in _CONTROLS.items() if role not in roles]
+    controls = _CONTROLS_OF_VIDEO if runs.clips else _CONTROLS
+    missing = [words for role, words in controls.items() if role not in roles]
     if 'student' not in roles or not missing:
         return []
     return [f'Not among the runs: {", ".join(missing)}. Without them the figures do not tell what distillation is '

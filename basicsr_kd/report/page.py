@@ -11,6 +11,7 @@ import numpy as np
 from basicsr_kd.report.build import Report
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.figure import Comparison
+from basicsr_kd.report.pictures import caption
 
 _BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
 _PHOTO = 480  # pixels: the longer side of a whole photo
@@ -52,8 +53,8 @@ def html_page(report: Report, plot: bytes | None) -> str:
         parts += ['<h2>Quality against cost</h2>',
                   f'<img class="plot" alt="Quality against parameters and seconds" src="{_data("png", plot)}">']
     if report.comparisons:
-        parts += ['<h2>Comparison</h2>', '<p>Crops where scaling down loses most; PSNR and SSIM are those of the whole '
-                  'photo.</p>', *map(_comparison, report.comparisons)]
+        parts += ['<h2>Comparison</h2>', f'<p>{escape(caption(report.runs))}.</p>',
+                  *map(_comparison, report.comparisons)]
     notes = ''.join(f'<li>{escape(note)}</li>\n' for note in report.all_notes())
     parts += ['<h2>How to read this</h2>', f'<ul>\n{notes}</ul>']
     return ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -91,11 +92,11 @@ def _table(table: Table) -> str:
 
 
 def _comparison(comparison: Comparison) -> str:
-    left, top, side = comparison.box
+    left, top, width, height = comparison.mark
     whole = np.ascontiguousarray(list(comparison.images.values())[-1][:, :, ::-1])
     line = max(1, max(whole.shape) // 200)
     for thickness, colour in ((2 * line, (0, 0, 0)), (line, (0, 255, 255))):  # yellow is seen on white by its black
-        cv2.rectangle(whole, (left, top), (left + side, top + side), colour, thickness)
+        cv2.rectangle(whole, (left, top), (left + width, top + height), colour, thickness)
     scale = min(1.0, _PHOTO / max(whole.shape[:2]))
     small = cv2.resize(whole, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     title = escape(comparison.name)

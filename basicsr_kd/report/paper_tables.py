@@ -9,6 +9,7 @@ from basicsr_kd.report.columns import average, average_title, metric_title, seco
 from basicsr_kd.report.methods import METRICS, Method, measured, number_formats
 from basicsr_kd.report.paper import beside
 from basicsr_kd.report.runs import Runs
+from basicsr_kd.report.schema import ImageSet
 
 _CONTROLS = ('student_l1', 'student_without_distillation')
 
@@ -42,10 +43,13 @@ def table_1(runs: Runs, methods: Sequence[Method]) -> Table | None:
 def table_2(runs: Runs, methods: Sequence[Method]) -> Table | None:
     """A block of rows for each method, metrics down, sets across, and their average.
 
+    A set of several clips has two columns: means over all frames, and means over clips.
+
     Returns:
         None where no quality was measured.
     """
-    names, metrics, formats = [images.name for images in runs.sets], measured(methods), number_formats(methods)[:1]
+    metrics, formats = measured(methods), number_formats(methods)[:1]
+    columns = [(images, over) for images in runs.sets for over in _averages(images)]
     if not metrics:
         return None
     blocks = []
@@ -54,28 +58,37 @@ def table_2(runs: Runs, methods: Sequence[Method]) -> Table | None:
         label = f'{method.label} ({statistics.fmean(millions):.3g} M)' if millions else method.label
         cost = [*training(method), *times(method, methods, formats)]
         blocks.append([[Cell(label), Cell(metric_title(metric)),
-                        *(_score(runs, method, metric, name) for name in names),
-                        average(runs, method, metric) if len(names) > 1 else NOTHING, *cost] for metric in metrics])
+                        *(_score(runs, method, metric, images.name, over) for images, over in columns),
+                        average(runs, method, metric) if len(runs.sets) > 1 else NOTHING, *cost]
+                       for metric in metrics])
     costs = ['iterations', 'seeds', *map(seconds_title, formats)]
     if 'kid' in metrics:
-        blocks.append([[Cell('two halves of the ground truth'), Cell(metric_title('kid')), *_floor(methods, names),
+        blocks.append([[Cell('two halves of the ground truth'), Cell(metric_title('kid')), *_floor(methods, columns),
                         *[NOTHING] * (1 + len(costs))]])
-    return table('table2', 'Quality by method and set', ['method', 'metric', *names, 'average', *costs], blocks,
+    titles = [f'{images.name} ({over})' if over else images.name for images, over in columns]
+    return table('table2', 'Quality by method and set', ['method', 'metric', *titles, 'average', *costs], blocks,
                  once=['method', *costs])
 
 
-def _score(runs: Runs, method: Method, metric: str, name: str) -> Cell:
+def _averages(images: ImageSet) -> list[str]:
+    """Over what a set's columns are means, where that has to be said."""
+    return ['frames', 'clips'] if len(images.clips) > 1 else ['']
+
+
+def _score(runs: Runs, method: Method, metric: str, name: str, over: str) -> Cell:
+    if over == 'clips':
+        return score(method.clip_values(name, metric), METRICS[metric][1])
     kid = method.kid(name) if metric == 'kid' else None
     return score(method.values(name, metric), METRICS[metric][1], beside(runs, method, metric, name),
                  (kid.low, kid.high) if kid else None)
 
 
-def _floor(methods: Sequence[Method], names: Sequence[str]) -> list[Cell]:
+def _floor(methods: Sequence[Method], columns: Sequence[tuple[ImageSet, str]]) -> list[Cell]:
     """What KID is between two halves of the ground truth: less than that tells nothing."""
     cells = []
-    for name in names:
+    for images, over in columns:
         kid = next((found for method in methods for run in method.runs
-                    if name in run.scores and (found := run.scores[name].kid)), None)
+                    if images.name in run.scores and (found := run.scores[images.name].kid)), None)
         cells.append(score([kid.floor], METRICS['kid'][1], interval=(kid.floor_low, kid.floor_high))
-                     if kid else NOTHING)
+                     if kid and over != 'clips' else NOTHING)
     return cells

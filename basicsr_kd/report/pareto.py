@@ -1,4 +1,4 @@
-"""What a method costs against how good it is: parameters and measured seconds against PSNR and LPIPS."""
+"""What a method costs against how good it is: parameters and measured seconds against PSNR, LPIPS and tOF."""
 from __future__ import annotations
 
 import math
@@ -59,7 +59,7 @@ def pareto_panels(runs: Runs, methods: Sequence[Method]) -> list[Panel]:
     """A panel for each cost and each metric that two methods or more have: quality is the average over the sets."""
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
     panels = []
-    for metric in ('psnr', 'lpips'):
+    for metric in ('psnr', 'lpips', 'tof'):
         title, _, higher = METRICS[metric]
         quality = {method.label: values for method in methods
                    if (values := method.averages(names, metric)) and all(map(math.isfinite, values))}

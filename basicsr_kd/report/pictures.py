@@ -1,8 +1,9 @@
 """Which parts of which photos a report shows, and what each method made of them."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,17 +17,30 @@ from basicsr_kd.report.figure import Comparison, busiest_box
 from basicsr_kd.report.methods import Method
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.report.schema import ImageSet, Score
+from basicsr_kd.report.time_slices import files_of_clip, middle_frames, time_slice
 
 _PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
 _SIDE = 64  # of the part, in pixels of the ground truth
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
+_EXCESS = 3  # rows and columns that a frame may have more than its ground truth: LR has a pixel for each begun square
+_NOTES = {'psnr': '{:.2f} dB', 'ssim': '{:.4f}', 'lpips': 'LPIPS {:.4f}', 'tof': 'tOF {:.4f}'}
+
+
+def caption(runs: Runs) -> str:
+    """What :func:`find_comparisons` shows, without a full stop."""
+    if not runs.clips:
+        return 'Crops where scaling down loses most; PSNR and SSIM are those of the whole photo'
+    return ('Crops where scaling down loses most, of the middle frame of a clip; PSNR and LPIPS are those of the whole '
+            'frame. Below them the row of pixels through the middle of the crop over time, downwards, with tOF of the '
+            'clip: what flickers is ragged there')
 
 
 def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
                      progress: bool = False) -> tuple[list[Comparison], list[str]]:
     """Photos and parts with the most detail that scaling down loses, so that no one chooses what flatters a method.
 
-    Of several seeds the first is shown. Figures below a part are those of the whole photo.
+    Of several seeds the first is shown. Figures below a part are those of the whole photo. Of a clip it is the middle
+    frame, followed by a time slice.
 
     Args:
         folder: what `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
@@ -34,7 +48,8 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
         progress: whether to show a bar.
 
     Returns:
-        One for each photo, with the same labels: LR, the methods in their order, ground truth; and what is not shown.
+        One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth; and what
+        is not shown.
 
     Raises:
         ReportError: pictures, ground truth or LR that are not there or do not fit each other.
@@ -51,12 +66,14 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
     missing = [method.label for method in methods if method not in shown]
     notes = [f'Not in the comparison, for want of pictures in {folder}: {", ".join(missing)}.'] if missing else []
     found = []
-    with tqdm(total=sum(len(images.images) for images in runs.sets), desc='pictures', unit='image',
-              disable=not progress) as bar:
+    total = None if runs.clips else sum(len(images.images) for images in runs.sets)
+    with tqdm(total=total, desc='pictures', unit='image', disable=not progress) as bar:
         try:
             for images in runs.sets:
                 for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), runs.protocol.border, bar):
                     found.append(_compare(folder, runs, shown, images, pair))
+                    if images.clips:
+                        found.append(_over_time(folder, shown, images, pair, found[-1], bar))
         except EvaluationError as error:
             raise ReportError(f'--images: {error} Paths of ground truth and LR are those in the evaluations: run this '
                               'where they were made, or leave out --images.') from None
@@ -69,18 +86,24 @@ def _file(folder: Path, method: Method, images: ImageSet, name: str) -> Path:
 
 def _photos(images: ImageSet, number: int, border: int, bar: tqdm) -> list[ImagePair]:
     """The photos of a set whose busiest part has the most detail."""
-    pairs = {pair.name: pair for pair in pair_folders(Path(images.hr), Path(images.lr) if images.lr else None)}
+    if images.clips:
+        names = middle_frames(images)
+        pairs = {name: ImagePair(name, path, None) for clip in images.clips
+                 for name, path in files_of_clip(Path(images.hr), clip).items()}
+    else:
+        names = images.images
+        pairs = {pair.name: pair for pair in pair_folders(Path(images.hr), Path(images.lr) if images.lr else None)}
     missing = sorted(set(images.images) - set(pairs))
     if missing:
         raise EvaluationError(f'{images.hr} has no image {missing[0]}, which is in the set {images.name}.')
     detail = {}
-    for name in images.images:
+    for name in names:
         truth = read_image(pairs[name].hr)
         left, top, side = _box(truth, border)
         loss = cv2.absdiff(truth, _blurred(truth))[top:top + side, left:left + side]
         detail[name] = float(loss.mean()) if side == _SIDE else 0.0  # photos too small for the part come last
         bar.update()
-    best = sorted(images.images, key=lambda name: -detail[name])[:number]
+    best = sorted(names, key=lambda name: -detail[name])[:number]
     return [pairs[name] for name in best]
 
 
@@ -92,25 +115,48 @@ def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageS
         truth = truth[:scale * lr.shape[0], :scale * lr.shape[1]]  # as for the figures, where it is no multiple of LR
         pictures['LR'] = lr.repeat(scale, axis=0).repeat(scale, axis=1)
     pictures |= {method.label: read_image(_file(folder, method, images, pair.name)) for method in methods}
+    if images.clips:
+        truth, pictures = _cut(truth, pictures)
     for label, picture in pictures.items():
         if picture.shape != truth.shape:
             raise EvaluationError(f'{pair.name} is {picture.shape[1]}x{picture.shape[0]} in {label}, and its ground '
                                   f'truth {truth.shape[1]}x{truth.shape[0]}. Expected the same size.')
-    notes = {method.label: _note(method, images.name, pair.name) for method in methods}
+    notes = {method.label: _note(method, images, pair.name) for method in methods}
     return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1])
                        for name, picture in {**pictures, 'ground truth': truth}.items()},
                       _box(truth, runs.protocol.border), notes, f'{images.name}: {pair.name}')
 
 
-def _note(method: Method, name: str, image: str) -> str:
-    """PSNR and SSIM of the whole photo, as far as they were measured."""
-    scores = method.runs[0].scores.get(name)
-    psnr, ssim = (scores.images.get(metric, {}).get(image) if scores else None for metric in ('psnr', 'ssim'))
-    return ' / '.join(filter(None, [_text(psnr, '.2f', ' dB'), _text(ssim, '.4f')]))
+def _cut(truth: np.ndarray, pictures: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """To one size, where they differ by no more than frames of a clip may."""
+    height, width = (min(sides) for sides in zip(*(image.shape[:2] for image in (truth, *pictures.values())),
+                                                 strict=True))
+    cut = {label: image[:height, :width] if image.shape[0] - height <= _EXCESS >= image.shape[1] - width else image
+           for label, image in {**pictures, '': truth}.items()}
+    return cut.pop(''), cut
 
 
-def _text(value: Score, decimals: str, unit: str = '') -> str:
-    return '' if value is None else f'{float(value):{decimals}}{unit}'
+def _over_time(folder: Path, methods: Sequence[Method], images: ImageSet, pair: ImagePair, crop: Comparison,
+               bar: tqdm) -> Comparison:
+    clip = pair.name.rpartition('/')[0]
+    truth = files_of_clip(Path(images.hr), clip)
+    names = [name for name in images.images if name in truth]
+    files = {method.label: [_file(folder, method, images, name) for name in names] for method in methods}
+    notes = {method.label: _text(method, images, 'clips', ['tof'], clip) for method in methods}
+    return time_slice(crop, {**files, 'ground truth': [truth[name] for name in names]}, notes, f'{images.name}: {clip}',
+                      bar)
+
+
+def _note(method: Method, images: ImageSet, name: str) -> str:
+    """Figures of the whole photo or frame, as far as they were measured."""
+    return _text(method, images, 'images', ['psnr', 'lpips' if images.clips else 'ssim'], name)
+
+
+def _text(method: Method, images: ImageSet, of: Literal['images', 'clips'], metrics: Sequence[str], name: str) -> str:
+    scores = method.runs[0].scores.get(images.name)
+    figures: Mapping[str, Mapping[str, Score]] = getattr(scores, of, {})  # none of a set that it lacks
+    values = {metric: figures.get(metric, {}).get(name) for metric in metrics}
+    return ' / '.join(_NOTES[metric].format(float(value)) for metric, value in values.items() if value is not None)
 
 
 def _box(truth: np.ndarray, border: int) -> tuple[int, int, int]:

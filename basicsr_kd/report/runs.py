@@ -12,6 +12,7 @@ import yaml
 from basicsr_kd.option_errors import OptionsError, closest, convert
 from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
 from basicsr_kd.report.errors import ReportError
+from basicsr_kd.report.methods import METRICS
 from basicsr_kd.report.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
 
 
@@ -40,6 +41,11 @@ class Runs:
     """Every seed is a method of its own here."""
     notes: tuple[str, ...]
     """What a reader must know of the figures, a sentence or two each."""
+
+    @property
+    def clips(self) -> bool:
+        """Whether the sets are of clips."""
+        return any(images.clips for images in self.sets)
 
 
 def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
@@ -135,14 +141,17 @@ def _read_tags(path: Path, names: Sequence[str]) -> Mapping[str, dict[str, Any]]
 def _tagged(method: Method, tags: Mapping[str, Any]) -> Method:
     """With the given tags before its own, and its own before what its kind and its network's options tell."""
     told: dict[str, Any] = {'role': 'bicubic'} if method.kind == 'bicubic' else {}
-    features = (method.network or {}).get('num_feat')
+    network = method.network or {}
+    features, blocks = network.get('num_feat'), network.get('base', network).get('nb')  # base: where FNet is narrower
     told |= {'features': features} if isinstance(features, int) and features > 0 else {}
+    told |= {'blocks': blocks} if isinstance(blocks, int) and blocks >= 0 else {}
     told |= {name: value for name, value in msgspec.structs.asdict(method.about).items() if value is not None}
     return msgspec.structs.replace(method, about=About(**{**told, **tags}))
 
 
 def _notes(path: Path, evaluation: Evaluation) -> list[str]:
-    metrics = {why: [metric.upper() for metric, its in evaluation.left_out.items() if its == why]
+    metrics = {why: [METRICS[metric][0] if metric in METRICS else metric
+                     for metric, its in evaluation.left_out.items() if its == why]
                for why in evaluation.left_out.values()}
     return [*(f'Without {" and ".join(names)} ({path}): {why}' for why, names in metrics.items()),
             *(f'Without an image ({path}): {file} {why}' for file, why in evaluation.skipped.items()),

@@ -8,7 +8,8 @@ import msgspec
 FORMAT = 'basicsr-kd evaluation 1'
 Role = Literal['bicubic', 'teacher', 'pruned_teacher', 'student', 'student_without_distillation', 'student_l1', None]
 Score = float | Literal['inf'] | None
-"""One figure; the PSNR of equal images is 'inf', for which JSON has no number, and NIQE of a flat image is none."""
+"""One figure; the PSNR of equal images is 'inf', for which JSON has no number; NIQE of a flat image is none, and so
+are tOF and tLP of a clip's first frame."""
 
 
 class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -18,6 +19,8 @@ class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     pruned: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     """How far the teacher was pruned: this one, or the one that the student learned from (0: not at all)."""
     features: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    blocks: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Residual blocks of an FRNet."""
     seed: int | None = None
     iterations: Annotated[int, msgspec.Meta(ge=0)] | None = None
     group: str | None = None
@@ -33,6 +36,8 @@ class Protocol(msgspec.Struct, frozen=True):
     channel: Literal['y', 'rgb']
     text: str
     lpips_net: str | None = None
+    clips: Literal['official', 'training'] | None = None
+    """What of a clip counts; None where the sets are of images."""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -45,12 +50,26 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class ImageSet(msgspec.Struct, frozen=True):
-    """A test set; images are named by their files' stems."""
+    """A test set; images are named by their files' stems, frames by their clip and that, `calendar/0003`."""
 
     name: str
     images: list[str]
     hr: str
     lr: str | None = None
+    clips: list[str] = []
+    """None where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
+
+    def __str__(self) -> str:
+        if not self.clips:
+            return f'{self.name} ({len(self.images)} images)'
+        return f'{self.name} ({len(self.clips)} clip{"s" if len(self.clips) > 1 else ""}, {len(self.images)} frames)'
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Size and work of a part of a network."""
+
+    params: int
+    macs: float | None = None
 
 
 class Complexity(msgspec.Struct, frozen=True):
@@ -63,6 +82,8 @@ class Complexity(msgspec.Struct, frozen=True):
     macs: float | None = None
     activations: float | None = None
     file_bytes: int | None = None
+    parts: dict[str, Part] = {}
+    """Of a network that goes from frame to frame, by their names in it: 'fnet', 'srnet'."""
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -99,6 +120,8 @@ class SetScores(msgspec.Struct, frozen=True):
     mean: dict[str, Score] = {}
     fid: Fid | None = None
     kid: Kid | None = None
+    clips: dict[str, dict[str, float | Literal['inf']]] = {}
+    """Means by metric and clip; `mean` is over the frames of all clips."""
 
 
 class Method(msgspec.Struct, frozen=True):

@@ -11,9 +11,11 @@ from basicsr_kd.report.figure import comparison_figure
 from basicsr_kd.report.formats import to_csv, to_latex, to_markdown
 from basicsr_kd.report.page import html_page
 from basicsr_kd.report.pareto import pareto_plot
+from basicsr_kd.report.pictures import caption
 
 FILES = ('report.md', 'index.html', 'pareto.png', 'comparison.png',
-         *(f'{name}.{suffix}' for name in ('overview', 'cost', 'table1', 'table2') for suffix in ('md', 'tex', 'csv')))
+         *(f'{name}.{suffix}' for name in ('overview', 'cost', 'parts', 'table1', 'table2')
+           for suffix in ('md', 'tex', 'csv')))
 """All that a report may consist of."""
 _PANELS = 7  # side by side
 
@@ -67,8 +69,7 @@ def _write_all(report: Report, folder: Path) -> None:
         pareto_plot(folder / 'pareto.png', report.runs, report.panels)
     if report.comparisons:
         comparison_figure(folder / 'comparison.png', report.comparisons,
-                          'Crops where scaling down loses most, and PSNR / SSIM of the whole photo '
-                          f'({report.runs.protocol.text})', most=_PANELS)
+                          f'{caption(report.runs)} ({report.runs.protocol.text})', most=_PANELS)
     (folder / 'report.md').write_text(markdown_page(report), 'utf-8')
     plot = (folder / 'pareto.png').read_bytes() if report.panels else None
     (folder / 'index.html').write_text(html_page(report, plot), 'utf-8')

@@ -1,0 +1,97 @@
+"""What an evaluation leaves, as a JSON file holds it: the same for images and clips."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from basicsr_kd.evaluation.errors import EvaluationError
+from basicsr_kd.evaluation.methods import Method, Network
+from basicsr_kd.evaluation.scorer import Scorer
+from basicsr_kd.metrics.speed import device_info
+
+FORMAT = 'basicsr-kd evaluation 1'
+
+
+def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text: str,
+           sets: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Any]],
+           costs: Mapping[str, Mapping[str, Any]], warnings: Sequence[str],
+           skipped: Mapping[str, str]) -> dict[str, Any]:
+    """Put figures together with what they hold for.
+
+    Args:
+        methods: What was compared.
+        scorer: What was measured, and where.
+        scale: How many times larger than LR the ground truth is; None without LR.
+        text: The protocol in words.
+        sets: What was measured on.
+        scores: By method and set.
+        costs: Of networks, by method.
+        warnings: What a reader has to know.
+        skipped: Files and why they are left out.
+
+    Returns:
+        What a JSON file can hold, the PSNR of equal images being 'inf'.
+    """
+    protocol = scorer.protocol
+    return _without_infinity({
+        'format': FORMAT,
+        'protocol': {'scale': scale, 'border': protocol.border, 'channel': protocol.channel,
+                     'lpips_net': protocol.lpips_net if scorer.lpips else None, 'clips': protocol.clips, 'text': text},
+        'device': device_info(scorer.device),
+        'sets': list(sets),
+        'left_out': scorer.left_out, 'skipped': dict(skipped), 'warnings': list(warnings),
+        'methods': [{'name': method.name, 'kind': method.kind, 'file': method.file and str(method.file),
+                     'network': method.options if isinstance(method, Network) else None, 'about': {},
+                     **costs.get(method.name, {'complexity': None, 'speed': {}}), 'scores': scores[method.name]}
+                    for method in methods]})
+
+
+def networks_of(methods: Sequence[Method], scale: int | None) -> dict[str, Network]:
+    """The networks among methods, by name.
+
+    Raises:
+        EvaluationError: One is for another scale.
+    """
+    networks = {method.name: method for method in methods if isinstance(method, Network)}
+    for network in networks.values():
+        if network.scale != scale:
+            raise EvaluationError(f'{network.file} enlarges {network.scale} times, and the ground truth is {scale} '
+                                  'times as large as LR. Expected networks and sets of one scale.')
+    return networks
+
+
+def folders_of(methods: Sequence[Method], root: Path) -> dict[str, Path]:
+    """Where the images of each method go, by name.
+
+    Raises:
+        EvaluationError: Two would go into one folder.
+    """
+    folders: dict[str, Path] = {}
+    for method in methods:
+        folder = root / method.name.replace('/', '_')
+        for other, its in folders.items():
+            if its == folder:
+                raise EvaluationError(f'The images of {other} and {method.name} would both be saved in {folder}. '
+                                      'Expected names that differ in more than a / and a _: rename a file or folder.')
+        folders[method.name] = folder
+    return folders
+
+
+def of_methods(warnings: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warnings once each, with the methods before those that are not of all."""
+    methods: dict[str, list[str]] = {}
+    for name, texts in warnings.items():
+        for text in texts:
+            methods.setdefault(text, []).append(name)
+    return [text if len(names) == len(warnings) else f'{", ".join(names)}: {text}' for text, names in methods.items()]
+
+
+def _without_infinity(value: Any) -> Any:
+    """The same, with lists for tuples and with infinity as the word 'inf', since JSON knows none."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_infinity(item) for item in value]
+    return 'inf' if value == math.inf else value

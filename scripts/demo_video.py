@@ -1,0 +1,117 @@
+"""Train FRVSR on your clips, remove half of its residual blocks, fine-tune with and without distillation, measure all.
+
+  python scripts/demo_video.py --clips datasets/Vid4/GT             about half an hour on 2 cores
+  python scripts/demo_video.py --clips datasets/Vid4/GT --iters 10  only to see that everything runs
+
+--clips is a folder with a folder of frames for every clip. Networks are tested on the clips that they were trained on:
+their figures show that the machinery learns (over-fitting), not what they are worth on other clips; for that there are
+options/frvsr_b10.yml, kd_tecogan_b5.yml and REDS. BasicSR's train.py does the work. The same command goes on where it
+was stopped.
+"""
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ablation_options import override
+from demo_run import RunError
+from measure import MEASURE_ERRORS, measure, report_of, sets_of
+from planned_runs import PlanError, Run, train, write_options
+
+from basicsr_kd.evaluation.table import evaluation_text
+from basicsr_kd.report.table import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path('results/demo_video')
+ITERATIONS = 800
+"""Of the network with 10 blocks; those with 5 are fine-tuned for half as many."""
+
+
+def plan(clips: Path, iterations: int = ITERATIONS) -> list[Run]:
+    """The trainings, each after those whose weights it needs; all in the FRVSR stage, that is, without a discriminator.
+
+    Args:
+        clips: ground truth, a folder a clip.
+        iterations: of the network with 10 blocks.
+    """
+    tuning = max(1, iterations // 2)
+    whole, pruned, distilled, half = map(
+        _read, ('frvsr_b10', 'prune_tecogan_b5', 'kd_tecogan_b5', 'prune_tecogan_half'))
+    few = override(whole, {
+        'datasets.train': {'dataroot_gt': str(clips), 'val_partition': None, 'batch_size_per_gpu': 2,
+                           'num_worker_per_gpu': 1, 'dataset_enlarge_ratio': 100},
+        'datasets.val': None, 'val': None, 'logger': {'print_freq': max(1, iterations // 40)},
+        'train': {'amp': 'bf16', 'ema_decay': 0.99}})  # an average over 1,000 iterations would be of the untrained net
+
+    def run(name: str, count: int, changes: dict[str, Any], **about: Any) -> Run:
+        options = override(few, {'name': f'demo_video_{name}', 'train.total_iter': count, **changes})
+        return Run(name, options, {**about, 'iterations': count, 'seed': options['manual_seed']})
+
+    teacher = run('10_blocks', iterations, _learning(2e-4), role='teacher', blocks=10)
+    start = {'path': {'pretrain_network_g': str(teacher.weights), 'param_key_g': 'params_ema'}, **_learning(1e-4)}
+    lessons = {'teacher': {**distilled['teacher'], 'path': str(teacher.weights)},
+               'train.distill_opt': distilled['train']['distill_opt']}
+    return [teacher,
+            run('5_blocks', tuning, {'prune': pruned['prune'], **start}, role='pruned_teacher', blocks=5),
+            run('5_blocks_distilled', tuning, {'prune': pruned['prune'], **start, **lessons}, role='student', blocks=5),
+            run('5_blocks_narrow_fnet_distilled', tuning, {'prune': half['prune'], **start, **lessons}, role='student',
+                blocks=5),
+            run('5_blocks_from_scratch', iterations + tuning,
+                {'network_g.nb': 5, **_learning(2e-4, halved_at=iterations)}, blocks=5)]
+
+
+def demo(clips: Path, iterations: int) -> None:
+    """From clips to report; the working directory is the repository's root."""
+    runs = plan(clips, iterations)
+    sets = sets_of([f'{clips.name}={clips}'])  # before the training
+    files = write_options(runs, RESULTS / 'runs')
+    width = max(len(run.name) for run in runs)
+    for index, run in enumerate(runs, 1):
+        train(run, files[run.name], f'{index}/{len(runs)} {run.name:{width}}', gpus=1)
+    result = measure({run.name: run.weights for run in runs}, sets, RESULTS,
+                     about={run.name: run.about for run in runs}, metrics=['psnr', 'tof'], channel='y')
+    print(f'\nTrained and tested on the same clips: this shows that it learns, not how good it is on others.\n\n'
+          f'{losses_table([files[run.name].with_suffix(".log") for run in runs])}\n\n{evaluation_text(result)}')
+    report_of(RESULTS, RESULTS / 'report')
+    print(f'\nReport with pictures: {RESULTS}/report/index.html\nOptions and logs: {RESULTS}/runs')
+
+
+def losses_table(logs: Sequence[Path]) -> str:
+    """How the loss of pixels fell in each run: means of the first and of the last four lines of its log."""
+    found = {log.stem: [float(line.split('l_g_pix: ')[1].split()[0]) for line in log.read_text().splitlines()
+                        if 'l_g_pix: ' in line] for log in logs}
+    return markdown_table(['run', 'pixel loss, first', 'last'], [
+        [name, *(f'{statistics.fmean(part):.4f}' for part in (values[:4], values[-4:]))]
+        for name, values in found.items()])
+
+
+def _learning(rate: float, halved_at: int | None = None) -> dict[str, Any]:
+    return {'train.optim_g': {'lr': rate}, 'train.scheduler': {'milestones': [halved_at] if halved_at else []}}
+
+
+def _read(name: str) -> dict[str, Any]:
+    return yaml.safe_load(Path(f'options/{name}.yml').read_text())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--clips', type=Path, required=True, metavar='DIR', help='ground truth, a folder a clip')
+    parser.add_argument('--iters', type=int, default=ITERATIONS, help=f'of the first network (default: {ITERATIONS})')
+    args = parser.parse_args(argv)
+    if Path.cwd() != ROOT:
+        sys.exit(f"demo_video: run it from the repository's root: cd {ROOT} && python scripts/demo_video.py")
+    os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # options say num_gpu: auto
+    try:
+        demo(args.clips, args.iters)
+    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
+        sys.exit(f'demo_video: {error}')
+    except KeyboardInterrupt:
+        sys.exit('demo_video: stopped. The same command goes on from here.')
+
+
+if __name__ == '__main__':
+    main()
