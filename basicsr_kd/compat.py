@@ -1,14 +1,14 @@
 """What BasicSR (1.4.2 and master) needs on today's stack. Each shim names the problem of BasicSR it answers."""
 
-import atexit
 import functools
-import gc
 import importlib
 import os
 import pickle
 import sys
 from types import ModuleType
 from typing import Any
+
+from basicsr_kd import launchers
 
 
 class ResumeError(Exception):
@@ -51,38 +51,10 @@ def patch_basicsr() -> None:
     from basicsr.utils import dist_util
 
     basicsr.train.load_resume_state = load_resume_state
-    if not hasattr(dist_util._init_dist_pytorch, '__wrapped__'):
-        dist_util._init_dist_pytorch = _init_dist_anywhere(dist_util._init_dist_pytorch)
+    dist_util._init_dist_pytorch = launchers.start_under_torchrun
+    dist_util._init_dist_slurm = launchers.start_under_slurm
     if not hasattr(BaseModel.model_to_device, '__wrapped__'):
         BaseModel.model_to_device = _model_to_any_device(BaseModel.model_to_device)
-
-
-def _init_dist_anywhere(init_dist_pytorch: Any) -> Any:
-    """BasicSR's start under torchrun computes `rank % number of GPUs` and insists on nccl; without a GPU it is gloo."""
-
-    @functools.wraps(init_dist_pytorch)
-    def wrapper(backend: str, **kwargs: Any) -> None:
-        import torch
-        if torch.cuda.is_available():
-            init_dist_pytorch(backend, **kwargs)
-        else:
-            torch.distributed.init_process_group(backend='gloo', **kwargs)
-            atexit.register(leave_process_group)
-
-    return wrapper
-
-
-def leave_process_group() -> None:
-    """Leave the process group, if there is one, so that gloo's threads are gone before the interpreter goes.
-
-    BasicSR never leaves it. A thread that still holds a tensor by then aborts a process that has done its work (PyTorch
-    pull request 179291). A group ends when nothing holds it any more: DDP networks do, in cycles.
-    """
-    import torch
-    if torch.distributed.is_initialized():
-        gc.collect()
-        torch.distributed.destroy_process_group()
-        gc.collect()
 
 
 def _model_to_any_device(model_to_device: Any) -> Any:

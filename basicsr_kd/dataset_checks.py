@@ -6,6 +6,7 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from basicsr_kd.cache_checks import check_cache_key, put_into_cache
 from basicsr_kd.data import TecoGANTestDataset, TecoGANTrainDataset
 from basicsr_kd.data.errors import ClipError
 from basicsr_kd.option_errors import OptionsError, closest
@@ -23,18 +24,25 @@ def check_datasets(opt: dict[str, Any]) -> None:
     """
     for phase, dataset in opt['datasets'].items():
         key = f'datasets.{phase}'
+        check_cache_key(dataset, phase)
         for root in ('dataroot_gt', 'dataroot_lq'):
             if isinstance(dataset.get(root), str):
                 must_exist(dataset[root], f'{key}.{root}')
         if DATASET_REGISTRY.get(dataset['type']) in (TecoGANTestDataset, TecoGANTrainDataset):
             _check_clips(dataset, phase, opt['world_size'])
-        if dataset['type'] != 'PairedImageDataset':
-            continue
-        for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
-            if dataset.get(needed) is None:
-                raise OptionsError(f'{key}.{needed} is missing')
-        if dataset.get('meta_info_file') is None and dataset['io_backend'].get('type') == 'disk':
-            _check_images(dataset, key, opt['world_size'] if phase == 'train' else None)
+        if dataset['type'] == 'PairedImageDataset':
+            _check_pairs(dataset, phase, opt['world_size'])
+        if dataset.get('cache'):
+            put_into_cache(dataset)
+
+
+def _check_pairs(dataset: dict[str, Any], phase: str, world_size: int) -> None:
+    key = f'datasets.{phase}'
+    for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
+        if dataset.get(needed) is None:
+            raise OptionsError(f'{key}.{needed} is missing')
+    if dataset.get('meta_info_file') is None and dataset['io_backend'].get('type') == 'disk':
+        _check_images(dataset, key, world_size if phase == 'train' else None)
 
 
 def _check_images(dataset: dict[str, Any], key: str, world_size: int | None) -> None:
@@ -54,7 +62,8 @@ def _check_clips(dataset: dict[str, Any], phase: str, world_size: int) -> None:
     if kind is not expected:
         raise OptionsError(f'datasets.{phase}.type: found {dataset["type"]}, expected {expected.__name__}')
     try:
-        clips = kind({**dataset, 'phase': phase})  # BasicSR has phase `val` for val_2 too
+        read = {name: value for name, value in dataset.items() if name != 'cache'}  # which would decode all frames
+        clips = kind({**read, 'phase': phase})  # BasicSR has phase `val` for val_2 too
     except ClipError as error:
         raise OptionsError(f'datasets.{phase}: {error}') from None
     if phase == 'train':

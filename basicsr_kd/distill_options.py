@@ -19,6 +19,7 @@ class TeacherOptions(Section):
     path: str
     network: dict[str, Any] | None = None  # left out: read off the file
     param_key: str | None = None
+    amp: Literal['bf16', 'fp16', 'fp32'] = 'bf16'  # of its forward pass; its features are compared in fp32
     prune: PruneOptions | list[PruneOptions] | None = None
 
 

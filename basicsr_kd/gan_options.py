@@ -5,7 +5,8 @@ from typing import Any
 
 from basicsr_kd.option_errors import OptionsError
 
-_ONLY_WITH_GAN = {'warmup_iter_d': 0, 'adaptive_d': None}  # and what they are where the file does not say
+# and what they are where the file does not say
+_ONLY_WITH_GAN = {'warmup_iter_d': 0, 'adaptive_d': None, 'broadcast_buffers': False, 'sync_bn': False}
 
 
 def check_gan(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
@@ -44,4 +45,6 @@ def check_gan(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     if train['adaptive_d'] is not None and train['gan_opt'].get('gan_type') == 'wgan':
         raise OptionsError('train.adaptive_d: the loss of gan_type: wgan may be below any number, so the discriminator '
                            'would stop for ever; leave it out, or use gan_type: vanilla, lsgan or hinge')
+    if train['sync_bn'] and opt['num_gpu'] == 0:
+        raise OptionsError('train.sync_bn: PyTorch has SyncBatchNorm on GPUs only, and num_gpu is 0; leave it out')
     return []

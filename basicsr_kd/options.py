@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,8 @@ from basicsr_kd.distill_options import (
 )
 from basicsr_kd.gan_options import check_gan
 from basicsr_kd.option_errors import OptionsError, Structs, closest, convert, unknown_keys
-from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, Section, check_steps, prune_steps
+from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, check_steps, prune_steps
+from basicsr_kd.train_options import TRAIN_KEYS, CompileOptions, TrainOptions
 from basicsr_kd.val_options import check_val
 
 OUR_MODELS = ('KDGANModel', 'PruneGANModel', video_options.MODEL)
@@ -32,11 +33,6 @@ _TOP_KEYS = {
     'val', 'logger', 'dist_params', 'find_unused_parameters', 'teacher', 'student', 'prune', 'dist', 'rank',
     'world_size', 'auto_resume', 'is_train', 'root_path'
 }
-_TRAIN_KEYS = {
-    'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt',
-    'gan_opt', 'net_d_iters', 'net_d_init_iters', 'distill_opt', 'distill_schedule', 'distill_every', 'relativistic',
-    'amp', 'channels_last', 'warmup_iter_d', 'adaptive_d'
-}
 _PATH_KEYS = {
     'pretrain_network_g', 'pretrain_network_d', 'param_key_g', 'param_key_d', 'strict_load_g', 'strict_load_d',
     'resume_state', 'ignore_resume_networks', 'experiments_root', 'results_root', 'models', 'training_states', 'log',
@@ -45,23 +41,10 @@ _PATH_KEYS = {
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
-
-class TrainOptions(Section):
-    """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
-    distill_opt: AnyDistillOptions | list[AnyDistillOptions] | None = None
-    distill_schedule: ScheduleOptions = msgspec.field(default_factory=ScheduleOptions)
-    distill_every: Annotated[int, msgspec.Meta(ge=1)] = 1  # the teacher runs in every n-th iteration
-    relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for the others
-    amp: Literal['fp32', 'bf16'] = 'fp32'
-    channels_last: bool = True
-    warmup_iter_d: Annotated[int, msgspec.Meta(ge=0)] = 0  # D's learning rate rises over so many iterations
-    adaptive_d: Annotated[float, msgspec.Meta(gt=0)] | None = None  # D pauses while its loss is below
-
-
 _STRUCTS: Structs = {
     'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
-    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions,
-    'student.calibration': CalibrationOptions, 'train': TrainOptions, 'train.distill_opt': AnyDistillOptions,
+    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions, 'train': TrainOptions,
+    'student.calibration': CalibrationOptions, 'train.distill_opt': AnyDistillOptions, 'train.compile': CompileOptions,
     'train.distill_schedule': ScheduleOptions
 }
 
@@ -104,7 +87,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     train = opt.get('train')
     if train is None:
         raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
-    warnings += unknown_keys(train, _TRAIN_KEYS | (video_options.TRAIN_KEYS if video else set()), 'train.')
+    warnings += unknown_keys(train, TRAIN_KEYS | (video_options.TRAIN_KEYS if video else set()), 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}

@@ -6,12 +6,11 @@ Calling it again changes nothing, so the import hook, the launchers and a user's
 import difflib
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from basicsr_kd import compat
+from basicsr_kd import compat, launchers
 
 # Where a class or a metric, which is a function, belongs is the package that exports it (`__all__`); BasicSR's names
 # for its registries on the left.
@@ -130,21 +129,27 @@ def _check_options(opt: dict, is_train: bool) -> None:
     BasicSR moves the folder of an earlier run away soon after parsing, long before it builds a model, so this is the
     last moment at which a mistake costs nothing.
     """
-    from basicsr_kd import options
-    if opt.get('model_type') not in options.OUR_MODELS:
+    from basicsr_kd import options, rank_checks
+    ranks = rank_checks.options_of_ranks(opt)
+    if not any(rank.get('model_type') in options.OUR_MODELS for rank in ranks):
         _check_model_type(opt.get('model_type'))
         return
     from basicsr_kd import preflight
     from basicsr_kd.checkpoint import CheckpointError
+    from basicsr_kd.data.seeds import vary_worker_seeds
     from basicsr_kd.option_errors import OptionsError
     from basicsr_kd.pruning import PruningError
+    warnings, mistake = [], ''
     try:
+        rank_checks.must_agree(ranks)
         warnings = options.validate(opt, is_train)
         preflight.check(opt)
     except (OptionsError, CheckpointError, PruningError) as error:
-        if int(os.environ.get('LOCAL_RANK', opt['rank'])) == 0:  # once a node: files may be missing on one only
-            print(f'basicsr_kd: {error}', file=sys.stderr)
-        sys.exit(2)
+        mistake = str(error)
+    mistakes = [found for found in rank_checks.gather(mistake, opt) if found]  # files may be missing on one machine
+    if mistakes:
+        launchers.refuse(mistakes[0])
+    vary_worker_seeds()
     if opt['rank'] == 0:
         for warning in warnings:
             _warn(warning)

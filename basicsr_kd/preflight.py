@@ -9,9 +9,11 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from basicsr_kd.dataset_checks import check_datasets, has_truth, must_exist
+from basicsr_kd.device_checks import check_device
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
+from basicsr_kd.speed_checks import check_speed
 from basicsr_kd.teacher_checks import check_teacher
 from basicsr_kd.val_options import METRICS_OF_SETS
 from basicsr_kd.video_checks import check_clip_metric, check_sets, is_video
@@ -29,31 +31,18 @@ def check(opt: dict[str, Any]) -> None:
         OptionsError: The key's path, what was found, what is possible.
         CheckpointError: A checkpoint that cannot be read.
     """
-    _check_device(opt)
+    check_device(opt)
     _check_files(opt)
     _check_names(opt)
     check_sets(opt)
     check_datasets(opt)
     if opt['is_train']:
+        check_speed(opt)
         net_g = check_training_networks(opt)
         if opt.get('teacher'):
             check_teacher(opt, net_g)
     else:
         read_test_network(opt)
-
-
-def _check_device(opt: dict[str, Any]) -> None:
-    if opt['dist']:
-        return  # a process a GPU, as the launcher started them
-    gpus = torch.cuda.device_count()
-    if opt['num_gpu'] > gpus:
-        raise OptionsError(f'num_gpu: found {opt["num_gpu"]}, this machine has {gpus} GPU(s); use num_gpu: auto')
-    if opt['num_gpu'] > 1 and not opt['is_train']:
-        opt['num_gpu'] = 1  # BasicSR tests image by image; a second GPU would have nothing to do
-    if opt['num_gpu'] > 1:
-        raise OptionsError(f'num_gpu: found {opt["num_gpu"]} without a launcher; start with torchrun --nproc_per_node='
-                           f'{opt["num_gpu"]} basicsr/train.py -opt ... --launcher pytorch, or train on one GPU with '
-                           'num_gpu: 1 (--force_yml num_gpu=1)')
 
 
 def _check_files(opt: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dic
         return None
     clips = None
     if takes_clips(net) and not calibration.dataroot:
-        section = {**opt['datasets']['train'], 'phase': 'train'}
+        section = {**opt['datasets']['train'], 'phase': 'train', 'cache': None}  # its list, not its pixels
         clips = TecoGANTrainDataset(section).clips
     sigma = (opt.get('degradation') or {}).get('sigma', SIGMA)
     return read_calibration_for(net, root, calibration.num, calibration.size, sigma, clips)

@@ -14,16 +14,20 @@ def main(root_path: str | None = None) -> None:
     """
     autoload.install()  # finds an editable BasicSR behind a launcher folder of its name, autoload or not
     plugin.register()
+    import torch
     from basicsr.train import train_pipeline
 
     from basicsr_kd.data.errors import ClipError
     from basicsr_kd.evaluation.errors import EvaluationError
     from basicsr_kd.metrics.errors import MetricError
     from basicsr_kd.models.divergence import TrainingError
+    from basicsr_kd.models.memory import out_of_memory
     try:
         train_pipeline(os.path.abspath(root_path or os.getcwd()))
     except (TrainingError, MetricError, ClipError, EvaluationError) as error:
         sys.exit(f'basicsr_kd: {error}')
+    except torch.cuda.OutOfMemoryError as error:
+        sys.exit(f'basicsr_kd: {out_of_memory(error)}')
 
 
 if __name__ == '__main__':

@@ -15,7 +15,12 @@ METRICS_OF_SETS = {'calculate_fid': 'fid', 'calculate_kid': 'kid'}
 _BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 
 
-class ValOptions(Section):
+class AnyValOptions(Section):
+    """The keys of `val:` that images and clips share."""
+    amp: Literal['fp32', 'same'] = 'fp32'  # same: as train.amp; in test, where nothing trains, fp32 too
+
+
+class ValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
     tile: Annotated[int, msgspec.Meta(ge=0)] = 0  # images in pieces of so many low-resolution pixels; 0: whole
     tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16

@@ -8,7 +8,7 @@ import msgspec
 
 from basicsr_kd.option_errors import OptionsError, convert
 from basicsr_kd.prune_options import Section
-from basicsr_kd.val_options import check_val
+from basicsr_kd.val_options import AnyValOptions, check_val
 
 MODEL = 'TecoGANModel'
 TOP_KEYS = {'degradation'}
@@ -21,7 +21,7 @@ class DegradationOptions(Section):
     sigma: Annotated[float, msgspec.Meta(gt=0)] = 1.5  # of the blur, in pixels of the ground truth
 
 
-class VideoValOptions(Section):
+class VideoValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
     protocol: Literal['official', 'training'] = 'official'
 

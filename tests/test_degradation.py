@@ -56,6 +56,7 @@ def test_autocast_and_types():
     torch.testing.assert_close(gaussian_downsample(torch.ones(1, 40, 40)), torch.ones(1, 8, 8))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_a_gpu_rounds_no_more_than_a_processor():
     frame = torch.rand(3, 128, 128)

@@ -40,6 +40,7 @@ def test_student_adapters_and_discriminator_learn_and_the_teacher_does_not(kd_op
 def test_the_generators_gradient_is_that_of_the_three_part_loss(kd_opt):
     """L = L_GAN + λ_recon·L_recon + λ_distill·L_distill, recomputed here with plain autograd."""
     kd_opt['train']['channels_last'] = False
+    kd_opt['teacher']['amp'] = 'fp32'
     model = start(kd_opt)
     student, adapters = copy.deepcopy(model.net_g), copy.deepcopy(model.distiller.adapters)
     discriminator, data = copy.deepcopy(model.net_d), batch(1)

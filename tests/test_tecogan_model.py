@@ -179,7 +179,7 @@ def test_tecogan_starts_from_frvsr(frvsr_opt, teco_opt, tmp_path):
 
 @pytest.mark.parametrize('switch', [{'channels_last': True}, {'amp': 'bf16', 'channels_last': True}])
 def test_memory_format_and_bf16_leave_the_losses_about_the_same(teco_opt, switch, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.models.gan_trainer.has_bf16', lambda opt: True)
+    monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32', 'bf16'])
     logs = []
     for extra in ({'channels_last': False}, switch):
         opt = copy.deepcopy(teco_opt)

@@ -140,6 +140,7 @@ def test_the_features_of_all_frames_are_compared(distil_opt):
 
 def test_outputs_are_compared_frame_by_frame(distil_opt):
     distil_opt['train']['distill_opt'] = {'type': 'ResponseDistillLoss', 'loss_weight': 2.0}
+    distil_opt['teacher']['amp'] = 'fp32'
     model = start(distil_opt)
     student = copy.deepcopy(model.net_g)
     train(model, 1, 1)

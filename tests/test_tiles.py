@@ -93,6 +93,7 @@ def test_wrong_sizes_are_told():
             run_tiled(net, image, tile, overlap)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_pieces_go_to_the_networks_device_and_the_result_comes_back():
     net, image = Enlarge(), torch.rand(1, 3, 40, 40)

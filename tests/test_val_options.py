@@ -28,7 +28,7 @@ def test_defaults_are_filled_in(opt):
     assert check(opt) == []
     ours = {'better': 'lower', 'weights': None}
     assert opt['val'] == {
-        'val_freq': 2, 'tile': 0, 'tile_overlap': 16, 'suffix': None, 'save_img': False,
+        'val_freq': 2, 'tile': 0, 'tile_overlap': 16, 'amp': 'fp32', 'suffix': None, 'save_img': False,
         'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4}, 'lpips': LPIPS | ours | {'net': 'alex'},
                     'fid': ours | {'type': 'calculate_fid'}, 'kid': ours | {'type': 'calculate_kid', 'patch': 64}}}
 

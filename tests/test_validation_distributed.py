@@ -10,7 +10,7 @@ import torch.distributed as dist
 from model_helpers import start, train
 from validation_helpers import FlatInception, loader, random_alexnet, without_teacher
 
-from basicsr_kd.compat import leave_process_group
+from basicsr_kd.launchers import leave_process_group
 from basicsr_kd.metrics import lpips_metric, set_scores
 from basicsr_kd.metrics.errors import BackboneError
 

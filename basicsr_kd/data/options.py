@@ -44,6 +44,7 @@ class ClipTrainOptions(ClipOptions, kw_only=True):
     batch_size_per_gpu: Annotated[int, msgspec.Meta(ge=1)]
     dataset_enlarge_ratio: Annotated[float, msgspec.Meta(gt=0)] = 1
     io_backend: BackendOptions = msgspec.field(default_factory=BackendOptions)
+    cache: Literal['ram'] | None = None  # all frames decoded once, at the start
     num_frame: Annotated[int, msgspec.Meta(ge=2)] = 10
     gt_size: Annotated[int, msgspec.Meta(ge=1)] = 128
     use_hflip: bool = True

@@ -17,6 +17,7 @@ from basicsr_kd.data.degradation import BORDER
 from basicsr_kd.data.errors import ClipError
 from basicsr_kd.data.listing import PARTITIONS, read_listing
 from basicsr_kd.data.options import ClipTrainOptions, read_section
+from basicsr_kd.data.ram import ImageName, RamImages
 from basicsr_kd.option_errors import OptionsError
 
 _LR_MULTIPLE = 8  # FNet halves its input three times
@@ -37,6 +38,7 @@ class TecoGANTrainDataset(Dataset):
     Raises:
         OptionsError: An unknown key or a wrong value; a low-resolution crop that is no multiple of 8.
         ClipError: As `find_clips`, or frames smaller than the crop.
+        BadImageError: With `cache: ram`, a frame that cannot be read.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -54,7 +56,9 @@ class TecoGANTrainDataset(Dataset):
         for clip in self.clips:
             self._must_hold_crop(clip)
         self.starts = [(clip, start) for clip in self.clips for start in range(len(clip.frames))]
-        self.file_client: FileClient | None = None  # an LMDB is opened in the process that reads from it
+        self.file_client: FileClient | RamImages | None = None  # an LMDB is opened in the process that reads from it
+        if self.options.cache:
+            self.file_client = RamImages(*self.files())
 
     def __len__(self) -> int:
         """How many frames there are: a clip begins at each."""
@@ -83,12 +87,19 @@ class TecoGANTrainDataset(Dataset):
             crops.reverse()
         return {'gt': _to_tensor(augment(crops, options.use_hflip, options.use_rot)), 'key': f'{clip.name}/{start}'}
 
+    def files(self) -> tuple[list[ImageName], FileClient]:
+        """All frames, and what reads their files."""
+        return [(frame, 'gt') for clip in self.clips for frame in clip.frames], self._open()
+
+    def _open(self) -> FileClient:
+        lmdb = {'db_paths': self.options.dataroot_gt, 'client_keys': 'gt'}
+        backend = self.options.io_backend.type
+        return FileClient(backend, **(lmdb if backend == 'lmdb' else {}))
+
     def _read(self, clip: Clip, number: int) -> np.ndarray:
         """A frame (h, w, 3) BGR uint8."""
         if self.file_client is None:
-            lmdb = {'db_paths': self.options.dataroot_gt, 'client_keys': 'gt'}
-            backend = self.options.io_backend.type
-            self.file_client = FileClient(backend, **(lmdb if backend == 'lmdb' else {}))
+            self.file_client = self._open()
         content = self.file_client.get(clip.frames[number], 'gt')
         image = imfrombytes(content) if content else None
         if image is None:

@@ -12,6 +12,11 @@ def cpu_has_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def cpu_has_fp16() -> bool:
+    """Whether PyTorch has fp16 convolutions on this CPU."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
 def fast_formats(device: str | torch.device) -> list[str]:
     """The formats worth timing on a device: fp32, and bf16 and fp16 where it computes in them (fp16: GPUs alone)."""
     if torch.device(device).type == 'cuda':

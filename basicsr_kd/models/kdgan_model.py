@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +12,15 @@ from basicsr.archs import build_network
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from basicsr_kd.archs.from_file import build_from_file, like_file, read_architecture
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
-from basicsr_kd.distill_options import (
-    AdaptedOptions,
-    DistillOptions,
-    ScheduleOptions,
-    StudentOptions,
-    distill_terms,
-)
+from basicsr_kd.distill_options import AdaptedOptions, DistillOptions, ScheduleOptions, distill_terms
 from basicsr_kd.distillation.distiller import Distiller
-from basicsr_kd.distillation.inheritance import inherit
 from basicsr_kd.losses.build import build_terms
 from basicsr_kd.models.gan_trainer import GANTrainer
-from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
+from basicsr_kd.models.network_files import on_master_first, run_file
+from basicsr_kd.models.precision import autocast, half_precision
+from basicsr_kd.models.teacher import build_teacher, inherited_student
 from basicsr_kd.network_checks import gt_size, training_patch
-from basicsr_kd.prune_options import prune_steps
-from basicsr_kd.run_calibration import calibration_images
 
 
 class KDGANModel(GANTrainer):
@@ -55,7 +46,7 @@ class KDGANModel(GANTrainer):
         inherits = opt['is_train'] and (opt.get('student') or {}).get('init') == 'teacher'
         if inherits and not opt['path'].get('resume_state'):
             start = run_file(opt, 'net_g_init.pth')
-            on_master_first(lambda: write_checkpoint(start, _inherit(opt).state_dict()))
+            on_master_first(lambda: write_checkpoint(start, inherited_student(opt).state_dict()))
             opt['path'].update(pretrain_network_g=start, param_key_g='params')
         self.distiller: Distiller | None = None
         self.term_names: list[str] = []
@@ -66,7 +57,8 @@ class KDGANModel(GANTrainer):
         section = distill_terms(self.opt['train'].get('distill_opt'))
         if section:
             self.distill_schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
-            self.net_teacher = _build_teacher(self.opt).to(self.device).to(memory_format=self.memory_format)
+            self.net_teacher = self.prepare(build_teacher(self.opt))
+            self.teacher_amp = half_precision(self.opt['teacher']['amp'], self.device, 'teacher.amp')
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             terms = build_terms(section, self.build_teacher_discriminator, gt_size(self.opt))
@@ -78,6 +70,7 @@ class KDGANModel(GANTrainer):
                 training_patch(self.opt, self.device))
             if self.distiller.has_adapters:
                 self.distiller.adapters = self.model_to_device(self.distiller.adapters)
+            self.compile(self.net_teacher)
             self.term_names = _log_names(section)
         super().init_training_settings()
 
@@ -115,7 +108,7 @@ class KDGANModel(GANTrainer):
         self.distill_factor = self.distill_schedule.factor(current_iter, int(train['total_iter'])) if due else 0.0
         if not (self.distiller and self.distill_factor):
             return super().run_generator(current_iter, train_g)
-        with torch.no_grad(), self.distiller.teacher:
+        with torch.no_grad(), autocast(self.device, self.teacher_amp), self.distiller.teacher:
             self.net_teacher(self.lq)
         with self.distiller.student:
             return super().run_generator(current_iter, train_g)
@@ -155,41 +148,6 @@ class KDGANModel(GANTrainer):
             left = resume_state.get('adapters_to_fit', [])
             self.distiller.to_fit = {name: pair for name, pair in self.distiller.to_fit.items() if name in left}
         super().resume_training(resume_state)
-
-
-def _build_teacher(opt: dict[str, Any]) -> nn.Module:
-    section = opt['teacher']
-    teacher = (section['path'], section['param_key'], section['network'])
-    steps = prune_steps(section['prune'])
-    if steps:
-        pruned = run_file(opt, 'teacher.pth')
-
-        def prune_once() -> None:
-            if not (opt['path'].get('resume_state') and os.path.isfile(pruned)):
-                network = section['network'] or read_architecture(read_state_dict(*teacher[:2]), section['path'])
-                prune_to_file(build_from_file(*teacher[:2], network), steps, pruned, network, opt)
-
-        on_master_first(prune_once)
-        network = section['network'] and like_file(pruned, section['network'])  # else teacher.yml tells it
-        teacher = (pruned, None, network)
-    return build_from_file(*teacher).requires_grad_(False).eval()
-
-
-def _inherit(opt: dict[str, Any]) -> nn.Module:
-    """A new student with the channels of the teacher before pruning, which is never narrower than after it."""
-    section = opt['teacher']
-    options = msgspec.convert(opt['student'], StudentOptions)
-    student = build_network(opt['network_g'])
-    teacher = build_from_file(section['path'], section['param_key'], section['network'])
-    images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
-    get_root_logger().info(f'The student inherits from the teacher by importance: {options.importance}' +
-                           (', refitted.' if options.reconstruct else '.'))
-    refitted = inherit(student, teacher, importance=options.importance, calibration=images,
-                       reconstruct=options.reconstruct, progress=sys.stderr.isatty())
-    if refitted:
-        get_root_logger().info(f'Refitted {refitted.layers} layers: mean squared error against the teacher on the '
-                               f'calibration images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
-    return student
 
 
 def _log_names(terms: list[DistillOptions]) -> list[str]:

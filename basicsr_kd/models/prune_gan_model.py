@@ -110,6 +110,7 @@ class PruneGANModel(GANTrainer):
                 average.load_state_dict(cut.apply(self.net_g_ema.state_dict()))
             self.net_g_ema = average.to(self.device).to(memory_format=self.memory_format).eval()
         self.net_g = self.model_to_device(new.train())
+        self.compile(self.net_g)
         swap_parameters(self.optimizer_g, old, new, cut)
         if self.zeros:
             self.zeros = Zeros(new)

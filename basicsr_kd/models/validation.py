@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -14,11 +13,12 @@ from tqdm import tqdm
 from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.modes import evaluating
+from basicsr_kd.models.acceleration import Acceleration
 from basicsr_kd.models.scores import Score, Scores
 from basicsr_kd.models.video_scores import VideoScores
 
 
-class Validation(BaseModel):
+class Validation(Acceleration):
     """BasicSR's validation of one network on images; comes before SRModel among the bases.
 
     In BasicSR rank 0 works alone while the others wait. Here rank r takes images r, r + n, r + 2n, … of n ranks; rank 0
@@ -36,7 +36,7 @@ class Validation(BaseModel):
     def test(self) -> None:
         """Enlarge `self.lq` with EMA's weights where there are any; EMA and generator stay in the mode they are in."""
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
-        with evaluating(net):
+        with evaluating(net), self.for_validation():
             self.output = run_tiled(net, self.lq, self.opt['val']['tile'], self.opt['val']['tile_overlap'])
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:

@@ -32,6 +32,8 @@ class VideoGAN(VideoValidation, GANTrainer):
     scale·w) and `lq` (n, t, 3, h, w); RGB in [0, 1].
     """
 
+    discriminator_first = True  # so two passes through it while it pauses, which is most of the time, and else three
+
     def init_training_settings(self) -> None:
         train = self.opt['train']
         perceptual = train.pop('perceptual_opt', None)  # built below, since it may be impossible
@@ -72,14 +74,9 @@ class VideoGAN(VideoValidation, GANTrainer):
         return self.sequence['hr']
 
     def train_networks(self, train_g: bool) -> OrderedDict[str, Tensor]:
-        """One step of each network by `self.output`, the discriminator's first; returns what belongs into the log."""
-        log: OrderedDict[str, Tensor] = OrderedDict()
         if self.with_gan:
             self._prepare_triplets()
-            log.update(self.train_discriminator())
-        if train_g:
-            log.update(self.train_generator())
-        return log
+        return super().train_networks(train_g)
 
     def generator_losses(self) -> OrderedDict[str, Tensor]:
         losses = super().generator_losses()

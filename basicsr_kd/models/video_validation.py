@@ -75,8 +75,13 @@ class VideoValidation(Validation):
                 truths.append(tensor2img([images['gt']]) if 'gt' in images else None)
                 yield self.low_resolution(images)[None]
 
+        stream = run_stream(net, frames())
         with evaluating(net):
-            for output in run_stream(net, frames()):
+            while True:
+                with self.for_validation():  # which ends before someone looks at the frame
+                    output = next(stream, None)
+                if output is None:
+                    break
                 yield tensor2img([output]), truths.popleft()
 
     def low_resolution(self, images: Mapping[str, Tensor]) -> Tensor:

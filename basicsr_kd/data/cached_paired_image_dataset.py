@@ -1,0 +1,34 @@
+"""BasicSR's PairedImageDataset with `cache: ram`."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils import FileClient
+
+from basicsr_kd.data.ram import ImageName, RamImages
+
+
+class CachedPairedImageDataset(PairedImageDataset):
+    """PairedImageDataset with all images decoded once, in the process that makes it; the same samples.
+
+    Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `cache: ram`.
+
+    Args:
+        opt: A section of `datasets:`; the keys are BasicSR's, for folders, LMDB and lists alike.
+
+    Raises:
+        BadImageError: An image that cannot be read.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__(opt)
+        self.file_client = RamImages(*files_of(self))
+
+
+def files_of(dataset: PairedImageDataset) -> tuple[list[ImageName], FileClient]:
+    """The images of a data set, and what reads their files."""
+    names = [(pair[f'{kind}_path'], kind) for pair in dataset.paths for kind in ('gt', 'lq')]
+    backend = dict(dataset.io_backend_opt)
+    return names, FileClient(backend.pop('type'), **backend)

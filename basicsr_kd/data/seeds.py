@@ -1,0 +1,25 @@
+"""The random numbers of a data loader's workers."""
+from __future__ import annotations
+
+import random
+
+import basicsr.data
+import numpy as np
+import torch
+
+
+def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
+    """In the place of BasicSR's `worker_init_fn`, whose arguments it has: other numbers in every epoch too.
+
+    BasicSR's seeds differ between workers and ranks, but not between epochs: workers that are started anew, as they are
+    without `persistent_workers`, draw the same crops again. PyTorch's own seed of a worker follows from `manual_seed`
+    as well, and differs in each epoch.
+    """
+    own = (torch.initial_seed() + num_workers * rank) % 2**32
+    random.seed(own)
+    np.random.seed(own)
+
+
+def vary_worker_seeds() -> None:
+    """Let the data loaders that BasicSR builds from now on use `seed_worker`."""
+    basicsr.data.worker_init_fn = seed_worker
