@@ -2,8 +2,8 @@
 
 For every image of a batch, in passes forward (a pass back costs twice as much):
 - the student forward and back: 3 of its own;
-- the discriminator: forward for the generator's loss and back to the image, not to its weights (2), then real and fake,
-  each forward and back (3 + 3): 8; a relativistic loss sees the other kind of image once more in each half: 10;
+- the discriminator: real and fake, each forward and back (3 + 3), and for the generator's loss the fake one once more
+  back, to the image and not to the weights (1): 7;
 - the teacher, where there is distillation: 1, in every `distill_every`-th iteration.
 Losses, adapters and optimizers are left out; on the demo's networks the adapters come to less than 2 %.
 """
@@ -47,7 +47,7 @@ def step_macs(options: Mapping[str, Any]) -> float:
     lr = hr // options['scale']
     macs: float = 3 * _forward(build(options['network_g']), lr)
     if train.get('gan_opt'):
-        macs += (10 if train.get('relativistic') else 8) * _forward(build(options['network_d']), hr)
+        macs += 7 * _forward(build(options['network_d']), hr)
     if train.get('distill_opt'):
         macs += _forward(_teacher(options), lr) / train.get('distill_every', 1)
     return macs

@@ -3,7 +3,7 @@ import copy
 import itertools
 import logging
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 import yaml
 from basicsr.models import build_model
 from bench_networks import DEFAULT_ROUND_TO, load_network, peak_memory
+from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd import options as our_options
@@ -19,8 +20,6 @@ from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.pruning import prune
 
 OURS = 'KDGANModel'
-REFERENCES = {'SRGANModel': 'whose GAN loss is the standard one too', 'ESRGANModel': 'whose GAN loss is relativistic'}
-"""BasicSR's models, and how their step differs."""
 OPTIONS = Path(__file__).parents[1] / 'options' / 'kd_esrgan_s16.yml'
 RATIO = 0.3
 """By which the pruned teacher is pruned."""
@@ -33,26 +32,58 @@ class Step:
     """One kind of training step.
 
     Attributes:
-        model: The name of its model class. BasicSR's know neither `amp` nor `channels_last`.
+        model: The name of its model class. BasicSR's know none of the levers below.
         teacher: Which one: 'unpruned' or 'pruned'. KDGANModel learns from it; with BasicSR's models it runs beside
             their step, without gradient.
-        amp: As in the options.
-        channels_last: As in the options.
+        amp: `train.amp` of the options.
+        teacher_amp: `teacher.amp` of the options.
+        channels_last: `train.channels_last` of the options.
+        compile_mode: That of `train.compile` in the options; None: not compiled.
     """
 
     model: str
-    teacher: str
+    teacher: str = 'unpruned'
     amp: str = 'fp32'
+    teacher_amp: str = 'fp32'
     channels_last: bool = False
-
-    @property
-    def how(self) -> str:
-        return f'{self.amp}, {"channels_last" if self.channels_last else "contiguous"}'
+    compile_mode: str | None = None
 
     @property
     def name(self) -> str:
-        joint = ',' if self.model == OURS else ' + forward of the'
-        return f'{self.model}{joint} {self.teacher} teacher, {self.how}'
+        if self.model != OURS:
+            return f'{self.model} + forward of the {self.teacher} teacher'
+        levers = {f'amp {self.amp}': self.amp != 'fp32', f'teacher {self.teacher_amp}': self.teacher_amp != 'fp32',
+                  'channels_last': self.channels_last, 'pruned teacher': self.teacher == 'pruned',
+                  f'compile ({self.compile_mode})': self.compile_mode}
+        return f'{OURS}: ' + (', '.join(lever for lever, on in levers.items() if on) or 'all fp32, contiguous')
+
+
+BASELINE, STANDARD = Step('ESRGANModel'), Step('SRGANModel')
+"""BasicSR's own steps and a pass of the teacher: with the relativistic loss, which all rows but the second have, and
+with the standard one."""
+FP32 = Step(OURS)
+FP32_CHANNELS_LAST = Step(OURS, channels_last=True)
+DEFAULT = Step(OURS, teacher_amp='bf16', channels_last=True)
+BF16 = Step(OURS, amp='bf16', teacher_amp='bf16', channels_last=True)
+
+
+def compared_steps(formats: Sequence[str], compile_mode: str | None) -> list[Step]:
+    """The baseline first; then each lever of KDGANModel alone, and together.
+
+    Args:
+        formats: The number formats that are fast here; without bf16 its rows are left out.
+        compile_mode: Whether, and how, compiled steps are among them.
+    """
+    alone = [FP32, FP32_CHANNELS_LAST, Step(OURS, teacher_amp='bf16'), Step(OURS, amp='bf16', teacher_amp='bf16'),
+             Step(OURS, 'pruned')]
+    together = [DEFAULT, BF16, Step(OURS, 'pruned', 'bf16', 'bf16', channels_last=True)]
+    compiled = [Step(OURS, compile_mode=compile_mode), compiled_bf16(compile_mode)] if compile_mode else []
+    return [step for step in [BASELINE, STANDARD, *alone, *together, *compiled]
+            if {step.amp, step.teacher_amp} <= set(formats)]
+
+
+def compiled_bf16(mode: str) -> Step:
+    return Step(OURS, amp='bf16', teacher_amp='bf16', channels_last=True, compile_mode=mode)
 
 
 @dataclass(frozen=True)
@@ -74,13 +105,6 @@ class Setting:
     threads: int
     batch: int
     lr_size: int
-
-
-def compared_steps(amp: str, channels_last: bool) -> list[Step]:
-    """The reference first; KDGANModel in the memory order and format asked for, and as BasicSR's models run."""
-    ours = dict.fromkeys([('fp32', False), (amp, channels_last)])
-    return [*(Step(model, teacher) for model in REFERENCES for teacher in ('unpruned', 'pruned')),
-            *(Step(OURS, teacher, *how) for how in ours for teacher in ('unpruned', 'pruned'))]
 
 
 def write_teachers(weights: str | None, folder: Path) -> tuple[dict[str, str], dict[str, int]]:
@@ -105,45 +129,50 @@ def write_teachers(weights: str | None, folder: Path) -> tuple[dict[str, str], d
 def read_options(path: Path, device: str, lr_size: int, folder: Path) -> dict[str, Any]:
     """Options of a KDGANModel run for its training steps alone: its networks, losses, optimizers and EMA.
 
-    Both networks start random and learn from the first iteration on; the GAN loss is the standard one.
+    Both networks start random and learn from the first iteration on; the GAN loss is ESRGANModel's.
     """
     opt = yaml.safe_load(path.read_text())
     opt.update(num_gpu=int(device == 'cuda'), dist=False, rank=0, world_size=1, is_train=True, auto_resume=False)
     opt['path'] = {'models': str(folder), 'training_states': str(folder)}
     opt['network_d']['input_size'] = opt['datasets']['train']['gt_size'] = opt['scale'] * lr_size
-    opt['train'].update(relativistic=False, net_d_init_iters=0)
+    opt['train'].update(relativistic=True, net_d_init_iters=0)
     return opt
 
 
-def build_step(step: Step, setting: Setting) -> Callable[[], None]:
-    """A function that does one step on a fixed random batch: what a training loop calls `optimize_parameters` for.
+class TrainingStep:
+    """A step on a fixed random batch: what a training loop calls `optimize_parameters` for.
 
     The values in the log are part of it, writing them and checkpoints are not.
+
+    Attributes:
+        model: The model that trains.
+        teacher: The network that teaches it, or runs beside its step.
     """
-    torch.backends.cudnn.benchmark = True  # as in BasicSR's train.py
-    torch.set_num_threads(setting.threads)
-    torch.manual_seed(0)
-    opt = copy.deepcopy(setting.options) | {'model_type': step.model}
-    teacher = None
-    if step.model == OURS:
-        opt['teacher'] = {'path': setting.teachers[step.teacher]}
-        opt['train'].update(amp=step.amp, channels_last=step.channels_last)
-        our_options.validate(opt, is_train=True)
-    else:
-        teacher = build_from_file(setting.teachers[step.teacher]).requires_grad_(False).eval().to(setting.device)
-    model = _build_silently(opt)
-    iterations = itertools.count(1)
-    size = setting.lr_size
-    model.feed_data({'lq': torch.rand(setting.batch, 3, size, size),
-                     'gt': torch.rand(setting.batch, 3, opt['scale'] * size, opt['scale'] * size)})
 
-    def run() -> None:
-        if teacher is not None:
+    def __init__(self, step: Step, setting: Setting) -> None:
+        torch.backends.cudnn.benchmark = True  # as in BasicSR's train.py
+        torch.set_num_threads(setting.threads)
+        torch.manual_seed(0)
+        opt = copy.deepcopy(setting.options) | {'model_type': step.model}
+        if step.model == OURS:
+            opt['teacher'] = {'path': setting.teachers[step.teacher], 'amp': step.teacher_amp}
+            opt['train'].update(amp=step.amp, channels_last=step.channels_last,
+                                compile={'mode': step.compile_mode} if step.compile_mode else False)
+            our_options.validate(opt, is_train=True)
+        self.model = _build_silently(opt)
+        self.distils = step.model == OURS
+        self.teacher: nn.Module = self.model.net_teacher if self.distils else build_from_file(
+            setting.teachers[step.teacher]).requires_grad_(False).eval().to(setting.device)
+        size, scale = setting.lr_size, opt['scale']
+        self.model.feed_data({'lq': torch.rand(setting.batch, 3, size, size),
+                              'gt': torch.rand(setting.batch, 3, scale * size, scale * size)})
+        self._iterations = itertools.count(1)
+
+    def __call__(self) -> None:
+        if not self.distils:
             with torch.no_grad():
-                teacher(model.lq)
-        model.optimize_parameters(next(iterations))
-
-    return run
+                self.teacher(self.model.lq)
+        self.model.optimize_parameters(next(self._iterations))
 
 
 def _build_silently(opt: dict[str, Any]) -> Any:
@@ -162,7 +191,7 @@ def peak_memories(steps: Sequence[Step], setting: Setting) -> list[float | None]
 
 def peak_of_step(step: Step, setting: Setting) -> float | None:
     """GiB: on a GPU what PyTorch's tensors took at most, on a CPU this whole process, where the system tells."""
-    run = build_step(step, setting)
+    run = TrainingStep(step, setting)
     for _ in range(WARM_UP + 1):
         run()
     return torch.cuda.max_memory_allocated() / 1024**3 if setting.device == 'cuda' else peak_memory()
