@@ -12,21 +12,18 @@ import argparse
 import os
 import re
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ablation_options import override
-from demo_run import RunError
-from measure import MEASURE_ERRORS, measure, report_of, sets_of
-from planned_runs import PlanError, Run, train, write_options
+from measure import measure, report_of, sets_of
+from planned_runs import Run, run_script, train, write_options
 
 from basicsr_kd.evaluation.table import evaluation_text
 from basicsr_kd.report.table import markdown_table
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path('results/demo_video')
 ITERATIONS = 1600
 """Of the network with 10 blocks; those with 5 are fine-tuned for a quarter as many."""
@@ -102,15 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--clips', type=Path, required=True, metavar='DIR', help='ground truth, a folder a clip')
     parser.add_argument('--iters', type=int, default=ITERATIONS, help=f'of the first network (default: {ITERATIONS})')
     args = parser.parse_args(argv)
-    if Path.cwd() != ROOT:
-        sys.exit(f"demo_video: run it from the repository's root: cd {ROOT} && python scripts/demo_video.py")
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # options say num_gpu: auto
-    try:
-        demo(args.clips, args.iters)
-    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
-        sys.exit(f'demo_video: {error}')
-    except KeyboardInterrupt:
-        sys.exit('demo_video: stopped. The same command goes on from here.')
+    run_script('demo_video', lambda: demo(args.clips, args.iters))
 
 
 if __name__ == '__main__':

@@ -10,21 +10,18 @@ work. The same command goes on where it was stopped. PSNR and SSIM are on RGB, a
 """
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from demo_data import make_demo_data
-from demo_run import RunError
-from measure import MEASURE_ERRORS, measure, report_of, sets_of
+from measure import measure, report_of, sets_of
 from paper_plan import SCALES, plan, teacher_file
-from planned_runs import PlanError, train, write_options
+from planned_runs import PlanError, run_script, train, write_options
 
 from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.evaluation.table import evaluation_text
 
-ROOT = Path(__file__).resolve().parents[1]
 DEMO = Path('datasets/demo')
 DEMO_SETS = [f'demo={DEMO}/val/HR,{DEMO}/val/LRx4']
 
@@ -70,16 +67,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    if Path.cwd() != ROOT:
-        sys.exit(f"paper_tables: run it from the repository's root: cd {ROOT} && python scripts/paper_tables.py")
     if args.gpus == 1:
         os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # options say num_gpu: auto
-    try:
-        paper_tables(args)
-    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
-        sys.exit(f'paper_tables: {error}')
-    except KeyboardInterrupt:
-        sys.exit('paper_tables: stopped. The same command goes on from here.')
+    run_script('paper_tables', lambda: paper_tables(args))
 
 
 if __name__ == '__main__':

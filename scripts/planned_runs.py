@@ -1,12 +1,15 @@
 """Trainings that belong together: each an options file of its own, run by train.py, gone on with where stopped."""
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from demo_run import run_logged
+from demo_run import RunError, run_logged
+from measure import MEASURE_ERRORS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,15 @@ def train(run: Run, options: Path, title: str, gpus: int) -> None:
     if gpus > 1:
         command += ['--launcher', 'pytorch']
     run_logged(command, options.with_suffix('.log'), title, run.iterations)
+
+
+def run_script(name: str, work: Callable[[], None]) -> None:
+    """Do the work of a script, from the repository's root; what goes wrong ends it with one line."""
+    if Path.cwd() != ROOT:
+        sys.exit(f"{name}: run it from the repository's root: cd {ROOT} && python scripts/{name}.py")
+    try:
+        work()
+    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
+        sys.exit(f'{name}: {error}')
+    except KeyboardInterrupt:
+        sys.exit(f'{name}: stopped. The same command goes on from here.')

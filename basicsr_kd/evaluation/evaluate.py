@@ -13,7 +13,7 @@ from basicsr_kd.evaluation.costs import network_costs
 from basicsr_kd.evaluation.images import write_image
 from basicsr_kd.evaluation.methods import Method
 from basicsr_kd.evaluation.protocol import describe
-from basicsr_kd.evaluation.record import folders_of, networks_of, of_methods, record
+from basicsr_kd.evaluation.record import folders_of, networks_of, record, results_of
 from basicsr_kd.evaluation.scorer import MethodScores, Scorer
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.precision import full_fp32
@@ -66,10 +66,7 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
                     if folders:
                         write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
                     bar.update()
-            for name, found in gathered.items():
-                scores[name][one.name] = found.results()
-            warnings += [f'{one.name}: {text}' for text in of_methods(
-                {name: found.warnings() for name, found in gathered.items()})]
+            results_of(one.name, gathered, scores, warnings)
     costs = network_costs(networks, lr_size, formats, scorer.device, warnings, progress)
     return record(methods, scorer, scale=checked.scale, scores=scores, costs=costs, warnings=warnings,
                   text=describe(scorer.protocol, scorer.metrics, checked.scale, checked.cropped),

@@ -19,7 +19,7 @@ from basicsr_kd.evaluation.costs import network_costs
 from basicsr_kd.evaluation.images import write_image
 from basicsr_kd.evaluation.methods import Bicubic, Method, Network
 from basicsr_kd.evaluation.protocol import describe_clips
-from basicsr_kd.evaluation.record import folders_of, networks_of, of_methods, record
+from basicsr_kd.evaluation.record import folders_of, networks_of, record, results_of
 from basicsr_kd.evaluation.scorer import Scorer
 from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.arrays import as_tensor
@@ -85,10 +85,7 @@ def evaluate_clips(methods: Sequence[Method], sets: Sequence[ClipSet], scorer: S
                         if folders:
                             write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
                         bar.update()
-            for name, found in gathered.items():
-                scores[name][one.name] = found.results()
-            warnings += [f'{one.name}: {text}' for text in of_methods(
-                {name: found.warnings() for name, found in gathered.items()})]
+            results_of(one.name, gathered, scores, warnings)
             scored = gathered[methods[0].name].scored()
             described.append({'name': one.name, 'images': [frame for frames in scored.values() for frame in frames],
                               'hr': str(one.hr), 'lr': one.lr and str(one.lr), 'clips': list(scored)})

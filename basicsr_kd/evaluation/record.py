@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr_kd.evaluation.clip_scorer import ClipMethodScores
 from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.methods import Method, Network
-from basicsr_kd.evaluation.scorer import Scorer
+from basicsr_kd.evaluation.scorer import MethodScores, Scorer
 from basicsr_kd.metrics.speed import device_info
 
 FORMAT = 'basicsr-kd evaluation 1'
@@ -79,13 +80,19 @@ def folders_of(methods: Sequence[Method], root: Path) -> dict[str, Path]:
     return folders
 
 
-def of_methods(warnings: Mapping[str, Sequence[str]]) -> list[str]:
-    """Warnings once each, with the methods before those that are not of all."""
+def results_of(one: str, gathered: Mapping[str, MethodScores | ClipMethodScores], scores: Mapping[str, dict[str, Any]],
+               warnings: list[str]) -> None:
+    """Put what was gathered on a set, by method, into `scores` under its name, and what a reader has to know, too.
+
+    A warning stands there once, with the methods before it that it is of, if not of all.
+    """
     methods: dict[str, list[str]] = {}
-    for name, texts in warnings.items():
-        for text in texts:
+    for name, found in gathered.items():
+        scores[name][one] = found.results()
+        for text in found.warnings():
             methods.setdefault(text, []).append(name)
-    return [text if len(names) == len(warnings) else f'{", ".join(names)}: {text}' for text, names in methods.items()]
+    warnings += [f'{one}: {text}' if len(names) == len(gathered) else f'{one}: {", ".join(names)}: {text}'
+                 for text, names in methods.items()]
 
 
 def _without_infinity(value: Any) -> Any:
