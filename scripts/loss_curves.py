@@ -20,15 +20,14 @@ import numpy as np
 import torch
 import yaml
 from demo_data import make_demo_data
-from demo_run import RunError, iteration
+from demo_run import iteration
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from planned_runs import PlanError, Run, train, write_options
+from planned_runs import Run, run_script, train, write_options
 
 from basicsr_kd.metrics.precision import fast_formats
 from basicsr_kd.report import markdown_table
 
-ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = Path('options/demo_kd_s16.yml')
 WEIGHTS = Path('basicsr_kd/weights')
 FORMATS = {  # name: train.amp, teacher.amp, manual_seed
@@ -133,6 +132,25 @@ def plot(path: Path, found: Mapping[str, tuple[Curves, float | None]]) -> None:
     figure.savefig(path)
 
 
+def loss_curves(iterations: int, output: Path) -> None:
+    """From photos to plot; the working directory is the repository's root."""
+    make_demo_data(Path('datasets/demo'))
+    runs = format_runs(yaml.safe_load(OPTIONS.read_text()), iterations)
+    files = write_options(runs, output)
+    for number, run in enumerate(runs, start=1):
+        train(run, files[run.name], f'{number}/{len(runs)} {run.name}', gpus=1)
+    found = {run.name: read_run(run) for run in runs}
+    result = rows(found)
+    text = (f'{table(result)}\n\nMeans over the last half of {iterations} iterations; in brackets the difference to '
+            'the first row, and how far apart the smoothed curves lie on average, in shares of the first row. PSNR (Y) '
+            'on the held-out parts.')
+    (output / 'table.md').write_text(f'{text}\n')
+    (output / 'results.json').write_text(json.dumps(
+        {'runs': result, 'curves': {name: curves for name, (curves, _) in found.items()}}, indent=2) + '\n')
+    plot(output / 'curves.png', found)
+    print(f'\n{text}\n\nWritten to {output}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--iters', type=int, default=300, help='iterations of each training (default: 300)')
@@ -141,29 +159,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.iters < 2:
         parser.error('--iters must be 2 or more')
-    if Path.cwd() != ROOT:
-        sys.exit(f"loss_curves: run it from the repository's root: cd {ROOT} && python scripts/loss_curves.py")
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if 'bf16' not in fast_formats(device):
         sys.exit('loss_curves: PyTorch has no fast bf16 on this device, so every training would be in fp32.')
-    make_demo_data(Path('datasets/demo'))
-    runs = format_runs(yaml.safe_load(OPTIONS.read_text()), args.iters)
-    try:
-        files = write_options(runs, args.output)
-        for number, run in enumerate(runs, start=1):
-            train(run, files[run.name], f'{number}/{len(runs)} {run.name}', gpus=1)
-    except (RunError, PlanError) as error:
-        sys.exit(f'loss_curves: {error}')
-    found = {run.name: read_run(run) for run in runs}
-    result = rows(found)
-    text = (f'{table(result)}\n\nMeans over the last half of {args.iters} iterations; in brackets the difference to '
-            'the first row, and how far apart the smoothed curves lie on average, in shares of the first row. PSNR (Y) '
-            'on the held-out parts.')
-    (args.output / 'table.md').write_text(f'{text}\n')
-    (args.output / 'results.json').write_text(json.dumps(
-        {'runs': result, 'curves': {name: curves for name, (curves, _) in found.items()}}, indent=2) + '\n')
-    plot(args.output / 'curves.png', found)
-    print(f'\n{text}\n\nWritten to {args.output}')
+    run_script('loss_curves', lambda: loss_curves(args.iters, args.output))
 
 
 if __name__ == '__main__':
