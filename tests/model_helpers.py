@@ -73,3 +73,16 @@ def weights(net: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def first_logs(opt: dict[str, Any], *changes: dict[str, Any], steps: Callable[[Any, int, int], None]) -> list[Any]:
+    """The log after one iteration from the same start, for each of some changes to `train:`."""
+    logs = []
+    for change in changes:
+        changed = copy.deepcopy(opt)
+        changed['train'].update(change)
+        torch.manual_seed(3)
+        model = start(changed)
+        steps(model, 1, 1)
+        logs.append(model.get_current_log())
+    return logs

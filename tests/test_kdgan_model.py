@@ -9,7 +9,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
-from model_helpers import batch, same, start, start_and_save, train, weights
+from model_helpers import batch, first_logs, same, start, start_and_save, train, weights
 
 from basicsr_kd.checkpoint import CheckpointError, read_state_dict
 
@@ -128,14 +128,7 @@ def test_plain_training_gives_the_weights_that_basicsr_gives(kd_opt, model_type)
 
 @pytest.mark.parametrize('switch', [{'channels_last': True}, {'amp': 'bf16'}, {'amp': 'bf16', 'channels_last': False}])
 def test_memory_format_and_bf16_leave_the_losses_about_the_same(kd_opt, switch):
-    logs = []
-    for extra in ({'channels_last': False}, switch):
-        opt = copy.deepcopy(kd_opt)
-        opt['train'].update(extra)
-        torch.manual_seed(3)
-        model = start(opt)
-        train(model, 1, 1)
-        logs.append(model.get_current_log())
+    logs = first_logs(kd_opt, {'channels_last': False}, switch, steps=train)
     for name, value in logs[0].items():
         assert logs[1][name] == pytest.approx(value, rel=2e-2, abs=3e-2 if 'amp' in switch else 1e-4), name
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from basicsr.data import build_dataset
-from model_helpers import same, start, start_and_save, train_on_and_resume, weights
+from model_helpers import first_logs, same, start, start_and_save, train_on_and_resume, weights
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from video_helpers import FRAMES, SIDE, clip_batch, train
@@ -180,14 +180,7 @@ def test_tecogan_starts_from_frvsr(frvsr_opt, teco_opt, tmp_path):
 @pytest.mark.parametrize('switch', [{'channels_last': True}, {'amp': 'bf16', 'channels_last': True}])
 def test_memory_format_and_bf16_leave_the_losses_about_the_same(teco_opt, switch, monkeypatch):
     monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32', 'bf16'])
-    logs = []
-    for extra in ({'channels_last': False}, switch):
-        opt = copy.deepcopy(teco_opt)
-        opt['train'].update(extra)
-        torch.manual_seed(3)
-        model = start(opt)
-        train(model, 1, 1)
-        logs.append(model.get_current_log())
+    logs = first_logs(teco_opt, {'channels_last': False}, switch, steps=train)
     for name, value in logs[0].items():
         assert logs[1][name] == pytest.approx(value, rel=5e-2, abs=5e-2 if 'amp' in switch else 1e-4), name
 
