@@ -15,6 +15,7 @@ from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.metrics.precision import cpu_has_bf16
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
+import bench_ranks  # noqa: E402
 import bench_train  # noqa: E402
 from bench_floor import count_flops, floor, matrix_rates  # noqa: E402
 from bench_networks import peak_memory  # noqa: E402
@@ -271,3 +272,27 @@ def test_what_cannot_be_measured_is_refused(arguments, message, monkeypatch, cap
         bench_train.main(arguments)
 
     assert message in capsys.readouterr().err
+
+
+def test_ranks_share_the_batch_of_the_single_process(files, tmp_path, monkeypatch):
+    options, teacher = files
+    monkeypatch.setattr(bench_ranks, 'fast_formats', lambda device: ['fp32'])
+    settings = []
+    monkeypatch.setattr(bench_ranks, 'TrainingStep',
+                        lambda step, setting: settings.append(setting) or TrainingStep(step, setting))
+
+    bench_ranks.main(['--turns', '2', '--batch', '1', '--output', str(tmp_path)], options, teacher)
+
+    assert [(setting.batch, setting.threads) for setting in settings] == [(2, 2)]
+    row, = json.loads((tmp_path / 'results.json').read_text())['steps']
+    low, middle, high = row['throughput_ratio']
+    assert row['name'] == FP32_CHANNELS_LAST.name and min(row['seconds']) > 0 and 0 < low <= middle <= high
+    assert f'{middle:.3f} ({low:.3f}-{high:.3f})' in (tmp_path / 'table.md').read_text()
+
+
+@pytest.mark.parametrize('arguments', [['--ranks', '1'], ['--turns', '0'], ['--batch', '0']])
+def test_ranks_refuses(arguments, capsys):
+    with pytest.raises(SystemExit):
+        bench_ranks.main(arguments)
+
+    assert 'or more' in capsys.readouterr().err

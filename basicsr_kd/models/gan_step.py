@@ -70,9 +70,9 @@ class GANStep(Acceleration):
         return loss, torch.autograd.grad(self.scaler.scale(loss), image, retain_graph=keep)[0]
 
     def train_discriminator(self, loss: Tensor) -> None:
-        """One step of the discriminator."""
+        """One step of the discriminator; no gradient at the image is computed, which the generator took before."""
         self.optimizer_d.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward(inputs=[weight for weight in self.net_d.parameters() if weight.requires_grad])
         self.step(self.optimizer_d)
 
     def train_generator(self, wanted: Tensor | None) -> OrderedDict[str, Tensor]:
