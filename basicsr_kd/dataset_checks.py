@@ -1,4 +1,4 @@
-"""The checks of `basicsr_kd.preflight` on images, of BasicSR's PairedImageDataset, and on video clips, of ours."""
+"""The checks of `basicsr_kd.preflight` on `datasets:`: pairs of images, photos, video clips."""
 from __future__ import annotations
 
 import os
@@ -6,17 +6,20 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from basicsr_kd.archs.build import registered
 from basicsr_kd.cache_checks import check_cache_key, put_into_cache
 from basicsr_kd.data import TecoGANTestDataset, TecoGANTrainDataset
 from basicsr_kd.data.errors import ClipError
 from basicsr_kd.option_errors import OptionsError, closest
+from basicsr_kd.real_esrgan_options import synthesises
+from basicsr_kd.training_photo_checks import use_photos
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
 _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
 
 
 def check_datasets(opt: dict[str, Any]) -> None:
-    """Folders exist, GT and LQ images are equally many, and enough for one batch; video clips are as they should be.
+    """Folders exist, GT and LQ images are equally many, and enough for one batch; photos and clips are as they should.
 
     Raises:
         OptionsError: BasicSR would fail after it has moved an earlier run away, or, with fewer images than a batch,
@@ -25,11 +28,13 @@ def check_datasets(opt: dict[str, Any]) -> None:
     for phase, dataset in opt['datasets'].items():
         key = f'datasets.{phase}'
         check_cache_key(dataset, phase)
-        for root in ('dataroot_gt', 'dataroot_lq'):
+        for root in ('dataroot_gt', 'dataroot_lq', 'meta_info'):
             if isinstance(dataset.get(root), str):
                 must_exist(dataset[root], f'{key}.{root}')
-        if DATASET_REGISTRY.get(dataset['type']) in (TecoGANTestDataset, TecoGANTrainDataset):
+        if registered(dataset['type'], DATASET_REGISTRY) in (TecoGANTestDataset, TecoGANTrainDataset):
             _check_clips(dataset, phase, opt['world_size'])
+        if phase == 'train' and opt['is_train'] and synthesises(opt):
+            _must_fill_batch(use_photos(dataset, opt['gt_size']), 'photos', dataset, key, opt['world_size'])
         if dataset['type'] == 'PairedImageDataset':
             _check_pairs(dataset, phase, opt['world_size'])
         if dataset.get('cache'):
@@ -76,13 +81,6 @@ def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, w
     if drawn < batch:
         raise OptionsError(f'{key}: {found} {what}, the batch is {batch} and a last one that is not full is dropped, '
                            f'so nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
-
-
-def has_truth(dataset: dict[str, Any]) -> bool:
-    """Whether results on a set of images or clips can be compared with something."""
-    if dataset['type'] == 'TecoGANTestDataset':
-        return bool(dataset.get('dataroot_gt'))
-    return dataset['type'] != 'SingleImageDataset'
 
 
 def must_exist(path: str, key: str) -> None:

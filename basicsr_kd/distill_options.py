@@ -68,9 +68,9 @@ class DistillOptions(Section):
 
 class LayersOptions(DistillOptions):
     """A loss on feature maps."""
-    layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] = msgspec.field(
-        default_factory=lambda: ['conv_first', 'body.*', 'conv_body'])
-    depth_match: Literal['exact', 'even'] = 'exact'
+    # left out: see distillation.families.default_pairs
+    layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] | None = None
+    depth_match: Literal['exact', 'even'] = 'exact'  # of named layers
 
 
 class AdaptedOptions(LayersOptions):
@@ -101,8 +101,7 @@ class AffinityOptions(LayersOptions, tag_field='type', tag='FeatureAffinityLoss'
 
 class DiscriminatorOptions(AdaptedOptions, tag_field='type', tag='DiscriminatorFeatureLoss'):
     """What the teacher's discriminator makes of the features."""
-    discriminator_layers: Annotated[list[str], _NOT_EMPTY] = msgspec.field(
-        default_factory=lambda: ['bn0_1', 'bn1_1', 'bn2_1'])
+    discriminator_layers: Annotated[list[str], _NOT_EMPTY] | None = None  # left out: by the discriminator's type
     criterion: Criterion = 'l1'
 
 

@@ -16,6 +16,8 @@ from basicsr_kd.option_errors import OptionsError, closest
 from basicsr_kd.options import resumes
 from basicsr_kd.prune_checks import check_pruning
 from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.real_esrgan_options import synthesises
+from basicsr_kd.size_checks import better_size
 from basicsr_kd.video_checks import is_video, must_take_clips
 from basicsr_kd.weight_checks import must_be_finite, must_fit
 
@@ -49,12 +51,15 @@ def training_patch(opt: dict[str, Any], device: torch.device) -> Tensor:
 
 def gt_size(opt: dict[str, Any]) -> int:
     """Height and width of the images that the discriminator sees in training."""
-    return opt['datasets']['train'].get('gt_size') or 128
+    return (opt if synthesises(opt) else opt['datasets']['train']).get('gt_size') or 128
 
 
-def read_test_network(opt: dict[str, Any]) -> None:
+def read_test_network(opt: dict[str, Any]) -> nn.Module:
     """Set `network_g` to what the file to test holds: as its shapes or the `.yml` beside it tell, or else `network_g`
     itself, perhaps pruned.
+
+    Returns:
+        It, without memory where that works.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
@@ -74,6 +79,7 @@ def read_test_network(opt: dict[str, Any]) -> None:
     image = probe_image(network.get('base', network).get('num_in_ch', 3), torch.device('cpu'))  # base: of PrunedNet
     net_g = build_for_check(opt['network_g'], 'network_g', image, opt['scale'])
     must_take_clips(net_g, 'network_g', opt)
+    return net_g
 
 
 def must_be_registered(name: Any, registry: Any, key: str) -> Any:
@@ -155,15 +161,17 @@ def must_enlarge(output: Any, image: Tensor, scale: int, key: str) -> None:
 
 
 def _build_and_run(arch: Any, arguments: dict[str, Any], key: str, image: Tensor) -> tuple[nn.Module, Tensor]:
-    def work(device: str) -> tuple[nn.Module, Tensor]:
-        net = arch(**arguments)
-        return net, net(image.to(device))
+    def run(image: Tensor) -> tuple[nn.Module, Tensor]:
+        def work(device: str) -> tuple[nn.Module, Tensor]:
+            net = arch(**arguments)
+            return net, net(image.to(device))
+        return for_shapes(work)
 
     try:
-        return for_shapes(work)
+        return run(image)
     except Exception as error:  # whatever a network's own code raises
-        raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape '
-                           f'{tuple(image.shape)}: {error}') from None
+        raise OptionsError(f'{key}: {arch.__name__} cannot be built and run on an input of shape {tuple(image.shape)}: '
+                           f'{str(error) or type(error).__name__}{better_size(run, image)}') from None
 
 
 def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
@@ -176,11 +184,11 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
-    size = gt_size(opt)
+    size, key = gt_size(opt), 'gt_size' if synthesises(opt) else 'datasets.train.gt_size'
     channels = 27 if is_video(opt) else opt['network_d'].get('num_in_ch', 3)  # three frames, in three forms
     image = torch.zeros(2, channels, size, size)
     try:
         net_d = build_for_check(opt['network_d'], 'network_d', image)
     except OptionsError as error:
-        raise OptionsError(f'{error} (its images are those of datasets.train.gt_size: {size})') from None
+        raise OptionsError(f'{error} (its images are those of {key}: {size})') from None
     _check_pretrained(net_d, opt, 'd')

@@ -54,7 +54,7 @@ def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
     Args:
         section: A section of an options file.
         kind: The struct (or union) it must be.
-        path: Where it stands in the file.
+        path: Where it stands in the file; '' for the file itself.
         structs: The structs by their paths, for suggestions.
 
     Raises:
@@ -65,7 +65,7 @@ def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(' - at `$')
         where = where.rstrip('`')
-        full = path + where
+        full = (path + where).removeprefix('.')
         unknown = re.search(r'unknown field `(.*)`', message)
         if unknown:
             struct = _struct(_without_indices(full), _look_up(section, where), structs)
@@ -73,7 +73,7 @@ def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
                                f'{closest(unknown[1], struct.__struct_fields__)}') from None
         missing = re.search(r'missing required field `(.*)`', message)
         if missing:
-            raise OptionsError(f'{full}.{missing[1]} is missing') from None
+            raise OptionsError(f'{full}.{missing[1]} is missing'.removeprefix('.')) from None
         found = _look_up(section, where)
         choices = _choices(full, _look_up(section, where.rpartition('.')[0]), structs)
         raise OptionsError(f'{full}: found {found!r}. ' +

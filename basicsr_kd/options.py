@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from basicsr_kd import video_options
+from basicsr_kd import real_esrgan_options, video_options
 from basicsr_kd.compat import latest_state
 from basicsr_kd.distill_options import (
     AnyDistillOptions,
@@ -25,7 +25,9 @@ from basicsr_kd.prune_options import CalibrationOptions, PruneOptions, check_ste
 from basicsr_kd.train_options import TRAIN_KEYS, CompileOptions, TrainOptions
 from basicsr_kd.val_options import check_val
 
-OUR_MODELS = ('KDGANModel', 'PruneGANModel', video_options.MODEL)
+OUR_MODELS = ('KDGANModel', 'PruneGANModel', video_options.MODEL, *real_esrgan_options.MODELS)
+_OWN_KEYS: dict[str, Any] = {video_options.MODEL: video_options,
+                             **dict.fromkeys(real_esrgan_options.MODELS, real_esrgan_options)}
 
 # keys that BasicSR itself reads, beside which ours stand
 _TOP_KEYS = {
@@ -64,8 +66,9 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     Raises:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
-    video = opt['model_type'] == video_options.MODEL
-    warnings = unknown_keys(opt, _TOP_KEYS | (video_options.TOP_KEYS if video else set()), '')
+    own = _OWN_KEYS.get(opt['model_type'])
+    video = own is video_options
+    warnings = unknown_keys(opt, _TOP_KEYS | (own.TOP_KEYS if own else set()), '')
     for key in ('scale', 'datasets', 'path'):
         if opt.get(key) is None:
             raise OptionsError(f'{key} is missing')
@@ -87,7 +90,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     train = opt.get('train')
     if train is None:
         raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
-    warnings += unknown_keys(train, TRAIN_KEYS | (video_options.TRAIN_KEYS if video else set()), 'train.')
+    warnings += unknown_keys(train, TRAIN_KEYS | (own.TRAIN_KEYS if own else set()), 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
     ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
@@ -113,27 +116,31 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     if train.get('pixel_opt') is None and train.get('perceptual_opt') is None:
         raise OptionsError('train: neither pixel_opt nor perceptual_opt is given; at least one is needed')
     warnings += check_gan(opt, train)
+    if model != video_options.MODEL:
+        real_esrgan_options.check_training_set(opt)
+    if model in real_esrgan_options.MODELS:
+        warnings += real_esrgan_options.check_real_esrgan(opt)
     _check_optimizers(train)
     check_steps(opt.get('prune'), 'prune', int(train['total_iter']))
     check_steps((opt.get('teacher') or {}).get('prune'), 'teacher.prune', None)
     if opt.get('prune') is not None and 'network_g' in (path.get('ignore_resume_networks') or ()):
         raise OptionsError('path.ignore_resume_networks: network_g of a pruned run cannot be left out, its widths come '
                            'from the file to resume')
-    if model == 'PruneGANModel':
+    if model.startswith('Prune'):
         for found, key in ((opt.get('teacher'), 'teacher'), (opt.get('student'), 'student'),
                            (train['distill_opt'], 'train.distill_opt')):
             if found is not None:
-                raise OptionsError(f'{key}: PruneGANModel does not distil; use model_type: KDGANModel')
-    if model == 'KDGANModel' and opt.get('prune') is not None:
-        raise OptionsError('prune: KDGANModel prunes its teacher; move the section to teacher.prune '
-                           '(or use model_type: PruneGANModel)')
+                raise OptionsError(f'{key}: {model} does not distil; use model_type: {model.replace("Prune", "KD")}')
+    if model.startswith('KD') and opt.get('prune') is not None:
+        raise OptionsError(f'prune: {model} prunes its teacher; move the section to teacher.prune (or use model_type: '
+                           f'{model.replace("KD", "Prune")})')
     if opt.get('prune') is not None:
         if not path.get('pretrain_network_g') and not resumes(opt):
             raise OptionsError('path.pretrain_network_g is missing: the trained network that `prune:` makes smaller')
         if train['distill_opt'] is not None and prune_steps(opt['prune'])[0].steps > 1:
             raise OptionsError('prune.steps: a network that is pruned in stages cannot be distilled meanwhile; prune '
                                'it at once, or in a run without train.distill_opt before')
-    if model == 'PruneGANModel':
+    if model.startswith('Prune'):
         return warnings
     warnings += check_distillation(opt, train)
     from_teacher = (opt.get('student') or {}).get('init') == 'teacher'

@@ -1,21 +1,22 @@
 """What must hold before a run creates anything: device, files, names, networks, layers."""
 from __future__ import annotations
 
-import inspect
 import os
 from typing import Any
 
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
-from basicsr_kd.dataset_checks import check_datasets, has_truth, must_exist
+from basicsr_kd.dataset_checks import check_datasets, must_exist
 from basicsr_kd.device_checks import check_device
+from basicsr_kd.ground_truth import has_truth, needs_truth
 from basicsr_kd.network_checks import check_arguments, check_training_networks, must_be_registered, read_test_network
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import resumes
+from basicsr_kd.photo_checks import check_photos
+from basicsr_kd.size_checks import check_image_sizes
 from basicsr_kd.speed_checks import check_speed
 from basicsr_kd.teacher_checks import check_teacher
-from basicsr_kd.val_options import METRICS_OF_SETS
 from basicsr_kd.video_checks import check_clip_metric, check_sets, is_video
 
 
@@ -36,13 +37,16 @@ def check(opt: dict[str, Any]) -> None:
     _check_names(opt)
     check_sets(opt)
     check_datasets(opt)
+    check_photos(opt)
     if opt['is_train']:
         check_speed(opt)
         net_g = check_training_networks(opt)
         if opt.get('teacher'):
             check_teacher(opt, net_g)
     else:
-        read_test_network(opt)
+        net_g = read_test_network(opt)
+    if not is_video(opt):
+        check_image_sizes(opt, net_g)
 
 
 def _check_files(opt: dict[str, Any]) -> None:
@@ -75,7 +79,7 @@ def _check_names(opt: dict[str, Any]) -> None:
     train = opt.get('train') or {}
     for phase, dataset in opt['datasets'].items():
         must_be_registered(dataset.get('type'), DATASET_REGISTRY, f'datasets.{phase}.type')
-    for key in ('pixel_opt', 'perceptual_opt', 'gan_opt', 'warp_opt', 'pingpong_opt'):
+    for key in ('pixel_opt', 'perceptual_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt'):
         if train.get(key):
             check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
     for key in ('optim_g', 'optim_d'):
@@ -83,22 +87,26 @@ def _check_names(opt: dict[str, Any]) -> None:
             check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
         _check_metric(metric, f'val.metrics.{name}', opt)
+    pictures = (opt.get('val') or {}).get('pictures')
+    if opt['is_train'] and pictures and not (opt.get('logger') or {}).get('use_tb_logger'):
+        raise OptionsError(f'val.pictures: found {pictures}, which are for TensorBoard, and logger.use_tb_logger is '
+                           'not set; set it to true, or leave val.pictures out')
 
 
 def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
-    """The metric is there, its backbone's file too, and ground truth for it in every set that it is for."""
+    """The metric is there, its backbone's file too, and ground truth for it in some set; of clips in every set."""
     given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # which the protocol of clips says
-    function = check_arguments(metric, METRIC_REGISTRY, key, given)
+    check_arguments(metric, METRIC_REGISTRY, key, given)
     check_clip_metric(metric['type'], key, opt)
     if metric.get('weights'):
         must_exist(metric['weights'], f'{key}.weights')
-    if not (is_video(opt) or metric['type'] in METRICS_OF_SETS or 'img2' in inspect.signature(function).parameters):
-        return
-    for phase, dataset in opt['datasets'].items():
-        if not has_truth(dataset):
-            raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{phase} '
-                               f'({dataset["type"]}) does not have; remove the metric, or give dataroot_gt' +
-                               (' (type: PairedImageDataset)' if dataset['type'] == 'SingleImageDataset' else ''))
+    sets = {phase: dataset for phase, dataset in opt['datasets'].items() if phase != 'train'}
+    without = [phase for phase, dataset in sets.items() if not has_truth(dataset)]
+    if without and (is_video(opt) or needs_truth(metric['type']) and len(without) == len(sets)):
+        dataset = sets[without[0]]
+        raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{without[0]} '
+                           f'({dataset["type"]}) does not have; remove the metric, or give dataroot_gt' +
+                           (' (type: PairedImageDataset)' if dataset['type'] == 'SingleImageDataset' else ''))
 
 
 def _optimizers() -> dict[str, Any]:

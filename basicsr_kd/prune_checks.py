@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from basicsr_kd.pruning import PruningError, check_prune, needs_calibration
 from basicsr_kd.pruning.calibration_clips import makes_low_resolution, takes_clips
 from basicsr_kd.pruning.job import Job
 from basicsr_kd.pruning.request import Request
+from basicsr_kd.real_esrgan_options import synthesises
 from basicsr_kd.run_calibration import calibration_images, calibration_root
 
 
@@ -71,6 +73,8 @@ def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationO
                            f'{key}.calibration.dataroot: a folder (or .lmdb) of them')
     where = f'{key}.{said_by}' if calibration.dataroot else f'{key}: {why}: {said_by}'
     must_exist(root, where)
+    if synthesises(opt) and not calibration.dataroot:
+        calibration = msgspec.structs.replace(calibration, num=1)  # making each takes half a second on a CPU
     try:
         images = calibration_images(net, calibration, opt)
     except (ClipError, PruningError) as error:

@@ -20,7 +20,8 @@ class CalibrationOptions(Section):
     The network of TecoGANModel sees clips of ground truth, of which low resolution is made as in training; with
     degradation BI, clips of low resolution.
     """
-    dataroot: str | None = None  # left out: dataroot_lq of the training set; of TecoGANTrainDataset: its dataroot_gt
+    # left out: dataroot_lq of the training set; dataroot_gt where low resolution is made in training, as it is there
+    dataroot: str | None = None
     num: Annotated[int, msgspec.Meta(ge=1)] = 16
     size: Annotated[int, msgspec.Meta(ge=8)] = 96
 

@@ -1,15 +1,22 @@
 """The calibration images of a run, as its options name them."""
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
-from basicsr_kd.data import TecoGANTrainDataset
+from basicsr_kd.data import RealESRGANPhotoDataset, TecoGANTrainDataset
 from basicsr_kd.data.degradation import SIGMA
+from basicsr_kd.data.second_order import SecondOrderDegradation
+from basicsr_kd.data.seeds import seeded
 from basicsr_kd.prune_options import CalibrationOptions
 from basicsr_kd.pruning.calibration_clips import read_calibration_for, takes_clips
+from basicsr_kd.pruning.calibration_files import spread
+from basicsr_kd.real_esrgan_options import synthesises
 
 
 def calibration_root(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> tuple[str | None, str]:
@@ -18,9 +25,9 @@ def calibration_root(net: nn.Module, calibration: CalibrationOptions, opt: dict[
     Returns:
         The folder or .lmdb, None where nothing says so; and the key that says so, from `calibration` or `datasets` on.
     """
-    train, key = opt['datasets']['train'], 'dataroot_lq'
+    train = opt['datasets']['train']
+    key = 'dataroot_gt' if takes_clips(net) or synthesises(opt) else 'dataroot_lq'
     if takes_clips(net):
-        key = 'dataroot_gt'
         if train.get('type') != TecoGANTrainDataset.__name__:  # whose clips may be chosen in other ways
             train = {}
     root = calibration.dataroot or train.get(key)
@@ -31,7 +38,8 @@ def calibration_root(net: nn.Module, calibration: CalibrationOptions, opt: dict[
 def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> Tensor | None:
     """The images (n, c, h, w) or clips (n, t, c, h, w), as the network takes them; None where the options name none.
 
-    Of the training set those clips that it takes; clips for validation are none of them.
+    Of the training set those clips that it takes; clips for validation are none of them. Of a set of photos whose low
+    resolution is made in training, such as is made there.
 
     Raises:
         PruningError: As `read_calibration_for`.
@@ -40,9 +48,27 @@ def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dic
     root, _ = calibration_root(net, calibration, opt)
     if root is None:
         return None
+    if synthesises(opt) and not calibration.dataroot:
+        return _degraded_patches(opt, calibration)
     clips = None
     if takes_clips(net) and not calibration.dataroot:
         section = {**opt['datasets']['train'], 'phase': 'train', 'cache': None}  # its list, not its pixels
         clips = TecoGANTrainDataset(section).clips
     sigma = (opt.get('degradation') or {}).get('sigma', SIGMA)
     return read_calibration_for(net, root, calibration.num, calibration.size, sigma, clips)
+
+
+def _degraded_patches(opt: dict[str, Any], calibration: CalibrationOptions) -> Tensor:
+    """Low resolution (n, 3, size, size) of photos evenly spread over the training set, the same at every call.
+
+    The size is less where `crop_size` does not have so much, and a multiple of 4, which networks with a pixel-unshuffle
+    need.
+    """
+    section = copy.deepcopy(opt['datasets']['train'])
+    crop = section['crop_size']
+    size = min(calibration.size, crop // opt['scale']) // 4 * 4
+    degrade = SecondOrderDegradation({**opt, 'gt_size': crop}, torch.device('cpu'))
+    with seeded(0):
+        photos = RealESRGANPhotoDataset(section)
+        return torch.cat([degrade(default_collate([photos[index]]))[0][..., :size, :size]
+                          for index in spread(range(len(photos)), calibration.num)])

@@ -24,6 +24,7 @@ class ValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
     tile: Annotated[int, msgspec.Meta(ge=0)] = 0  # images in pieces of so many low-resolution pixels; 0: whole
     tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16
+    pictures: Annotated[int, msgspec.Meta(ge=0)] = 0  # of so many images of a set, side by side in TensorBoard
 
 
 class _OurMetric(Section, tag_field='type'):
@@ -46,7 +47,15 @@ class KIDOptions(_OurMetric, tag='calculate_kid'):
     patch: Annotated[int, msgspec.Meta(ge=8)] = 64
 
 
-_METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions)}
+class NIQEOptions(Section, tag_field='type', tag='calculate_niqe', kw_only=True):
+    """A metric of type `calculate_niqe`, BasicSR's."""
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    input_order: Literal['HWC'] = 'HWC'  # as results are
+    convert_to: Literal['y', 'gray'] = 'y'
+    better: Literal['lower'] = 'lower'
+
+
+_METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions)}
 
 
 def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
@@ -86,6 +95,6 @@ def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
         return metric
     structs: Structs = {key: struct}
     checked = msgspec.to_builtins(convert(metric, struct, key, structs))
-    if checked['weights']:
+    if checked.get('weights'):
         checked['weights'] = os.path.expanduser(checked['weights'])
     return checked

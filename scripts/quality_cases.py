@@ -11,9 +11,9 @@ import torch
 from basicsr.utils import tensor2img
 from torch import Tensor, nn
 
-from basicsr_kd.evaluation.checks import check_sets, read_pair
+from basicsr_kd.evaluation.checks import check_sets
 from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.sets import ImageSet, pair_folders
+from basicsr_kd.evaluation.sets import ImageSet, pair_folders, read_pair
 from basicsr_kd.metrics.arrays import as_tensor
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.pruning import PruningError, prune
@@ -87,7 +87,7 @@ def read_set(hr_folder: Path, lr_folder: Path) -> list[Pair]:
         scale = check_sets([ImageSet(hr_folder.name, hr_folder, lr_folder, files)]).scale
         for pair in files:
             lr, hr = read_pair(pair, scale)
-            assert lr is not None
+            assert lr is not None and hr is not None
             pairs.append(Pair(pair.name, lr, hr))
     except EvaluationError as error:
         raise QualityError(f'{hr_folder} and {lr_folder} are no pairs of images: {error}') from error

@@ -23,7 +23,6 @@ from basicsr_kd.losses import (
 from basicsr_kd.losses.discriminator_feature_loss import _orthonormal
 
 CRITERIA = {'l1': np.abs, 'l2': np.square, 'charbonnier': lambda d: np.sqrt(d * d + 1e-6)}
-UNET_LAYERS = ['conv1', 'conv2', 'conv3']
 
 
 def vgg() -> VGGStyleDiscriminator:
@@ -45,7 +44,7 @@ def attached(net: nn.Module, layers=None, size=(128, 128), **arguments) -> Discr
 
 LOSSES = {
     'response': ResponseDistillLoss, 'attention': AttentionTransferLoss, 'affinity': FeatureAffinityLoss,
-    'vgg': lambda: attached(vgg()), 'unet': lambda: attached(UNetDiscriminatorSN(3, 4), UNET_LAYERS, (24, 16))
+    'vgg': lambda: attached(vgg()), 'unet': lambda: attached(UNetDiscriminatorSN(3, 4), size=(24, 16))
 }
 every_loss = pytest.mark.parametrize('make', LOSSES.values(), ids=LOSSES)
 
@@ -151,13 +150,13 @@ def seen_by_unet(net: UNetDiscriminatorSN, image: torch.Tensor) -> list[torch.Te
 
 
 @pytest.mark.parametrize('criterion', CRITERIA)
-@pytest.mark.parametrize('make, seen, layers, size', [
-    (vgg, seen_by_vgg, None, (128, 128)), (lambda: UNetDiscriminatorSN(3, 4), seen_by_unet, UNET_LAYERS, (24, 16))
+@pytest.mark.parametrize('make, seen, size', [
+    (vgg, seen_by_vgg, (128, 128)), (lambda: UNetDiscriminatorSN(3, 4), seen_by_unet, (24, 16))
 ], ids=['vgg', 'unet'])
-def test_discriminator_features_of_the_mapped_features(make, seen, layers, size, criterion):
+def test_discriminator_features_of_the_mapped_features(make, seen, size, criterion):
     net = make()
     student, teacher = maps(8, 5, scale=3.0), maps(8, 5, scale=0.2)
-    loss = attached(copy.deepcopy(net), layers, size, criterion=criterion, loss_weight=0.1)(student, teacher)
+    loss = attached(copy.deepcopy(net), size=size, criterion=criterion, loss_weight=0.1)(student, teacher)
     expected = 0.0
     for s, t in zip(*numpy_lists(student, teacher), strict=True):
         for found, wanted in zip(*(seen(net, image) for image in images(s, t, size)), strict=True):
@@ -306,8 +305,8 @@ def test_a_channels_last_discriminator_gives_the_same():
 def test_a_layer_that_the_discriminator_lacks_is_named():
     with pytest.raises(LayerError, match=r"'bn0_2' matches no module of the discriminator \(VGGStyle.*bn0_1"):
         attached(vgg(), ['bn0_2'])
-    with pytest.raises(LayerError, match=r'discriminator \(UNetDiscriminatorSN\)'):  # the default is VGG's
-        attached(UNetDiscriminatorSN(3, 4))
+    with pytest.raises(LayerError, match='only for VGGStyle.* and UNet.*; the discriminator is Sequential: name its'):
+        attached(nn.Sequential(nn.Conv2d(3, 4, 3)))
 
 
 def test_layers_can_be_checked_on_the_meta_device():

@@ -170,8 +170,10 @@ def test_a_student_layer_has_one_partner():
 
 
 def test_maps_of_different_size_are_told_with_both_sizes():
-    with pytest.raises(LayerError, match='conv_up1.*conv_first.*16x16 and 8x8'):
-        distilled({'conv_up1': 'conv_first'})
+    student, teacher = MSRResNet(3, 3, num_feat=4, num_block=1, upscale=3), rrdb(8)
+    term = DistillTerm(FeatureDistillLoss(), {'conv_hr': 'conv_up1'})
+    with pytest.raises(LayerError, match='conv_hr.*conv_up1.*24x24 and 16x16'):
+        Distiller(student, teacher, [term], IMAGE)
 
 
 def test_networks_of_different_families_can_be_paired():
@@ -183,7 +185,7 @@ def test_networks_of_different_families_can_be_paired():
 
 def test_output_of_the_network_is_a_layer_of_its_own():
     student, teacher = rrdb(4), rrdb(8)
-    distiller = Distiller(student, teacher, [DistillTerm(ResponseDistillLoss(), None)], IMAGE)
+    distiller = Distiller(student, teacher, [DistillTerm(ResponseDistillLoss())], IMAGE)
     assert not distiller.has_adapters and distiller.adapter_parameters(0) == []
     with torch.no_grad(), distiller.teacher:
         wanted = teacher(IMAGE)
@@ -196,7 +198,7 @@ def test_output_of_the_network_is_a_layer_of_its_own():
 def test_outputs_of_another_size_are_told():
     with pytest.raises(LayerError, match='the student at its output and of the teacher at its output differ in size'):
         Distiller(RRDBNet(3, 3, scale=2, num_feat=4, num_block=1, num_grow_ch=4), rrdb(),
-                  [DistillTerm(ResponseDistillLoss(), None)], IMAGE)
+                  [DistillTerm(ResponseDistillLoss())], IMAGE)
 
 
 @pytest.mark.parametrize(('few', 'many', 'expected'), [

@@ -13,9 +13,11 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.utils.options import ordered_yaml
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from real_esrgan_helpers import PHOTOS, SYNTHESIS
 from video_helpers import write_clip
 
 from basicsr_kd import network_checks, options, preflight
+from basicsr_kd.archs.build import registered
 from basicsr_kd.prune_options import prune_steps
 from basicsr_kd.pruning import prune
 
@@ -24,7 +26,8 @@ FILES = sorted(path.name for path in FOLDER.glob('*.yml'))
 PARAMETERS = {'kd_esrgan_s16.yml': 6_538_115, 'kd_esrgan_s32.yml': 9_588_355, 'kd_esrgan_s48.yml': 12_974_979,
               'kd_esrgan_s16_best.yml': 6_538_115, 'kd_esrgan_s32_best.yml': 9_588_355,
               'kd_esrgan_s48_best.yml': 12_974_979, 'demo_kd_s16.yml': 321_923, 'train_demo_teacher.yml': 578_755,
-              'train_rrdb_psnr.yml': 16_697_987}
+              'train_rrdb_psnr.yml': 16_697_987, 'kd_realesrgan_s16b6.yml': 1_713_107,
+              'kd_realesrgan_compact.yml': 621_424}
 ESRGAN = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3}
 DEMO = {**ESRGAN, 'num_feat': 32, 'num_block': 3, 'num_grow_ch': 16}
 
@@ -54,6 +57,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             continue
         network = {'g': ESRGAN, 'demo g': DEMO, 'd': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 64},
                    'demo d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 8},
+                   'compact g': {'type': 'SRVGGNetCompact', 'num_conv': 32},
+                   'u-net d': {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3},
                    'clip g': {'type': 'FRNet'}, 'clip d': {'type': 'SpatioTemporalDiscriminator'}}[kind]
         torch.save({'params': build_network(network).state_dict()}, target)
         saved[kind] = target
@@ -62,10 +67,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if not (root / dataset['dataroot_gt']).exists():
                 write_clip(root / dataset['dataroot_gt'] / '001', 2, seed=0, side=144)
             continue
-        for key in ('dataroot_gt', 'dataroot_lq'):
-            (root / dataset[key]).mkdir(parents=True, exist_ok=True)
+        side = 256 if dataset['type'] == 'RealESRGANDataset' else 16
+        for folder in (root / dataset[key] for key in ('dataroot_gt', 'dataroot_lq') if key in dataset):
+            folder.mkdir(parents=True, exist_ok=True)
             for index in range(16):
-                cv2.imwrite(str(root / dataset[key] / f'{index}.png'), np.full((16, 16, 3), 128, np.uint8))
+                cv2.imwrite(str(folder / f'{index}.png'), np.full((side, side, 3), 128, np.uint8))
     return root
 
 
@@ -73,8 +79,10 @@ def _named_files(opt: dict[str, Any]) -> dict[str, str]:
     """The checkpoints that an options file names, and which kind of network each holds."""
     named = {opt['path'].get('pretrain_network_g'): 'g', opt['path'].get('pretrain_network_d'): 'd',
              (opt.get('teacher') or {}).get('path'): 'g'}
-    kinds = 'clip ' if opt['model_type'] == 'TecoGANModel' else ''
-    return {path: ('demo ' if 'demo' in path else kinds) + kind for path, kind in named.items() if path}
+    kinds = {'demo': 'demo ', 'realesr-general': 'compact ', '_netD': 'u-net '}
+    clips = 'clip ' if opt['model_type'] == 'TecoGANModel' else ''
+    return {path: next((kinds[word] for word in kinds if word in path), clips) + kind
+            for path, kind in named.items() if path}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -83,7 +91,7 @@ def test_the_file_is_good(name, root, monkeypatch):
     opt = read(name)
     assert opt['name'] == Path(name).stem
     assert opt['model_type'] in MODEL_REGISTRY
-    assert all(dataset['type'] in DATASET_REGISTRY for dataset in opt['datasets'].values())
+    assert all(registered(dataset['type'], DATASET_REGISTRY) for dataset in opt['datasets'].values())
     if opt['model_type'] in options.OUR_MODELS:
         assert options.validate(opt, opt['is_train']) == []
         preflight.check(opt)
@@ -107,6 +115,15 @@ def test_the_papers_files_are_all_there():
 def test_fid_of_small_sets_has_kid_beside_it():
     types = {metric['type'] for metric in read('test_esrgan.yml')['val']['metrics'].values()}
     assert {'calculate_fid', 'calculate_kid'} <= types
+
+
+def test_real_esrgans_own_keys_are_alike_in_all_of_its_files():
+    files = [read(name) for name in FILES if 'realesrgan' in name]
+    own = [{key: opt[key] for key in (*SYNTHESIS, 'gt_size', 'queue_size', 'l1_gt_usm', 'percep_gt_usm', 'gan_gt_usm')}
+           for opt in files]
+    assert len(files) == 3 and own[0] == own[1] == own[2]
+    assert {key: own[0][key] for key in SYNTHESIS} == SYNTHESIS  # the numbers of Real-ESRGAN's options files
+    assert all({key: opt['datasets']['train'][key] for key in PHOTOS} == PHOTOS for opt in files)
 
 
 @pytest.mark.parametrize(('name', 'parameters'), [

@@ -1,7 +1,6 @@
 """The YAML sections: what is accepted, what is filled in, and what each mistake is told."""
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 
 from basicsr_kd.distill_options import distill_terms
-from basicsr_kd.losses import DiscriminatorFeatureLoss
 from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import validate
 from basicsr_kd.prune_options import prune_steps
@@ -34,7 +32,7 @@ def test_defaults_are_filled_in(kd_opt):
         'ratio': 0.3, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global', 'importance': 'taylor',
         'round_to': 16, 'select': 'least', 'target': None, 'reconstruct': False,
         'calibration': {'dataroot': None, 'num': 16, 'size': 96}, 'steps': 1, 'every': None}
-    assert kd_opt['train']['distill_opt']['layers'] == ['conv_first', 'body.*', 'conv_body']
+    assert kd_opt['train']['distill_opt']['layers'] is None
     assert kd_opt['train']['channels_last'] is True
 
 
@@ -206,8 +204,3 @@ def test_test_time_needs_none_of_the_training_sections(kd_opt):
     kd_opt['teacher'] = {'path': 'gone.pth', 'nonsense': 1}
     validate(kd_opt, is_train=False)
     assert not {'teacher', 'student', 'prune', 'train'} & set(kd_opt)
-
-
-def test_the_discriminators_layers_are_the_loss_own_where_the_file_names_none():
-    assert distill_terms({'type': 'DiscriminatorFeatureLoss'})[0].discriminator_layers == list(
-        inspect.signature(DiscriminatorFeatureLoss).parameters['discriminator_layers'].default)

@@ -53,8 +53,7 @@ def put(opt, path, value):
     ('datasets.train.gt_size', 64, ['network_d', 'datasets.train.gt_size: 64', 'input_size']),
     ('train.distill_opt.layers', ['conv_fisrt'], ['train.distill_opt', "'conv_fisrt'", 'conv_first']),
     ('train.distill_opt.layers', ['body.*.rdb9'], ['train.distill_opt', "'body.*.rdb9'", 'no module of the student']),
-    ('train.distill_opt.layers', {'conv_up1': 'conv_body'}, ['train.distill_opt', '64x64 and 32x32']),
-    ('network_g.num_block', 1, ['train.distill_opt', "'body.*'", '1 modules of the student', '2 of the teacher']),
+    ('train.distill_opt.layers', {'body.0': 'body.*'}, ['train.distill_opt', '1 modules of the student', '2 of the']),
     ('num_gpu', 3, ['num_gpu', '3', 'num_gpu: auto']),
 ])
 def test_a_fault_is_one_error_that_names_the_key(kd_opt, path, value, words):
@@ -212,6 +211,8 @@ def test_nor_those_of_a_teacher(kd_opt, tmp_path):
 ])
 def test_layers_are_those_of_the_teacher_without_its_blocks(kd_opt, prune):
     kd_opt['teacher']['prune'] = prune
+    check(copy.deepcopy(kd_opt))
+    kd_opt['train']['distill_opt']['layers'] = ['body.*']
     with pytest.raises(OptionsError, match=r"train.distill_opt: .*'body\.\*'.* 2 modules of the student .*1 of the"):
         check(copy.deepcopy(kd_opt))
     kd_opt['network_g']['num_block'] = 1
@@ -240,7 +241,7 @@ def test_every_layout_passes_where_it_can(prune_opt, prune):
 
 def test_calibration_images_of_which_there_are_none(prune_opt):
     del prune_opt['datasets']['train']['dataroot_lq']
-    prune_opt['datasets']['train']['type'] = 'RealESRGANDataset'
+    prune_opt['datasets']['train']['type'] = 'FFHQDataset'
     prune_opt['prune'] = {'ratio': 0.3, 'importance': 'taylor'}
     with pytest.raises(OptionsError, match='taylor looks at low-resolution images, .* give prune.calibration.dataroot'):
         check(prune_opt)

@@ -18,7 +18,7 @@ from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from model_helpers import start, train, weights
 from torch import nn
-from validation_helpers import FlatInception, loader, random_alexnet, without_teacher
+from validation_helpers import Board, FlatInception, loader, random_alexnet, without_teacher
 
 from basicsr_kd.metrics import lpips_metric, set_scores
 from basicsr_kd.metrics.errors import MetricError
@@ -51,16 +51,6 @@ def images(opt: dict[str, Any], model: Any) -> list[tuple[np.ndarray, np.ndarray
         pairs.append(tuple((image.clamp(0, 1) * 255).round().byte().flip(0).permute(1, 2, 0).numpy()
                            for image in (output, data['gt'][0])))
     return pairs
-
-
-class Board:
-    """Stands in for TensorBoard's writer."""
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, list[tuple[float, Any]]] = {}
-
-    def add_scalar(self, tag: str, value: float, step: Any) -> None:
-        self.scalars.setdefault(tag, []).append((value, step))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -357,13 +347,3 @@ def test_a_ground_truth_of_another_size_is_an_error_that_names_the_image(opt, tm
     model = start(opt)
     with pytest.raises(MetricError, match=r'1\.png: the result is 144x144 pixels and the ground truth 144x100'):
         model.validation(loader(opt, **folders), 2, None, False)
-
-
-def test_photos_without_ground_truth_are_enlarged_also_in_the_middle_of_training(opt, tmp_path):
-    opt['val'].update(metrics=None, save_img=True)
-    opt['datasets']['val']['type'] = 'SingleImageDataset'
-    model = start(opt)
-    train(model, 1, 1)  # leaves a batch's ground truth behind
-    model.validation(loader(opt), 1, None, True)
-    assert len(files(tmp_path / 'run')) == 3 and model.metric_results == {}
-    train(model, 2, 2)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import basicsr  # noqa: F401  (its import registers the plugin, also in the processes that are started here)
+import numpy as np
 import torch
 import torch.distributed as dist
 from model_helpers import start, train
-from validation_helpers import FlatInception, loader, random_alexnet, without_teacher
+from validation_helpers import Board, FlatInception, loader, random_alexnet, without_teacher
 
 from basicsr_kd.launchers import leave_process_group
 from basicsr_kd.metrics import lpips_metric, set_scores
@@ -31,8 +32,9 @@ def validate(opt: dict[str, Any], ema_decay: float, rank: int, world_size: int) 
     enlarged = []
     forward = model.test
     model.test = lambda: enlarged.append(forward())
+    model.board = None if rank else Board()
     for iteration in (1, 2):
-        model.validation(loader(opt), iteration, None, True)
+        model.validation(loader(opt), iteration, model.board, True)
     train(model, 2, 2)  # nobody waits for a rank that validates
     model.enlarged = len(enlarged)
     return model
@@ -50,14 +52,16 @@ def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
         assert model.enlarged == 2 * (1 if rank else 2)  # of three images
         assert model.left_out == {'lpips': 'only the other machine has it'}  # both know it
         if rank == 0:
-            torch.save([dict(model.metric_results), model.best_metric_results], folder / f'{ema_decay}.pth')
+            torch.save([dict(model.metric_results), model.best_metric_results, model.board.images],
+                       folder / f'{ema_decay}.pth')
     dist.barrier()
     leave_process_group()
 
 
 def test_two_processes_give_the_scores_and_files_of_one(kd_opt, tmp_path, monkeypatch):
     opt = without_teacher(kd_opt)
-    opt['val']['metrics'] = METRICS
+    opt['val'].update(metrics=METRICS, pictures=2)
+    opt['logger']['use_tb_logger'] = True
     opt['path']['visualization'] = str(tmp_path / 'two')
     torch.multiprocessing.spawn(one_of_two, (opt, tmp_path), nprocs=2)
     opt['path']['visualization'] = str(tmp_path / 'one')
@@ -65,9 +69,11 @@ def test_two_processes_give_the_scores_and_files_of_one(kd_opt, tmp_path, monkey
     monkeypatch.setattr(lpips_metric, 'lpips_network', no_lpips)
     for ema_decay in (0.9, 0):
         alone = validate(opt, ema_decay, 0, 1)
-        results, best = torch.load(tmp_path / f'{ema_decay}.pth', weights_only=False)
+        results, best, pictures = torch.load(tmp_path / f'{ema_decay}.pth', weights_only=False)
         assert list(results) == ['psnr', 'ssim', 'fid', 'kid']
         assert results == alone.metric_results and best == alone.best_metric_results
+        assert set(pictures) == {(f'pairs/{name}', iteration) for name in '01' for iteration in (1, 2)}
+        assert all(np.array_equal(pictures[tag], picture) for tag, picture in alone.board.images.items())
     files = [{path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob('*.png')}
              for folder in ('one', 'two')]
     assert len(files[0]) == 6 and files[0] == files[1]

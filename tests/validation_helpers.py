@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from basicsr.data import build_dataloader, build_dataset
@@ -22,6 +23,21 @@ def loader(opt: dict[str, Any], **changes: Any) -> Any:
     """The validation set's, as BasicSR's train.py builds it."""
     section = {**opt['datasets']['val'], **changes}
     return build_dataloader(build_dataset(section), section)
+
+
+class Board:
+    """Stands in for TensorBoard's writer."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, list[tuple[float, Any]]] = {}
+        self.images: dict[tuple[str, Any], np.ndarray] = {}
+
+    def add_scalar(self, tag: str, value: float, step: Any) -> None:
+        self.scalars.setdefault(tag, []).append((value, step))
+
+    def add_image(self, tag: str, image: np.ndarray, step: Any, dataformats: str) -> None:
+        assert dataformats == 'HWC' and image.dtype == np.uint8
+        self.images[tag, step] = image
 
 
 def random_alexnet(name: str, weights: Any) -> dict[str, torch.Tensor]:

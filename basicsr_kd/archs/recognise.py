@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
+from basicsr_kd.archs.discriminators import discriminator_options
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
 
@@ -62,7 +63,8 @@ def number_differences(net: nn.Module, state: State) -> list[str]:
 
     Only for architectures that their shapes tell; the others have none.
     """
-    own, theirs = (rrdbnet_options(tensors) or recognise(tensors) or {} for tensors in (net.state_dict(), dict(state)))
+    own, theirs = (rrdbnet_options(tensors) or recognise(tensors) or discriminator_options(tensors) or {}
+                   for tensors in (net.state_dict(), dict(state)))
     return [f'{name} is {value} in the file, {own[name]} in the network' for name, value in theirs.items()
             if name in own and own[name] != value and not isinstance(value, list)]
 

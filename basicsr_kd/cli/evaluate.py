@@ -13,8 +13,9 @@ from basicsr_kd.cli.evaluate_arguments import (
     check_arguments,
     check_for_clips,
     check_for_images,
+    folders,
 )
-from basicsr_kd.cli.evaluate_sets import clip_sets, image_sets
+from basicsr_kd.cli.evaluate_sets import clip_sets, image_sets, scale_of_photos
 from basicsr_kd.cli.outputs import Refusal, check_folder, check_outputs, refuse, write_json
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr Set5/HR --lr Set5/LRx4
          basicsr-kd evaluate --sr results/student --hr Set5/HR --border 4 --metrics psnr lpips
+         basicsr-kd evaluate --weights teacher.pth student.pth bicubic --lr photos
          basicsr-kd evaluate --weights tecogan.pth bicubic --hr Vid4/GT --lr Vid4/BDx4"""
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
@@ -61,7 +63,7 @@ def _evaluate(args: argparse.Namespace) -> int:
                                                 *(folder.resolve().name for folder in args.sr)])
     files = dict(zip(names, weights, strict=False))
     finished = dict(zip(names[len(weights):], args.sr, strict=True))
-    clips = are_clips(args.hr)
+    clips = are_clips(folders(args))
     (check_for_clips if clips else check_for_images)(args)
     result = (_of_clips if clips else _of_images)(args, files, finished, device)
     unwritten = None
@@ -89,10 +91,10 @@ def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Ma
     networks = _networks(args, files, device)
     for network in networks.values():
         if is_recurrent(network):
-            raise Refusal(f'{network.file} goes from frame to frame, and {args.hr[0]} has images. Expected clips: a '
-                          'folder with a folder of frames a clip.')
+            raise Refusal(f'{network.file} goes from frame to frame, and {folders(args)[0]} has images. Expected '
+                          'clips: a folder with a folder of frames a clip.')
     try:
-        checked = check_sets(sets, args.skip_bad, sys.stderr.isatty())
+        checked = check_sets(sets, args.skip_bad, sys.stderr.isatty(), scale_of_photos(args, networks))
     except BadImageError as error:
         raise Refusal(f'{error} With --skip-bad such images are left out.') from None
     border = args.border if args.border is not None else checked.scale or 0

@@ -13,6 +13,7 @@ _OF_CLIPS = ('tof', 'tlp')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds them in groups. Their help is wrapped by hand, for 80 columns."""
     parser.usage = ('basicsr-kd evaluate --hr DIR --lr DIR --weights FILE ... [options]\n'
+                    '       basicsr-kd evaluate --lr DIR --weights FILE ... [options]\n'
                     '       basicsr-kd evaluate --hr DIR --sr DIR ... [options]')
     parser.formatter_class = argparse.RawTextHelpFormatter
     _add_inputs(parser)
@@ -47,8 +48,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         'sets of images or clips', 'Names of images pair: baby.png of HR with baby.png, or with babyx4.png where '
                                    'all\nnames of that folder have this ending. A clip is a folder of numbered '
                                    'frames,\nwhich pair by their order.')
-    sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, required=True,
-                      help='the ground truth, one folder a set: of images, or with\na folder a clip')
+    sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, default=[],
+                      help='the ground truth, one folder a set: of images, or with\na folder a clip; what a teacher '
+                           'makes of --lr\n(basicsr-kd infer) tells how near a student is to it;\nwithout --hr, NIQE '
+                           'is measured on what is made of --lr')
     sets.add_argument('--lr', metavar='DIR', nargs='+', type=Path, default=[],
                       help='low resolution, one folder a set in the same order;\nwhere left out, that of clips is made '
                            'as TecoGAN does\n(Gaussian blur, every 4th pixel)')
@@ -66,7 +69,8 @@ def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
                               'lpips      perceptual distance; wants the weights of a\n'
                               '           backbone, see below\n'
                               'tlp        change over time by LPIPS, of clips\n'
-                              'niqe       of images, without ground truth\n'
+                              'niqe       of images, without ground truth (default\n'
+                              '           where there is none)\n'
                               'fid        of a whole set, by its distribution; only\n'
                               '           for thousands of images or frames\n'
                               'kid        the same on patches, for small sets')
@@ -86,6 +90,11 @@ def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
                          help='weights of FID and KID as pytorch-fid publishes them')
 
 
+def folders(args: argparse.Namespace) -> list[Path]:
+    """One of each set, by which it is named: its ground truth, or where there is none its low resolution."""
+    return args.hr or args.lr
+
+
 def check_arguments(args: argparse.Namespace) -> None:
     """Which arguments go together; what they name is looked at later.
 
@@ -95,9 +104,12 @@ def check_arguments(args: argparse.Namespace) -> None:
     if not args.weights and not args.sr:
         raise Refusal(f'nothing to compare. Give --weights FILE (or the word {BICUBIC}), or --sr DIR, a folder of '
                       'finished images.')
+    if not args.hr and not args.lr:
+        raise Refusal('no images. Give --hr DIR and --lr DIR, or for photos without ground truth --lr DIR alone.')
     for name, found in (('lr', args.lr), ('names', args.names)):
-        if found and len(found) != len(args.hr):
-            raise Refusal(f'--{name} has {len(found)} and --hr {len(args.hr)}. Expected one for each set.')
+        if found and len(found) != len(folders(args)):
+            raise Refusal(f'--{name} has {len(found)} and {"--hr" if args.hr else "--lr"} {len(folders(args))}. '
+                          'Expected one for each set.')
     for name in args.names:
         if name in ('', '.', '..') or '/' in name or '\\' in name:  # it becomes a folder's name
             raise Refusal(f'--names: {name!r} is no name of a set. Expected one without / and \\, and no dots alone.')
@@ -124,9 +136,13 @@ def check_for_images(args: argparse.Namespace) -> None:
         raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
                       'leave out that many pixels, e.g. --border 4.')
     if args.protocol:
-        raise Refusal(f'--protocol is for clips, and {args.hr[0]} has images. Leave it out, or give a folder with a '
-                      'folder a clip.')
-    _set_metrics(args, 'images', ['psnr', 'ssim'], _OF_CLIPS)
+        raise Refusal(f'--protocol is for clips, and {folders(args)[0]} has images. Leave it out, or give a folder '
+                      'with a folder a clip.')
+    _set_metrics(args, 'images', ['psnr', 'ssim'] if args.hr else ['niqe'], _OF_CLIPS)
+    if not args.hr and args.metrics != ['niqe']:
+        compared = ' '.join(name for name in args.metrics if name != 'niqe')
+        raise Refusal(f'--metrics {compared}: {args.lr[0]} comes without ground truth. Give --hr, or leave --metrics '
+                      'out: niqe needs none.')
 
 
 def check_for_clips(args: argparse.Namespace) -> None:
@@ -135,6 +151,9 @@ def check_for_clips(args: argparse.Namespace) -> None:
     Raises:
         Refusal: As `check_arguments`.
     """
+    if not args.hr:
+        raise Refusal(f'--hr is missing: {args.lr[0]} has clips, and nothing is measured on clips without ground '
+                      'truth. `basicsr-kd infer` enlarges them.')
     for name, given in (('border', args.border is not None), ('channel', args.channel != 'y'),
                         ('lpips-net', args.lpips_net != 'alex'), ('skip-bad', args.skip_bad)):
         if given:
@@ -149,4 +168,4 @@ def _set_metrics(args: argparse.Namespace, kind: str, default: list[str], others
     wrong = [name for name in args.metrics if name in others]
     if wrong:
         possible = ', '.join(name for name in METRICS if name not in others)
-        raise Refusal(f'--metrics {" ".join(wrong)}: {args.hr[0]} has {kind}. Possible for {kind}: {possible}.')
+        raise Refusal(f'--metrics {" ".join(wrong)}: {folders(args)[0]} has {kind}. Possible for {kind}: {possible}.')

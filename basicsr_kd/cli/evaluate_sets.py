@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from basicsr_kd.cli.evaluate_arguments import folders
 from basicsr_kd.cli.outputs import Refusal
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from basicsr_kd.evaluation.methods import Network
     from basicsr_kd.evaluation.sets import ImageSet
 
-_GROUND_TRUTH = ('hr', 'gt', 'gtmod12', 'original')  # names of folders that do not tell which set it is
+_PARTS = ('hr', 'gt', 'gtmod12', 'original', 'lr', 'lrx4', 'lq')  # names of folders that do not tell which set it is
 
 
 def image_sets(args: argparse.Namespace, finished: Mapping[str, Path]) -> list['ImageSet']:
@@ -35,8 +36,14 @@ def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
         ClipError, EvaluationError: Frames do not pair.
     """
     from basicsr_kd.evaluation.clip_sets import find_clip_set
-    scale = _scale_to_make(networks) if args.weights and not args.lr else None
-    sets = [find_clip_set(name, hr, lr, results, scale) for name, hr, lr, results in _folders(args, finished)]
+    scale = None
+    if args.weights and not args.lr:
+        scale = _one_scale(networks, '--lr is missing', 'how much smaller than the ground truth it is to be made. Give '
+                                                        '--lr, or')
+    sets = []
+    for name, hr, lr, results in _folders(args, finished):
+        assert hr
+        sets.append(find_clip_set(name, hr, lr, results, scale))
     for one in sets:
         if one.scale != sets[0].scale:
             raise Refusal(f'{one.hr} is {one.scale} times as large as {one.lr}, and {sets[0].hr} {sets[0].scale} times '
@@ -44,28 +51,39 @@ def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
     return sets
 
 
-def _scale_to_make(networks: Mapping[str, 'Network']) -> int:
+def scale_of_photos(args: argparse.Namespace, networks: Mapping[str, 'Network']) -> int | None:
+    """How many times photos without ground truth are enlarged; None where finished images tell, or ground truth.
+
+    Raises:
+        Refusal: Nothing tells.
+    """
+    if args.hr or (args.sr and not networks):
+        return None
+    return _one_scale(networks, '--hr is missing', 'how many times photos are to be enlarged. Give')
+
+
+def _one_scale(networks: Mapping[str, 'Network'], missing: str, what: str) -> int:
     scales = sorted({network.scale for network in networks.values()})
     if len(scales) != 1:
         found = f'networks enlarge {" and ".join(map(str, scales))} times' if scales else 'there is no network'
-        raise Refusal(f'--lr is missing, and {found}, so nothing tells how much smaller than the ground truth it is to '
-                      'be made. Give --lr, or networks of one scale.')
+        raise Refusal(f'{missing}, and {found}, so nothing tells {what} networks of one scale.')
     return scales[0]
 
 
 def _folders(args: argparse.Namespace, finished: Mapping[str, Path]
-             ) -> Iterator[tuple[str, Path, Path | None, dict[str, Path]]]:
-    """Name, ground truth, LR and finished results of each set."""
-    names = args.names or [_set_name(folder) for folder in args.hr]
+             ) -> Iterator[tuple[str, Path | None, Path | None, dict[str, Path]]]:
+    """Name, ground truth, LR and finished results of each set; of photos there is LR alone."""
+    names = args.names or [_set_name(folder) for folder in folders(args)]
     if len(set(names)) < len(names):
         raise Refusal(f'two sets have one name: {", ".join(names)}. Name them with --names.')
-    for name, hr, lr in zip(names, args.hr, args.lr or [None] * len(names), strict=True):
+    without = [None] * len(names)
+    for name, hr, lr in zip(names, args.hr or without, args.lr or without, strict=True):
         yield name, hr, lr, {method: _of_set(folder, name, names) for method, folder in finished.items()}
 
 
 def _set_name(folder: Path) -> str:
     folder = folder.resolve()
-    return folder.parent.name if folder.name.lower() in _GROUND_TRUTH else folder.name
+    return folder.parent.name if folder.name.lower() in _PARTS else folder.name
 
 
 def _of_set(folder: Path, name: str, names: Sequence[str]) -> Path:

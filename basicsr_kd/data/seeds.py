@@ -1,7 +1,9 @@
-"""The random numbers of a data loader's workers."""
+"""Random numbers: of a data loader's workers, and such that are the same each time."""
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import basicsr.data
 import numpy as np
@@ -23,3 +25,18 @@ def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
 def vary_worker_seeds() -> None:
     """Let the data loaders that BasicSR builds from now on use `seed_worker`."""
     basicsr.data.worker_init_fn = seed_worker
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The random numbers of Python, NumPy and PyTorch's CPU from a seed; afterwards they go on as if nothing was."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

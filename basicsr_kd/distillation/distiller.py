@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr_kd.distillation.adapters import FeatureAdapters
+from basicsr_kd.distillation.families import default_pairs
 from basicsr_kd.distillation.layers import LayerError, pair_layers
 from basicsr_kd.distillation.taps import FeatureTaps, TapError
 
@@ -17,14 +19,14 @@ class DistillTerm:
     """One loss over some layers.
 
     Attributes:
-        loss: Takes the student features and the teacher features, two lists of (n, c, h, w); gives a scalar. Its
-            attribute `adapts` says whether the student's go through adapters first.
-        layers: As for `distillation.layers.pair_layers`; None where the loss compares the outputs.
-        depth_match: Likewise.
+        loss: A `basicsr_kd.losses.distill_loss.DistillLoss`.
+        layers: As for `distillation.layers.pair_layers`; None: as many of `distillation.families.default_pairs` as the
+            loss takes, or the outputs where it compares those.
+        depth_match: As for `pair_layers`.
         fit_adapters: Whether its adapters start as the least-squares map of the first features, not at random.
     """
     loss: nn.Module
-    layers: Sequence[str] | Mapping[str, str] | None
+    layers: Sequence[str] | Mapping[str, str] | None = None
     depth_match: str = 'exact'
     fit_adapters: bool = False
 
@@ -35,6 +37,9 @@ class Distiller:
     The caller runs the student inside `with distiller.student:` and the teacher inside `with distiller.teacher:` (under
     `no_grad`), then asks for `loss_terms()`.
 
+    Where the maps of a pair differ in size by a whole factor, as with an RRDBNet of scale 2, which works at half the
+    resolution of its input, and an SRVGGNetCompact, the larger one is averaged over that many pixels first.
+
     Args:
         student: The bare student network, before DistributedDataParallel.
         teacher: The bare teacher network.
@@ -44,36 +49,38 @@ class Distiller:
     Attributes:
         student: The student's taps.
         teacher: The teacher's taps.
+        pairs: For each term the layers that it compares, in student and teacher; '' is the output.
         adapters: The learnable 1x1 convolutions of all terms; may be replaced by a wrapped version of itself.
-        to_fit: The adapters that the first features still fit, with their layers in student and teacher.
+        to_fit: The adapters that the first features still fit.
 
     Raises:
-        LayerError: A layer that matches nothing, or maps of different spatial size.
+        LayerError: A layer that matches nothing, a network whose layers must be named, or maps of sizes that do not go
+            together.
         TapError: A tapped module gives no single (n, c, h, w) tensor.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor) -> None:
         self._losses = [term.loss for term in terms]
-        self.pairs = [[('', '')] if term.layers is None else
-                      pair_layers(term.layers, student, teacher, term.depth_match) for term in terms]
+        self.pairs = [_pairs(term, student, teacher) for term in terms]
         self.student = FeatureTaps(student, [s for pairs in self.pairs for s, _ in pairs])
         self.teacher = FeatureTaps(teacher, [t for pairs in self.pairs for _, t in pairs])
         student_shapes, teacher_shapes = self.student.probe(image), self.teacher.probe(image)
-        self.to_fit: dict[str, tuple[str, str]] = {}
+        self.to_fit: list[str] = []
         channels: dict[str, tuple[int, int]] = {}
         for i, (term, pairs) in enumerate(zip(terms, self.pairs, strict=True)):
             for s, t in pairs:
                 left, right = student_shapes[s], teacher_shapes[t]
-                if left[2:] != right[2:]:
+                if left[2:] != right[2:] and not (s and _multiples(left[2:], right[2:])):
                     raise LayerError(f'the feature maps of the student at {s or "its output"} and of the teacher at '
                                      f'{t or "its output"} differ in size: {left[2]}x{left[3]} and '
-                                     f'{right[2]}x{right[3]} for the same image; choose layers at the same resolution')
+                                     f'{right[2]}x{right[3]} for the same image; choose layers at the same resolution, '
+                                     'or at one that is a multiple of the other')
                 if not s and left[1] != right[1]:
                     raise LayerError(f'the student gives {left[1]} colours, the teacher {right[1]}')
                 if term.loss.adapts:
                     channels[f'{i}.{s}'] = (left[1], right[1])
                     if term.fit_adapters:
-                        self.to_fit[f'{i}.{s}'] = (s, t)
+                        self.to_fit.append(f'{i}.{s}')
         self._adapters = FeatureAdapters(channels).to(image.device)
         self.adapters: nn.Module = self._adapters
 
@@ -100,13 +107,15 @@ class Distiller:
             raise TapError(f'the student\'s {frozen or "output"} carries no gradient, so it could not learn from the '
                            'teacher; is it frozen, or inside torch.utils.checkpoint with use_reentrant=True (use '
                            'use_reentrant=False)?')
+        compared = {f'{i}.{s}': _at_one_size(student[s], teacher[t])
+                    for i, pairs in enumerate(self.pairs) for s, t in pairs}
         while self.to_fit:
-            name, (s, t) = self.to_fit.popitem()
-            self._adapters.fit(name, student[s], teacher[t])
-        features = {f'{i}.{s}': student[s] for i, pairs in enumerate(self.pairs) for s, _ in pairs}
+            name = self.to_fit.pop()
+            self._adapters.fit(name, *compared[name])
+        features = {name: own for name, (own, _) in compared.items()}
         features |= self.adapters({name: features[name] for name in self._adapters.names})
         return [
-            loss([features[f'{i}.{s}'] for s, _ in pairs], [teacher[t] for _, t in pairs])
+            loss([features[f'{i}.{s}'] for s, _ in pairs], [compared[f'{i}.{s}'][1] for s, _ in pairs])
             for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs, strict=True))
         ]
 
@@ -114,3 +123,25 @@ class Distiller:
 def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
     """A grey image (1, num_in_ch, size, size) in [0, 1] that finds feature shapes."""
     return torch.full((1, num_in_ch, size, size), 0.5, device=device)
+
+
+def _pairs(term: DistillTerm, student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:
+    if term.loss.of_outputs:
+        return [('', '')]
+    if term.layers is None:
+        pairs = default_pairs(student, teacher)
+        return pairs[-1:] if term.loss.one_layer else pairs
+    return pair_layers(term.layers, student, teacher, term.depth_match)
+
+
+def _multiples(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether one size (h, w) is another, or a whole multiple of it."""
+    small, large = sorted((one, other))
+    return large[0] % small[0] == 0 and large == tuple(large[0] // small[0] * side for side in small)
+
+
+def _at_one_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (n, c, h, w), the larger of which is averaged to the size of the smaller."""
+    left, right = one.shape[-1], other.shape[-1]
+    return (F.avg_pool2d(one, left // right) if left > right else one,
+            F.avg_pool2d(other, right // left) if right > left else other)

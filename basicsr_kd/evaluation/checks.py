@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
@@ -26,22 +25,24 @@ class CheckedSets:
 
     sets: Sequence[ImageSet]
     scale: int | None
-    """How many times larger than LR the ground truth is; None without LR."""
+    """How many times larger than LR the ground truth is, or what networks make of photos; None without LR."""
     skipped: Mapping[str, str]
     """File to the reason why its image is left out."""
     cropped: Sequence[str]
     """Images whose ground truth is cut at the right and at the bottom to `scale` times the size of LR."""
     sizes: Mapping[Path, tuple[int, int]]
-    """(height, width) of what results are compared with, by file of the ground truth."""
+    """(height, width) of what results are compared with, or are without ground truth, by :attr:`ImagePair.file`."""
 
 
-def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool = False) -> CheckedSets:
+def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool = False,
+               scale: int | None = None) -> CheckedSets:
     """Read all files.
 
     Args:
-        sets: From `pair_folders`; all of them with LR, or none.
+        sets: From `pair_folders`; all of them with LR, or none; all of them with ground truth, or none.
         skip_bad: Whether an image with a file that cannot be read is left out, for all methods.
         progress: Whether to show a bar.
+        scale: How many times results are larger than LR; None: as the files' sizes tell.
 
     Raises:
         BadImageError: A file cannot be read, and `skip_bad` is not given.
@@ -65,15 +66,16 @@ def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool 
                     skipped[error.path] = error.reason
                 bar.update()
             if not pairs:
-                raise EvaluationError(f'No image of {one.hr} is left. The first file that cannot be used: '
+                raise EvaluationError(f'No image of {one.hr or one.lr} is left. The first file that cannot be used: '
                                       f'{next(iter(skipped))} {next(iter(skipped.values()))}')
             kept.append(replace(one, pairs=pairs))
     every = [pair for one in kept for pair in one.pairs]
-    scales = [min(high // low for high, low in zip(sizes[pair.hr], sizes[pair.lr], strict=True))
-              for pair in every if pair.lr]
-    scale = statistics.mode(scales) if scales else None  # of most images, so that the odd one is told
-    measured = {pair.hr: _measured_size(pair, scale, sizes) for pair in every}
-    cropped = [pair.name for pair in every if measured[pair.hr] != sizes[pair.hr]]
+    scales = [min(high // low for high, low in zip(sizes[large], sizes[pair.lr], strict=True))
+              for pair in every if pair.lr and (large := _large(pair))]
+    if scale is None and scales:
+        scale = statistics.mode(scales)  # of most images, so that the odd one is told
+    measured = {pair.file: _measured_size(pair, scale, sizes) for pair in every}
+    cropped = [pair.name for pair in every if pair.hr and measured[pair.hr] != sizes[pair.hr]]
     return CheckedSets(kept, scale, skipped, cropped, measured)
 
 
@@ -95,33 +97,13 @@ def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int
             least = f'{_smallest(strictest)}x{_smallest(strictest)}'
             raise EvaluationError(f'{file} is {width}x{height} pixels, of which {border} on each side are left out. '
                                   f'Expected at least {least} to be left for {strictest.upper()}.')
-    found = {name: max(sum(_counts(name, checked.sizes[pair.hr]) for pair in one.pairs) for one in checked.sets)
+    found = {name: max(sum(_counts(name, checked.sizes[pair.file]) for pair in one.pairs) for one in checked.sets)
              for name in SET_METRICS if name in metrics}
     if not of_images and all(images < FEWEST_IMAGES[name] for name, images in found.items()):
         needed = {'fid': 'images', 'kid': f'images of two patches of {PATCH}x{PATCH} pixels'}
         raise EvaluationError('There is nothing to measure: ' + '; '.join(
             f'{name.upper()} needs at least {FEWEST_IMAGES[name]} {needed[name]}, found {images}'
             for name, images in found.items()) + '.')
-
-
-def read_pair(pair: ImagePair, scale: int | None) -> tuple[np.ndarray | None, np.ndarray]:
-    """Low resolution (None where there is no file), and the ground truth, cut to a multiple of its size.
-
-    Args:
-        pair: One that was checked.
-        scale: Of the `CheckedSets`.
-
-    Returns:
-        (h, w, 3) and (scale·h, scale·w, 3), BGR uint8.
-
-    Raises:
-        BadImageError: A file cannot be read.
-    """
-    hr = read_image(pair.hr)
-    if pair.lr is None or scale is None:
-        return None, hr
-    lr = read_image(pair.lr)
-    return lr, hr[:scale * lr.shape[0], :scale * lr.shape[1]]
 
 
 def _smallest(metric: str) -> int:
@@ -134,15 +116,21 @@ def _counts(metric: str, size: tuple[int, int]) -> bool:
     return metric != 'kid' or (size[0] // PATCH) * (size[1] // PATCH) >= 2
 
 
+def _large(pair: ImagePair) -> Path | None:
+    """A file whose size is some times that of low resolution."""
+    return pair.hr or next(iter(pair.results.values()), None)
+
+
 def _measured_size(pair: ImagePair, scale: int | None, sizes: _Sizes) -> tuple[int, int]:
     """(height, width) of what a result is compared with."""
-    height, width = sizes[pair.hr]
+    height, width = sizes[_large(pair) or pair.file]
     if pair.lr and scale is not None:
         low_height, low_width = sizes[pair.lr]
-        sizes_found = f'{pair.hr} is {width}x{height} and {pair.lr} {low_width}x{low_height}'
+        sizes_found = f'{_large(pair)} is {width}x{height} and {pair.lr} {low_width}x{low_height}'
         if scale == 0:
-            raise EvaluationError(f'{sizes_found}. Expected the first, the ground truth, to be the larger one.')
-        if (height // scale, width // scale) != (low_height, low_width):
+            raise EvaluationError(f'{sizes_found}. Expected the first, the '
+                                  f'{"ground truth" if pair.hr else "result"}, to be the larger one.')
+        if pair.hr and (height // scale, width // scale) != (low_height, low_width):
             raise EvaluationError(f'{sizes_found}. Expected the first {scale} times as large as the second, as most '
                                   'of the images have it.')
         height, width = scale * low_height, scale * low_width

@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from basicsr_kd.evaluation.checks import CheckedSets, check_measurable, read_pair
+from basicsr_kd.evaluation.checks import CheckedSets, check_measurable
 from basicsr_kd.evaluation.costs import network_costs
 from basicsr_kd.evaluation.images import write_image
 from basicsr_kd.evaluation.methods import Method
 from basicsr_kd.evaluation.protocol import describe
 from basicsr_kd.evaluation.record import folders_of, networks_of, record, results_of
 from basicsr_kd.evaluation.scorer import MethodScores, Scorer
+from basicsr_kd.evaluation.sets import read_pair
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.precision import full_fp32
 
@@ -25,7 +26,7 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
 
     Args:
         methods: What to compare, with names that differ.
-        checked: The sets; with LR for all but finished images.
+        checked: The sets; with LR for all but finished images, without ground truth for NIQE alone.
         scorer: What to measure, and where.
         lr_size: Side of the LR image that cost and speed of networks are stated for.
         formats: Number formats in which networks are timed, none: no timing.
@@ -62,7 +63,7 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
                     try:
                         gathered[method.name].add(pair.name, result, hr)
                     except MetricError as error:
-                        raise MetricError(f'{pair.hr}, {method.name}: {error}') from error
+                        raise MetricError(f'{pair.file}, {method.name}: {error}') from error
                     if folders:
                         write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
                     bar.update()
@@ -70,5 +71,6 @@ def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *,
     costs = network_costs(networks, lr_size, formats, scorer.device, warnings, progress)
     return record(methods, scorer, scale=checked.scale, scores=scores, costs=costs, warnings=warnings,
                   text=describe(scorer.protocol, scorer.metrics, checked.scale, checked.cropped),
-                  sets=[{'name': one.name, 'images': [pair.name for pair in one.pairs], 'hr': str(one.hr),
-                         'lr': one.lr and str(one.lr)} for one in checked.sets], skipped=checked.skipped)
+                  sets=[{'name': one.name, 'images': [pair.name for pair in one.pairs],
+                         'hr': one.hr and str(one.hr), 'lr': one.lr and str(one.lr)} for one in checked.sets],
+                  skipped=checked.skipped)

@@ -24,7 +24,7 @@ def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text
     Args:
         methods: What was compared.
         scorer: What was measured, and where.
-        scale: How many times larger than LR the ground truth is; None without LR.
+        scale: How many times larger than LR results are; None without LR.
         text: The protocol in words.
         sets: What was measured on.
         scores: By method and set.

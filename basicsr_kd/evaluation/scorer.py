@@ -12,7 +12,7 @@ from torch import Tensor
 from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS, Protocol, some
 from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score
+from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score, niqe
 from basicsr_kd.metrics.lpips_metric import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
 
@@ -68,13 +68,16 @@ class MethodScores:
             name: {} for name in scorer.metrics if name in IMAGE_METRICS}
         self._set = scorer.of_set(truths)
 
-    def add(self, image: str, result: np.ndarray, truth: np.ndarray) -> None:
-        """Score a result, (h, w, 3) BGR uint8 as the ground truth.
+    def add(self, image: str, result: np.ndarray, truth: np.ndarray | None) -> None:
+        """Score a result, (h, w, 3) BGR uint8 as the ground truth, without which only NIQE can be had.
 
         Raises:
             MetricError: They cannot be compared.
         """
         protocol = self._scorer.protocol
+        if truth is None:
+            self._images['niqe'][image] = niqe(result, protocol.border)
+            return
         for name, values in self._images.items():
             values[image] = image_score(name, result, truth, border=protocol.border, channel=protocol.channel,
                                         lpips=self._scorer.lpips)

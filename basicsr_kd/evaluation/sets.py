@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.images import image_files
+from basicsr_kd.evaluation.images import image_files, read_image
 
 # How names may go on where those of the ground truth end: babyx4, baby_x4, babyLR, baby_kd_esrgan.
 _ENDING = re.compile(r'(?:[_\-. ].*|x\d.*|[LS]R.*)?', re.IGNORECASE)
@@ -18,43 +20,75 @@ _MOST_NAMES = 3  # that an error lists
 
 @dataclass(frozen=True)
 class ImagePair:
-    """The files of one image: ground truth, low resolution, and finished results by the name of their method."""
+    """The files of one image: ground truth, low resolution, and finished results by the name of their method.
+
+    One of the first two may be missing.
+    """
 
     name: str
-    hr: Path
+    hr: Path | None
     lr: Path | None
     results: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """What messages call the image by: its ground truth, or where there is none its low resolution."""
+        found = self.hr or self.lr
+        assert found
+        return found
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that a mean is taken over."""
+    """Images that a mean is taken over; without `hr` photos that have no ground truth."""
 
     name: str
-    hr: Path
+    hr: Path | None
     lr: Path | None
     pairs: Sequence[ImagePair]
 
 
-def pair_folders(hr: Path, lr: Path | None, results: Mapping[str, Path] | None = None) -> list[ImagePair]:
+def pair_folders(hr: Path | None, lr: Path | None, results: Mapping[str, Path] | None = None) -> list[ImagePair]:
     """Pair the images of folders by their names, whatever their file types.
 
     Names are those of the ground truth, or those and one ending that is the same in the whole folder (`babyx4`,
     `baby_kd_esrgan`). Where all names of the ground truth end in HR or GT (`img_001_SRF_4_HR`), it may stand without.
+    Without ground truth, names are those of low resolution.
 
     Args:
-        hr: The ground truth.
-        lr: Low resolution, or None.
+        hr: The ground truth, or None.
+        lr: Low resolution, or None where there is ground truth.
         results: Finished images by the name of their method.
 
     Raises:
         EvaluationError: A folder without images, two images of one name, or names that do not pair.
     """
-    truths = _by_name(hr)
-    low = _partners(hr, list(truths), lr) if lr else {}
-    finished = {method: _partners(hr, list(truths), folder) for method, folder in (results or {}).items()}
-    return [ImagePair(name, path, low.get(name), {method: files[name] for method, files in finished.items()})
-            for name, path in truths.items()]
+    named = hr or lr
+    assert named
+    names = _by_name(named)
+    low = _partners(named, list(names), lr) if hr and lr else {} if hr else names
+    finished = {method: _partners(named, list(names), folder) for method, folder in (results or {}).items()}
+    return [ImagePair(name, path if hr else None, low.get(name),
+                      {method: files[name] for method, files in finished.items()}) for name, path in names.items()]
+
+
+def read_pair(pair: ImagePair, scale: int | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Low resolution, and the ground truth, cut to a multiple of its size; None where there is no file.
+
+    Args:
+        pair: One of a checked set.
+        scale: Of the `CheckedSets`.
+
+    Returns:
+        (h, w, 3) and (scale·h, scale·w, 3), BGR uint8.
+
+    Raises:
+        BadImageError: A file cannot be read.
+    """
+    lr, hr = (read_image(file) if file else None for file in (pair.lr, pair.hr))
+    if lr is None or hr is None or scale is None:
+        return lr, hr
+    return lr, hr[:scale * lr.shape[0], :scale * lr.shape[1]]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -66,8 +100,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _partners(hr: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The file of a folder that belongs to each name of the ground truth."""
+def _partners(named: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The file of a folder that belongs to each name, which those of the folder `named` are."""
     files = _by_name(folder)
     expected = min((dict(zip(names, _with_ending(roots, files), strict=True)) for roots in _roots(names)),
                    key=lambda expected: len(files.keys() ^ set(expected.values())))
@@ -75,8 +109,8 @@ def _partners(hr: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
     more = sorted(files.keys() - set(expected.values()))
     if missing or more:
         found = [f'nothing in {folder} for {_some(missing)}'] if missing else []
-        found += [f'nothing in {hr} for {_some(more)}'] if more else []
-        raise EvaluationError(f'The names in {hr} and {folder} do not pair: {"; ".join(found)}. Expected the same '
+        found += [f'nothing in {named} for {_some(more)}'] if more else []
+        raise EvaluationError(f'The names in {named} and {folder} do not pair: {"; ".join(found)}. Expected the same '
                               'names, or one ending behind all names of the second: baby.png and babyx4.png.')
     return {name: files[expected[name]] for name in names}
 

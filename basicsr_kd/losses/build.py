@@ -33,5 +33,5 @@ def build_terms(section: Sequence[DistillOptions], discriminator: Callable[[], n
             fits = isinstance(options, AdaptedOptions) and options.adapter_init == 'fit'
             terms.append(DistillTerm(loss, options.layers, options.depth_match, fits))
         else:
-            terms.append(DistillTerm(loss, None))
+            terms.append(DistillTerm(loss))
     return terms

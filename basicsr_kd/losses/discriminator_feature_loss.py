@@ -14,6 +14,10 @@ from basicsr_kd.losses.criteria import check_criterion, error
 from basicsr_kd.losses.distill_loss import DistillLoss
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25  # about those of photos in [0, 1]
+LAYERS = {  # at half, quarter and eighth resolution, by the discriminator's class
+    'VGGStyleDiscriminator': ('bn0_1', 'bn1_1', 'bn2_1'),  # behind BatchNorm: layers and channels of similar scale
+    'UNetDiscriminatorSN': ('conv1', 'conv2', 'conv3'),  # on the way down, each of spectral norm 1
+}
 
 
 class DiscriminatorFeatureLoss(DistillLoss):
@@ -33,12 +37,11 @@ class DiscriminatorFeatureLoss(DistillLoss):
     teacher's side is fixed, because a learnable one may agree with the student on next to nothing: a connector that
     gives a constant on both sides makes the loss zero. And the discriminator is frozen, its BatchNorm included.
 
-    A layer costs two passes through the discriminator at full image size and one backward: name few layers.
+    A layer costs two passes through the discriminator at full image size and one backward: name few layers. Without
+    names it is one, the last of the default pairs.
 
     Args:
-        discriminator_layers: Module paths or globs in the discriminator. The default is for VGGStyleDiscriminator: its
-            half, quarter and eighth resolution, after BatchNorm, where layers and channels are of similar scale. For
-            UNetDiscriminatorSN: conv1, conv2, conv3.
+        discriminator_layers: Module paths or globs in the discriminator; left out: `LAYERS`.
         criterion: 'l1' (absolute difference, as in DCD), 'l2' (squared difference, MSE) or 'charbonnier'.
         loss_weight: The factor on the sum over layers.
 
@@ -47,8 +50,9 @@ class DiscriminatorFeatureLoss(DistillLoss):
     """
 
     adapts = True
+    one_layer = True
 
-    def __init__(self, discriminator_layers: Sequence[str] = ('bn0_1', 'bn1_1', 'bn2_1'), criterion: str = 'l1',
+    def __init__(self, discriminator_layers: Sequence[str] | None = None, criterion: str = 'l1',
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         self.discriminator_layers = discriminator_layers
@@ -64,17 +68,22 @@ class DiscriminatorFeatureLoss(DistillLoss):
             size: The (h, w) of the images it takes.
 
         Raises:
-            LayerError: A layer that matches no module of the discriminator, or a discriminator without convolution.
+            LayerError: A layer that matches no module of the discriminator, no layers for a discriminator that has no
+                default, or a discriminator without convolution.
             TapError: A layer that gives no single (n, c, h, w) tensor.
         """
         convs = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]
         if not convs:
             raise LayerError(f'the discriminator ({type(discriminator).__name__}) has no Conv2d, which would tell the '
                              'channels of the images it takes')
+        kind = type(discriminator).__name__
+        if self.discriminator_layers is None and kind not in LAYERS:
+            raise LayerError('discriminator_layers is left out, and there are defaults only for '
+                             f'{" and ".join(LAYERS)}; the discriminator is {kind}: name its layers')
         discriminator.requires_grad_(False).eval()
         self._image_shape = (convs[0].in_channels, *size)
         names = []
-        for pattern in self.discriminator_layers:
+        for pattern in self.discriminator_layers or LAYERS[kind]:
             names += match_layers(pattern, discriminator, 'discriminator')
         self._taps = FeatureTaps(discriminator, names)
         self._taps.probe(torch.full((1, *self._image_shape), IMAGE_MEAN))  # clones what an activation overwrites

@@ -12,12 +12,16 @@ class DistillLoss(nn.Module):
 
     Attributes:
         adapts: Whether the student's features come through a learnable 1x1 convolution to the teacher's channels.
+        of_outputs: Whether it compares the networks' outputs, so that it takes no layers.
+        one_layer: Whether a layer costs so much that only the last one is compared where none is named.
 
     Args:
         loss_weight: The factor on the sum.
     """
 
     adapts = False
+    of_outputs = False
+    one_layer = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

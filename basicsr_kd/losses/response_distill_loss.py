@@ -21,6 +21,8 @@ class ResponseDistillLoss(DistillLoss):
         ValueError: An unknown criterion.
     """
 
+    of_outputs = True
+
     def __init__(self, criterion: str = 'l1', loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         self.criterion = check_criterion(criterion)

@@ -1,12 +1,23 @@
-"""Networks of a distributed run: DistributedDataParallel on GPUs and on a CPU, and what D's BatchNorm shares."""
+"""A distributed run: DistributedDataParallel on GPUs and on a CPU, what D's BatchNorm shares, what all ranks know."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+_Own = TypeVar('_Own')
+
+
+def from_all_ranks(own: _Own) -> list[_Own]:
+    """What each rank of a distributed run gives, by rank, on all of them; in a run of one process what it gives."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    shares: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(shares, own)
+    return shares
 
 
 def wrap(net: nn.Module, device: torch.device, opt: dict[str, Any]) -> nn.Module:

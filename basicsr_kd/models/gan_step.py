@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,8 @@ class GANStep(Acceleration):
         log: OrderedDict[str, Tensor] = OrderedDict()
         if not self.with_gan:
             return self.train_generator(None) if train_g else log
-        image = self.output.detach().requires_grad_(train_g)
-        real, fake = self.discriminate(self.gt), self.discriminate(image)  # apart, so that BatchNorm sees each alone
+        image, gt = self.output.detach().requires_grad_(train_g), self.target('gan')
+        real, fake = self.discriminate(gt), self.discriminate(image)  # apart, so that BatchNorm sees each alone
         l_d_real, l_d_fake = discriminator_losses(self.cri_gan, real, fake, self.relativistic)
         pauses = self.discriminator_pauses(real, fake, l_d_real + l_d_fake)
         wanted: Tensor | None = None
@@ -50,7 +50,7 @@ class GANStep(Acceleration):
         if not pauses:
             self.train_discriminator(l_d_real + l_d_fake)
         if train_g and wanted is None:
-            real = self.discriminate(self.gt) if self.relativistic else real
+            real = self.discriminate(gt) if self.relativistic else real
             log['l_g_gan'], wanted = self.adversarial_gradient(image, real, self.discriminate(image))
         if train_g:
             log.update(self.train_generator(wanted))
@@ -94,11 +94,16 @@ class GANStep(Acceleration):
         """The weighted terms of the generator's loss under their names in the log, without the adversarial one."""
         losses: OrderedDict[str, Tensor] = OrderedDict()
         if self.cri_pix:
-            losses['l_g_pix'] = self.cri_pix(self.output, self.gt)
+            losses['l_g_pix'] = self.cri_pix(self.output, self.target('l1'))
         if self.cri_perceptual:  # whose network takes images, also where there are clips (n, t, 3, h, w)
-            percep, style = self.cri_perceptual(*(images.flatten(0, -4) for images in (self.output, self.gt)))
+            images = self.output, self.target('percep')
+            percep, style = self.cri_perceptual(*(image.flatten(0, -4) for image in images))
             losses.update({k: v for k, v in (('l_g_percep', percep), ('l_g_style', style)) if v is not None})
         return losses
+
+    def target(self, loss: Literal['l1', 'percep', 'gan']) -> Tensor:
+        """What a loss (pixel, perceptual, adversarial) compares the output with, of its shape."""
+        return self.gt
 
     def discriminator_pauses(self, real: Tensor, fake: Tensor, loss: Tensor) -> bool:
         """Whether it is too good to learn on (`adaptive_d`), by its logits (n, 1) and loss; all ranks decide alike."""

@@ -63,11 +63,12 @@ class KDGANModel(GANTrainer):
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             terms = build_terms(section, self.build_teacher_discriminator, gt_size(self.opt))
             for term in terms:
-                get_root_logger().info(f'Loss [{type(term.loss).__name__}] is created.')
                 term.loss.to(self.device)
             self.distiller = Distiller(
                 self.get_bare_model(self.net_g), self.net_teacher, terms,
                 training_patch(self.opt, self.device))
+            for term, pairs in zip(terms, self.distiller.pairs, strict=True):
+                get_root_logger().info(f'Loss [{type(term.loss).__name__}] is created. {_what_it_compares(pairs)}')
             if self.distiller.has_adapters:
                 self.distiller.adapters = self.model_to_device(self.distiller.adapters)
             self.compile(self.net_teacher)
@@ -146,8 +147,15 @@ class KDGANModel(GANTrainer):
                 raise CheckpointError('The state to resume was saved with other layers in train.distill_opt: '
                                       f'{error}') from None
             left = resume_state.get('adapters_to_fit', [])
-            self.distiller.to_fit = {name: pair for name, pair in self.distiller.to_fit.items() if name in left}
+            self.distiller.to_fit = [name for name in self.distiller.to_fit if name in left]
         super().resume_training(resume_state)
+
+
+def _what_it_compares(pairs: list[tuple[str, str]]) -> str:
+    if pairs == [('', '')]:
+        return 'It compares the outputs.'
+    ends = [f'{student} with {teacher}' for student, teacher in (pairs[0], pairs[-1])]
+    return f'It compares student and teacher at {len(pairs)} layers: {" … ".join(dict.fromkeys(ends))}.'
 
 
 def _log_names(terms: list[DistillOptions]) -> list[str]:

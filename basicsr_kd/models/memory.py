@@ -4,7 +4,7 @@ from __future__ import annotations
 _LEVERS = (
     'train.amp: bf16 (about half of what the networks keep for their backward passes)',
     'a smaller datasets.train.batch_size_per_gpu',
-    'a smaller datasets.train.gt_size (and network_d.input_size with it)',
+    'a smaller datasets.train.gt_size (and network_d.input_size with it), or gt_size of a Real-ESRGAN model',
     'train.channels_last: true, which also saves copies',
     'a smaller teacher (teacher.prune), fewer layers in train.distill_opt',
     'val.tile: 256 where it happens in validation',

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 
 from basicsr_kd.metrics.arrays import as_pair
@@ -15,6 +14,7 @@ from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.image_scores import NIQE_BLOCK
 from basicsr_kd.metrics.kid import Kid
 from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.models.distributed import from_all_ranks
 from basicsr_kd.val_options import METRICS_OF_SETS
 
 
@@ -74,11 +74,8 @@ class Scores:
 
     def gather(self) -> None:
         """Give every rank what all have; a metric that one of them left out is left out."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return
-        own = (self._values, {name: scores.state() for name, scores in self._sets.items()}, self.left_out)
-        shares: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(shares, own)
+        shares = from_all_ranks((self._values, {name: scores.state() for name, scores in self._sets.items()},
+                                 self.left_out))
         for values, _, left_out in shares:
             self.left_out = {**left_out, **self.left_out}
             for name, found in values.items():

@@ -3,17 +3,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from basicsr_kd.deploy.tiles import run_tiled
+from basicsr_kd.ground_truth import has_truth, needs_truth
 from basicsr_kd.metrics.errors import MetricError
 from basicsr_kd.metrics.modes import evaluating
 from basicsr_kd.models.acceleration import Acceleration
+from basicsr_kd.models.distributed import from_all_ranks
+from basicsr_kd.models.pictures import Pictures
 from basicsr_kd.models.scores import Score, Scores
 from basicsr_kd.models.video_scores import VideoScores
 
@@ -25,7 +31,7 @@ class Validation(Acceleration):
     has all scores in the end, the same as a single process has. Training goes on as if there had been no validation:
     the networks are in the same mode, random numbers are the same.
 
-    Options of `val:` read here besides BasicSR's: `tile`, `tile_overlap`.
+    Options of `val:` read here besides BasicSR's: `tile`, `tile_overlap`, `pictures`.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -38,6 +44,18 @@ class Validation(Acceleration):
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
         with evaluating(net), self.for_validation():
             self.output = run_tiled(net, self.lq, self.opt['val']['tile'], self.opt['val']['tile_overlap'])
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """What makes pictures for TensorBoard."""
+        teach = self.teach if hasattr(self, 'net_teacher') else None
+        return Pictures(self.opt['scale'], self.opt['val']['tile_overlap'], teach)
+
+    def teach(self, lq: Tensor) -> Tensor:
+        """What the teacher makes of images (n, 3, h, w), RGB in [0, 1]."""
+        net: nn.Module = self.net_teacher  # KDGANModel's
+        with torch.no_grad(), evaluating(net), self.for_validation():
+            return net(lq.to(self.device))
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
         self.dist_validation(dataloader, current_iter, tb_logger, save_img)
@@ -56,7 +74,9 @@ class Validation(Acceleration):
         """
         dataset: Any = dataloader.dataset
         first = self.opt['rank'] == 0
-        scores = Scores(self.opt['val'].get('metrics') or {}, self.device, self.left_out)
+        scores = Scores(self.metrics_of(dataset), self.device, self.left_out)
+        number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # in test there is no TensorBoard
+        shown: dict[str, np.ndarray] = {}
         order = _in_order(dataset)
         share = tqdm(range(self.opt['rank'], len(order), self.opt['world_size']), unit='image',
                      disable=not (first and self.opt['val'].get('pbar')))
@@ -71,10 +91,28 @@ class Validation(Acceleration):
                 scores.add(index, images)
             except MetricError as error:
                 raise MetricError(f'{data["lq_path"][0]}: {error}') from None
+            if index < number:
+                tag = f'{dataset.opt["name"]}/{name}'
+                shown[tag] = self.pictures.picture(tag, data['lq'], images)
+        if number:
+            _show(shown, current_iter, tb_logger)
         scores.gather()
         if first:
             self._report(scores, dataset.opt['name'], current_iter, tb_logger)
         self.left_out = scores.left_out
+
+    def metrics_of(self, dataset: Any) -> dict[str, Any]:
+        """`val: metrics:`, of a set without ground truth those that do without; what is left out is said once."""
+        metrics = self.opt['val'].get('metrics') or {}
+        if has_truth(dataset.opt):
+            return metrics
+        found = {name: metric for name, metric in metrics.items() if not needs_truth(metric['type'])}
+        missing = ', '.join(name for name in metrics if name not in found)
+        said = f'Validation {dataset.opt["name"]}: it has no ground truth, so {missing} cannot be had there.'
+        if missing and self.opt['rank'] == 0 and said not in self.warned:
+            get_root_logger().info(said)
+            self.warned.add(said)
+        return found
 
     def enlarge(self, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What the network makes of an image, `img`, and the ground truth `img2` where there is one: BGR, uint8."""
@@ -123,6 +161,13 @@ class Validation(Acceleration):
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{dataset}/{metric}', value, current_iter)
         get_root_logger().info('\n'.join(lines) + '\n')
+
+
+def _show(own: Mapping[str, np.ndarray], current_iter: Any, tb_logger: Any) -> None:
+    """Put the pictures of all ranks into TensorBoard, whose writer rank 0 has."""
+    shares = from_all_ranks(own)
+    for tag, picture in (item for share in shares for item in share.items() if tb_logger):
+        tb_logger.add_image(tag, picture, current_iter, dataformats='HWC')
 
 
 def _in_order(dataset: Any) -> list[int]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
 from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.metrics.video_protocol import PROTOCOLS, cut_to_one_size
+from basicsr_kd.models.distributed import from_all_ranks
 from basicsr_kd.models.scores import Score, kid_score, set_scores
 from basicsr_kd.val_options import METRICS_OF_SETS
 
@@ -66,11 +66,8 @@ class VideoScores:
 
     def gather(self) -> None:
         """Give every rank what all have; a metric that one of them left out is left out."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return
-        own = (self._scores.state(), {name: scores.state() for name, scores in self._sets.items()}, self.left_out)
-        shares: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(shares, own)
+        shares = from_all_ranks((self._scores.state(), {name: scores.state() for name, scores in self._sets.items()},
+                                 self.left_out))
         self._scores.merge(state for state, _, _ in shares)
         for name, scores in self._sets.items():
             scores.merge(states[name] for _, states, _ in shares if name in states)

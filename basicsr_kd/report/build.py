@@ -70,7 +70,7 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     panels = pareto_panels(runs, methods)
     comparisons, left_out = find_comparisons(images, runs, methods, progress) if images else ([], [
         'No comparison of crops: say --images with the folder of `basicsr-kd evaluate --save-images`.'])
-    left_out += [] if first or runs.clips else [_NO_TABLE_1]
+    left_out += [] if first or runs.clips or runs.photos else [_NO_TABLE_1]
     left_out += [] if second else ['No table2: no quality was measured.']
     left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
     left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and PSNR, LPIPS or tOF, of two '

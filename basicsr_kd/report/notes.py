@@ -28,6 +28,9 @@ def quality_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
     if 'kid' in metrics:
         found.append('KID of a single seed has its 95 % interval in brackets; what is not above that of two halves of '
                      'the ground truth tells nothing.')
+    if 'niqe' in metrics:
+        found.append('NIQE knows no ground truth: it tells how far statistics of a result are from those of good '
+                     'photos, and noise or false detail may please it. Look at the pictures.')
     if 'fid' in metrics:
         found.append('FID is given because others give it; it ranks nothing here.')
     order = 'students by width' if not runs.clips else 'students, from more residual blocks to fewer'
@@ -55,6 +58,8 @@ def paper_notes(runs: Runs, methods: Sequence[Method], tables: Sequence[Table]) 
     """Whether a paper's figures stand beside ours in these tables, what that takes, and what it claims."""
     shown = any(' paper' in title for table in tables for block in table.blocks for row in block for cell in row
                 for title in cell.figures)
+    if runs.photos:
+        return []
     if not runs.clips:
         return [paper.SHOWN if shown else paper.NOT_SHOWN]
     if not any(table.name == 'parts' for table in tables) or not paper_video.lost_blocks(methods):

@@ -11,23 +11,27 @@ from tqdm import tqdm
 
 from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.images import read_image
-from basicsr_kd.evaluation.sets import ImagePair, pair_folders
+from basicsr_kd.evaluation.sets import ImagePair, pair_folders, read_pair
 from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.figure import Comparison, busiest_box
 from basicsr_kd.report.methods import Method
 from basicsr_kd.report.runs import Runs
-from basicsr_kd.report.schema import ImageSet, Score
+from basicsr_kd.report.schema import ImageSet, Protocol, Score
 from basicsr_kd.report.time_slices import files_of_clip, middle_frames, time_slice
 
 _PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
+_LR, _TRUTH = 'LR', 'ground truth'  # labels
 _SIDE = 64  # of the part, in pixels of the ground truth
+_SIDE_OF_PHOTOS = 128  # where there is none: what is a fault and what is not is seen in larger parts
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
 _EXCESS = 3  # rows and columns that a frame may have more than its ground truth: LR has a pixel for each begun square
-_NOTES = {'psnr': '{:.2f} dB', 'ssim': '{:.4f}', 'lpips': 'LPIPS {:.4f}', 'tof': 'tOF {:.4f}'}
+_NOTES = {'psnr': '{:.2f} dB', 'ssim': '{:.4f}', 'niqe': 'NIQE {:.2f}', 'lpips': 'LPIPS {:.4f}', 'tof': 'tOF {:.4f}'}
 
 
 def caption(runs: Runs) -> str:
     """What :func:`find_comparisons` shows, without a full stop."""
+    if runs.photos:
+        return 'Crops where low resolution has most detail; NIQE is that of the whole photo, lower is better'
     if not runs.clips:
         return 'Crops where scaling down loses most; PSNR and SSIM are those of the whole photo'
     return ('Crops where scaling down loses most, of the middle frame of a clip; PSNR and LPIPS are those of the whole '
@@ -48,8 +52,8 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
         progress: whether to show a bar.
 
     Returns:
-        One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth; and what
-        is not shown.
+        One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth where
+        there is one; and what is not shown.
 
     Raises:
         ReportError: pictures, ground truth or LR that are not there or do not fit each other.
@@ -70,7 +74,7 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
     with tqdm(total=total, desc='pictures', unit='image', disable=not progress) as bar:
         try:
             for images in runs.sets:
-                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), runs.protocol.border, bar):
+                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), runs.protocol, bar):
                     found.append(_compare(folder, runs, shown, images, pair))
                     if images.clips:
                         found.append(_over_time(folder, shown, images, pair, found[-1], bar))
@@ -84,72 +88,82 @@ def _file(folder: Path, method: Method, images: ImageSet, name: str) -> Path:
     return folder / method.runs[0].name.replace('/', '_') / images.name / f'{name}.png'
 
 
-def _photos(images: ImageSet, number: int, border: int, bar: tqdm) -> list[ImagePair]:
+def _photos(images: ImageSet, number: int, protocol: Protocol, bar: tqdm) -> list[ImagePair]:
     """The photos of a set whose busiest part has the most detail."""
+    hr, lr = (Path(folder) if folder else None for folder in (images.hr, images.lr))
     if images.clips:
         names = middle_frames(images)
         pairs = {name: ImagePair(name, path, None) for clip in images.clips
-                 for name, path in files_of_clip(Path(images.hr), clip).items()}
+                 for name, path in files_of_clip(_truth_of_clips(images), clip).items()}
     else:
         names = images.images
-        pairs = {pair.name: pair for pair in pair_folders(Path(images.hr), Path(images.lr) if images.lr else None)}
+        pairs = {pair.name: pair for pair in pair_folders(hr, lr)}
     missing = sorted(set(images.images) - set(pairs))
     if missing:
-        raise EvaluationError(f'{images.hr} has no image {missing[0]}, which is in the set {images.name}.')
+        raise EvaluationError(f'{hr or lr} has no image {missing[0]}, which is in the set {images.name}.')
     detail = {}
     for name in names:
-        truth = read_image(pairs[name].hr)
-        left, top, side = _box(truth, border)
-        loss = cv2.absdiff(truth, _blurred(truth))[top:top + side, left:left + side]
-        detail[name] = float(loss.mean()) if side == _SIDE else 0.0  # photos too small for the part come last
+        *_, whole = _given(pairs[name], protocol.scale).values()
+        left, top, side = _box(images, whole, protocol.border)
+        loss = cv2.absdiff(whole, _blurred(whole))[top:top + side, left:left + side]
+        detail[name] = float(loss.mean()) if side == _side(images) else 0.0  # photos too small for the part come last
         bar.update()
     best = sorted(names, key=lambda name: -detail[name])[:number]
     return [pairs[name] for name in best]
 
 
 def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageSet, pair: ImagePair) -> Comparison:
-    truth = read_image(pair.hr)
-    pictures = {}
-    if pair.lr and runs.protocol.scale:
-        lr, scale = read_image(pair.lr), runs.protocol.scale
-        truth = truth[:scale * lr.shape[0], :scale * lr.shape[1]]  # as for the figures, where it is no multiple of LR
-        pictures['LR'] = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    pictures = _given(pair, runs.protocol.scale)
+    *_, whole = pictures
     pictures |= {method.label: read_image(_file(folder, method, images, pair.name)) for method in methods}
+    if whole == _TRUTH:
+        pictures[_TRUTH] = pictures.pop(_TRUTH)  # it comes last
     if images.clips:
-        truth, pictures = _cut(truth, pictures)
+        pictures = _cut(pictures)
+    height, width, _ = pictures[whole].shape
     for label, picture in pictures.items():
-        if picture.shape != truth.shape:
-            raise EvaluationError(f'{pair.name} is {picture.shape[1]}x{picture.shape[0]} in {label}, and its ground '
-                                  f'truth {truth.shape[1]}x{truth.shape[0]}. Expected the same size.')
+        if picture.shape != pictures[whole].shape:
+            raise EvaluationError(f'{pair.name} is {picture.shape[1]}x{picture.shape[0]} in {label}, and its {whole} '
+                                  f'{width}x{height}. Expected the same size.')
     notes = {method.label: _note(method, images, pair.name) for method in methods}
-    return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1])
-                       for name, picture in {**pictures, 'ground truth': truth}.items()},
-                      _box(truth, runs.protocol.border), notes, f'{images.name}: {pair.name}')
+    return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1]) for name, picture in pictures.items()},
+                      _box(images, pictures[whole], runs.protocol.border), notes, f'{images.name}: {pair.name}')
 
 
-def _cut(truth: np.ndarray, pictures: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _given(pair: ImagePair, scale: int | None) -> dict[str, np.ndarray]:
+    """LR with a square for each pixel, and ground truth, cut as for the figures; as far as there are."""
+    lr, truth = read_pair(pair, scale)
+    found = {} if lr is None or scale is None else {_LR: lr.repeat(scale, axis=0).repeat(scale, axis=1)}
+    return found if truth is None else {**found, _TRUTH: truth}
+
+
+def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """To one size, where they differ by no more than frames of a clip may."""
-    height, width = (min(sides) for sides in zip(*(image.shape[:2] for image in (truth, *pictures.values())),
-                                                 strict=True))
-    cut = {label: image[:height, :width] if image.shape[0] - height <= _EXCESS >= image.shape[1] - width else image
-           for label, image in {**pictures, '': truth}.items()}
-    return cut.pop(''), cut
+    height, width = (min(sides) for sides in zip(*(image.shape[:2] for image in pictures.values()), strict=True))
+    return {label: image[:height, :width] if image.shape[0] - height <= _EXCESS >= image.shape[1] - width else image
+            for label, image in pictures.items()}
+
+
+def _truth_of_clips(images: ImageSet) -> Path:
+    assert images.hr  # only photos are without
+    return Path(images.hr)
 
 
 def _over_time(folder: Path, methods: Sequence[Method], images: ImageSet, pair: ImagePair, crop: Comparison,
                bar: tqdm) -> Comparison:
     clip = pair.name.rpartition('/')[0]
-    truth = files_of_clip(Path(images.hr), clip)
+    truth = files_of_clip(_truth_of_clips(images), clip)
     names = [name for name in images.images if name in truth]
     files = {method.label: [_file(folder, method, images, name) for name in names] for method in methods}
     notes = {method.label: _text(method, images, 'clips', ['tof'], clip) for method in methods}
-    return time_slice(crop, {**files, 'ground truth': [truth[name] for name in names]}, notes, f'{images.name}: {clip}',
+    return time_slice(crop, {**files, _TRUTH: [truth[name] for name in names]}, notes, f'{images.name}: {clip}',
                       bar)
 
 
 def _note(method: Method, images: ImageSet, name: str) -> str:
     """Figures of the whole photo or frame, as far as they were measured."""
-    return _text(method, images, 'images', ['psnr', 'lpips' if images.clips else 'ssim'], name)
+    of_photos = ['psnr', 'lpips' if images.clips else 'ssim'] if images.hr else ['niqe']
+    return _text(method, images, 'images', of_photos, name)
 
 
 def _text(method: Method, images: ImageSet, of: Literal['images', 'clips'], metrics: Sequence[str], name: str) -> str:
@@ -159,11 +173,15 @@ def _text(method: Method, images: ImageSet, of: Literal['images', 'clips'], metr
     return ' / '.join(_NOTES[metric].format(float(value)) for metric, value in values.items() if value is not None)
 
 
-def _box(truth: np.ndarray, border: int) -> tuple[int, int, int]:
-    return busiest_box(truth, _blurred(truth), min(_SIDE, *truth.shape[:2]), border)
+def _side(images: ImageSet) -> int:
+    return _SIDE if images.hr else _SIDE_OF_PHOTOS
 
 
-def _blurred(truth: np.ndarray) -> np.ndarray:
-    height, width = truth.shape[:2]
-    small = cv2.resize(truth, (max(1, width // _BLUR), max(1, height // _BLUR)), interpolation=cv2.INTER_AREA)
+def _box(images: ImageSet, whole: np.ndarray, border: int) -> tuple[int, int, int]:
+    return busiest_box(whole, _blurred(whole), min(_side(images), *whole.shape[:2]), border)
+
+
+def _blurred(whole: np.ndarray) -> np.ndarray:
+    height, width = whole.shape[:2]
+    small = cv2.resize(whole, (max(1, width // _BLUR), max(1, height // _BLUR)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)

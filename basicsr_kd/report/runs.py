@@ -47,6 +47,11 @@ class Runs:
         """Whether the sets are of clips."""
         return any(images.clips for images in self.sets)
 
+    @property
+    def photos(self) -> bool:
+        """Whether the sets have no ground truth."""
+        return not any(images.hr for images in self.sets)
+
 
 def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
     """Read evaluations.

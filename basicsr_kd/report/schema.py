@@ -54,7 +54,8 @@ class ImageSet(msgspec.Struct, frozen=True):
 
     name: str
     images: list[str]
-    hr: str
+    hr: str | None = None
+    """None where there is no ground truth: NIQE alone is measured."""
     lr: str | None = None
     clips: list[str] = []
     """None where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
