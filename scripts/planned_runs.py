@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from demo_run import RunError, run_logged
 from measure import MEASURE_ERRORS
+from photo_pairs import PrepareError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +76,7 @@ def run_script(name: str, work: Callable[[], None]) -> None:
         sys.exit(f"{name}: run it from the repository's root: cd {ROOT} && python scripts/{name}.py")
     try:
         work()
-    except (PlanError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
+    except (PlanError, PrepareError, RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
         sys.exit(f'{name}: {error}')
     except KeyboardInterrupt:
         sys.exit(f'{name}: stopped. The same command goes on from here.')
