@@ -54,6 +54,11 @@ def gt_size(opt: dict[str, Any]) -> int:
     return (opt if synthesises(opt) else opt['datasets']['train']).get('gt_size') or 128
 
 
+def gt_size_key(opt: dict[str, Any]) -> str:
+    """Where options say `gt_size`."""
+    return 'gt_size' if synthesises(opt) else 'datasets.train.gt_size'
+
+
 def read_test_network(opt: dict[str, Any]) -> nn.Module:
     """Set `network_g` to what the file to test holds: as its shapes or the `.yml` beside it tell, or else `network_g`
     itself, perhaps pruned.
@@ -184,11 +189,11 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
-    size, key = gt_size(opt), 'gt_size' if synthesises(opt) else 'datasets.train.gt_size'
+    size = gt_size(opt)
     channels = 27 if is_video(opt) else opt['network_d'].get('num_in_ch', 3)  # three frames, in three forms
     image = torch.zeros(2, channels, size, size)
     try:
         net_d = build_for_check(opt['network_d'], 'network_d', image)
     except OptionsError as error:
-        raise OptionsError(f'{error} (its images are those of {key}: {size})') from None
+        raise OptionsError(f'{error} (its images are those of {gt_size_key(opt)}: {size})') from None
     _check_pretrained(net_d, opt, 'd')

@@ -108,7 +108,13 @@ def check_real_esrgan(opt: dict[str, Any]) -> list[str]:
             warnings.append('train.ldl_opt: not used, train.gan_opt is not given')
         elif not train.get('ema_decay'):
             raise OptionsError("train.ldl_opt compares with EMA's network; give train.ema_decay, e.g. 0.999")
-    return warnings + check_synthesis(opt) if synthesises(opt) else warnings
+    if synthesises(opt):
+        return warnings + check_synthesis(opt)
+    size = opt['datasets']['train'].get('gt_size')
+    if isinstance(size, int) and size <= _USM // 2:
+        raise OptionsError(f'datasets.train.gt_size: found {size}, expected at least {_USM // 2 + 1}, below which '
+                           'images are too small to be sharpened')
+    return warnings
 
 
 def check_synthesis(opt: dict[str, Any]) -> list[str]:

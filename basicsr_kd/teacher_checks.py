@@ -23,6 +23,7 @@ from basicsr_kd.losses.build import build_terms
 from basicsr_kd.network_checks import (
     build_for_check,
     gt_size,
+    gt_size_key,
     must_be_registered,
     must_enlarge,
     training_patch,
@@ -97,8 +98,8 @@ def _opened(network: ImageModelDescriptor[nn.Module], opt: dict[str, Any], image
     _must_take(network.input_channels, image, 'teacher')
     height, width = image.shape[2:]
     if not sizes.check(width, height):
-        raise OptionsError(f'teacher: found patches of {width}x{height} (datasets.train.gt_size / scale), expected '
-                           f'sides of at least {sizes.minimum}, in multiples of {sizes.multiple_of}, for {name}')
+        raise OptionsError(f'teacher: found patches of {width}x{height} ({gt_size_key(opt)} / scale), expected sides '
+                           f'of at least {sizes.minimum}, in multiples of {sizes.multiple_of}, for {name}')
     teacher = as_module(network)
     try:
         output = _run(teacher, image.expand(2, -1, -1, -1))  # spandrel itself gives it one at a time

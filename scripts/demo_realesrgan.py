@@ -67,7 +67,9 @@ def prepare(photos: Path, sets: Sequence[str], folder: Path) -> list[str]:
     tested |= {name: Path(path) for name, _, path in (option.partition('=') for option in sets)}
     for name, images in (tested | {'calibration': folder / 'photos' / 'calibration'}).items():
         if not (folder / name).exists():
-            degrade_images.main(['--opt', str(OPTIONS), '--input', str(images), '--output', str(folder / name)])
+            unfinished = folder / f'{name}.part'
+            degrade_images.main(['--opt', str(OPTIONS), '--input', str(images), '--output', str(unfinished)])
+            unfinished.rename(folder / name)
     return [f'{name}={folder / name}/HR,{folder / name}/LRx4' for name in tested]
 
 
@@ -127,7 +129,7 @@ def plan(weights: Path, photos: Path, data: Path, iterations: int = ITERATIONS) 
 
 def demo(weights: Path, photos: Path, sets: Sequence[str], iterations: int) -> None:
     """From photos to report; the working directory is the repository's root."""
-    if not isinstance(build_from_file(weights), SRVGGNetCompact):
+    if not isinstance(build_from_file(str(weights)), SRVGGNetCompact):
         raise PlanError(f'{weights} is no SRVGGNetCompact, of which the smaller ones here are made.')
     data = RESULTS / 'data'
     tested = prepare(photos, sets, data)

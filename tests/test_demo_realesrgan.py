@@ -59,6 +59,25 @@ def test_nothing_that_is_trained_on_is_tested_on(files):
     assert len(looked_at) == CALIBRATION and looked_at <= trained
 
 
+def test_a_set_that_was_left_half_made_is_made_again(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = []
+
+    def degrade(arguments: list[str]) -> None:
+        made.append(arguments[arguments.index('--output') + 1])
+        Path(made[-1]).mkdir(exist_ok=True)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_realesrgan.degrade_images, 'main', degrade)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(files[1], [], tmp_path)
+    for _ in range(2):
+        prepare(files[1], [], tmp_path)
+    assert len(made) == 3 and made[0] == made[1]
+    assert (tmp_path / 'held_out').is_dir() and (tmp_path / 'calibration').is_dir()
+
+
 def test_its_options_are_valid_and_none_has_a_discriminator(runs, files):
     assert list(runs) == ['pruned_0.3', 'pruned_0.5', 'half_distilled', 'half_alone']
     for options in runs.values():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.models import build_model
 from basicsr.utils import USMSharp
@@ -118,6 +119,17 @@ def test_a_set_with_low_resolution_trains_without_synthesis(kd_opt):
     assert torch.equal(model.lq, batch(2)['lq']) and torch.equal(model.target('gan'), batch(2)['gt'])
     torch.testing.assert_close(model.target('l1'), model.degradation.usm_sharpener(batch(2)['gt']))
     assert not hasattr(model.degradation, 'queue_lr')
+
+
+def test_in_test_pairs_are_enlarged_without_anything_of_training(kd_photo_opt, tmp_path):
+    torch.save({'params': build_network(dict(kd_photo_opt['network_g'])).state_dict()}, tmp_path / 'net.pth')
+    kd_photo_opt['is_train'] = False
+    kd_photo_opt['datasets'].pop('train')
+    kd_photo_opt['path']['pretrain_network_g'] = str(tmp_path / 'net.pth')
+    model = start(kd_photo_opt)
+    model.feed_data(batch(1))
+    model.test()
+    assert model.output.shape == model.gt.shape == (2, 3, 128, 128)
 
 
 def test_an_options_file_of_real_esrgan_needs_no_other_change(kd_photo_opt, photos, tmp_path):

@@ -100,6 +100,13 @@ def test_close_keys_other_models_and_what_is_not_used(opt, kd_opt):
     assert options.validate(kd_opt, True) == ['gan_gt_usm: unknown key, nothing reads it']
 
 
+def test_pairs_that_are_too_small_to_be_sharpened(kd_opt):
+    kd_opt.update(model_type='KDRealESRGANModel', high_order_degradation=False)
+    kd_opt['datasets']['train']['gt_size'] = 24
+    with pytest.raises(OptionsError, match=r'^datasets\.train\.gt_size: found 24, expected at least 26'):
+        check(kd_opt)
+
+
 def test_ldl_needs_an_average_and_a_discriminator(opt):
     opt['train'].update(ema_decay=0, ldl_opt={'type': 'L1Loss'})
     with pytest.raises(OptionsError, match='train.ldl_opt .*train.ema_decay'):

@@ -9,6 +9,7 @@ import spandrel
 import torch
 from basicsr.archs import build_network
 from model_helpers import same, start, train, weights
+from real_esrgan_helpers import photo_options, write_photos
 from safetensors.torch import save_file
 from spandrel.architectures.DnCNN import DnCNN
 from spandrel.architectures.IPT import IPT
@@ -138,8 +139,14 @@ def test_patches_that_the_teacher_would_pad(kd_opt, tmp_path, gt_size, make, nee
     kd_opt['teacher'] = {'path': saved(make(), tmp_path / 'teacher.pth')}
     kd_opt['train'].pop('gan_opt')  # VGGStyleDiscriminator takes 128 only
     kd_opt['datasets']['train']['gt_size'] = gt_size
-    with pytest.raises(OptionsError, match=f'teacher: found patches of {gt_size // 4}x{gt_size // 4} .*{needs}'):
+    found = f'teacher: found patches of {gt_size // 4}x{gt_size // 4}'
+    with pytest.raises(OptionsError, match=rf'{found} \(datasets.train.gt_size / scale\), .*{needs}'):
         start(kd_opt)
+    photos = photo_options(kd_opt, write_photos(tmp_path / 'photos', side=128), 'KDRealESRGANModel')
+    photos['gt_size'] = gt_size
+    photos['datasets']['train']['crop_size'] = 128
+    with pytest.raises(OptionsError, match=rf'{found} \(gt_size / scale\), .*{needs}'):
+        start(photos)
 
 
 def test_what_needs_a_network_of_basicsr(kd_opt, tmp_path):

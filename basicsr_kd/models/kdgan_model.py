@@ -155,7 +155,8 @@ def _what_it_compares(pairs: list[tuple[str, str]]) -> str:
     if pairs == [('', '')]:
         return 'It compares the outputs.'
     ends = [f'{student} with {teacher}' for student, teacher in (pairs[0], pairs[-1])]
-    return f'It compares student and teacher at {len(pairs)} layers: {" … ".join(dict.fromkeys(ends))}.'
+    layers = '1 layer' if len(pairs) == 1 else f'{len(pairs)} layers'
+    return f'It compares student and teacher at {layers}: {" … ".join(dict.fromkeys(ends))}.'
 
 
 def _log_names(terms: list[DistillOptions]) -> list[str]:

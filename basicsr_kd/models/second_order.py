@@ -30,7 +30,7 @@ class SecondOrder(GANTrainer):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         if 'lq' in data:  # pairs, or validation
             super().feed_data(data)
-            if 'gt' in data:
+            if self.is_train and 'gt' in data:
                 self.gt_usm: Tensor = self.degradation.usm_sharpener(self.gt)
         else:
             lq, self.gt, self.gt_usm = self.degradation(data)
