@@ -2,6 +2,7 @@
 
 import os
 import sys
+from urllib.error import URLError
 
 from basicsr_kd import autoload, plugin
 
@@ -28,6 +29,10 @@ def main(root_path: str | None = None) -> None:
         sys.exit(f'basicsr_kd: {error}')
     except torch.cuda.OutOfMemoryError as error:
         sys.exit(f'basicsr_kd: {out_of_memory(error)}')
+    except URLError as error:  # BasicSR has torchvision download VGG's weights
+        sys.exit(f'basicsr_kd: weights could not be downloaded ({error.reason}). Those of train.perceptual_opt (VGG19) '
+                 'are looked for in experiments/pretrained_models/vgg19-dcbb9e9d.pth first; perceptual_opt: ~ does '
+                 'without')
 
 
 if __name__ == '__main__':

@@ -96,7 +96,8 @@ def prepare(output: Path, settings: Settings, workers: int) -> list[Outcome]:
                 tqdm.write(f'{outcome.photo}: {outcome.note}')
     if not any(outcome.pairs for outcome in outcomes):
         (output / SETTINGS_FILE).unlink()  # nothing was made, so the next try may have other settings
-        raise PrepareError(f'none of the {len(photos)} photos in {source} could be used; the lines above say why.')
+        raise PrepareError(f'none of the {len(photos)} photos in {source} could be used; the lines above say why. '
+                           'Smaller ones are taken with a smaller --sub-size, or whole without it.')
     return outcomes
 
 

@@ -38,7 +38,10 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     """
     cuts = []
     for step in steps:
-        images = calibration_images(net, step.calibration, opt) if needs_calibration(**step.looks()) else None
+        looks = needs_calibration(**step.looks())
+        get_root_logger().info(f'Pruning {type(net).__name__}' +
+                               ('. Looking at the calibration images takes minutes on a CPU.' if looks else '.'))
+        images = calibration_images(net, step.calibration, opt) if looks else None
         report = prune(net, **step.arguments(), calibration=images, progress=sys.stderr.isatty())  # not into log files
         get_root_logger().info(report.table())
         cuts.append(report.cut)

@@ -49,9 +49,11 @@ def inherited_student(opt: dict[str, Any]) -> nn.Module:
     options = msgspec.convert(opt['student'], StudentOptions)
     student = build_network(opt['network_g'])
     teacher = build_from_file(section['path'], section['param_key'], section['network'])
-    images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
     get_root_logger().info(f'The student inherits from the teacher by importance: {options.importance}' +
-                           (', refitted.' if options.reconstruct else '.'))
+                           (', refitted' if options.reconstruct else '') +
+                           ('. Looking at the calibration images takes minutes on a CPU.' if options.why_images
+                            else '.'))
+    images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
     refitted = inherit(student, teacher, importance=options.importance, calibration=images,
                        reconstruct=options.reconstruct, progress=sys.stderr.isatty())
     if refitted:
