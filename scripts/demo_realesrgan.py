@@ -121,7 +121,7 @@ def plan(weights: Path, photos: Path, data: Path, iterations: int = ITERATIONS) 
         section = prune(weights, ratio, data, file)
         output = [term for term in base['train']['distill_opt'] if term['type'] == 'ResponseDistillLoss']
         runs.append(run(name, {'network_g': section['network_g'], 'student': None, 'train.distill_opt': output,
-                               'path.pretrain_network_g': str(file)}, role='pruned_teacher', ratio=ratio))
+                               'path.pretrain_network_g': str(file)}, role='pruned_teacher', pruned=ratio))
     runs.append(run('half_distilled', {}, role='student'))
     runs.append(run('half_alone', {'train': {'distill_opt': None, 'pixel_opt': {'loss_weight': 1.0}}}, role='student'))
     return runs

@@ -1,6 +1,7 @@
 """scripts/demo_realesrgan.py: what it tests on, which trainings it takes and what they differ in."""
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import yaml
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
+from msgspec import convert
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / 'scripts'))
@@ -19,6 +21,7 @@ from demo_realesrgan import CALIBRATION, HELD_OUT, main, plan, prepare  # noqa: 
 
 from basicsr_kd.checkpoint import write_checkpoint  # noqa: E402
 from basicsr_kd.options import validate  # noqa: E402
+from basicsr_kd.report.schema import About  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -38,11 +41,17 @@ def files(tmp_path_factory) -> tuple[Path, Path, Path]:
     return folder / 'net.pth', photos, folder / 'data'
 
 
+@pytest.fixture(scope='module')
+def planned(files, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(demo_realesrgan, 'RESULTS', tmp_path_factory.mktemp('results'))
+        return plan(*files, 100)
+
+
 @pytest.fixture
-def runs(files, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(demo_realesrgan, 'RESULTS', tmp_path)
-    return {run.name: run.options for run in plan(*files, 100)}
+def runs(planned):
+    return {run.name: copy.deepcopy(run.options) for run in planned}
 
 
 def names(folder: Path) -> set[str]:
@@ -85,6 +94,10 @@ def test_its_options_are_valid_and_none_has_a_discriminator(runs, files):
         assert validate({**options, 'is_train': True}, True) == []
         assert 'network_d' not in options and 'gan_opt' not in options['train']
         assert options['datasets']['train']['dataroot_gt'] == str(files[1])
+
+
+def test_the_report_takes_its_tags(planned):
+    assert [convert(run.about, About).pruned for run in planned] == [0.3, 0.5, None, None]
 
 
 def test_pruned_networks_start_from_their_files(runs):
