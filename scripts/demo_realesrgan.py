@@ -6,9 +6,9 @@ takes about 50 minutes on 2 cores; with --iters 10 it only shows that everything
 
 --weights is an SRVGGNetCompact. Some photos are held out of training; they and --sets, folders of images, are degraded
 as in training (scripts/degrade_images.py), from a fixed seed. Trained are: the network pruned by 0.3 and by 0.5, each
-towards the output of the whole one; half of it (options/kd_realesrgan_compact.yml), distilled; and the same half
-without a teacher. All without a discriminator, whose cost is for GPUs. BasicSR's train.py does the work. The same
-command goes on where it was stopped.
+towards the output of the whole one; half of it (options/kd_realesrgan_compact.yml), distilled; the same half
+without a teacher; and the distilled one trained on, for half as long, with a small discriminator that starts fresh.
+BasicSR's train.py does the work. The same command goes on where it was stopped.
 """
 import argparse
 import os
@@ -112,7 +112,8 @@ def plan(weights: Path, photos: Path, data: Path, iterations: int = ITERATIONS) 
 
     def run(name: str, changes: dict[str, Any], **about: Any) -> Run:
         options = override(base, {'name': f'demo_realesrgan_{name}', **changes})
-        return Run(name, options, {**about, 'iterations': iterations, 'seed': options['manual_seed']})
+        about |= {'iterations': options['train']['total_iter'], 'seed': options['manual_seed']}
+        return Run(name, options, about)
 
     runs = []
     for ratio in RATIOS:
@@ -122,9 +123,16 @@ def plan(weights: Path, photos: Path, data: Path, iterations: int = ITERATIONS) 
         output = [term for term in base['train']['distill_opt'] if term['type'] == 'ResponseDistillLoss']
         runs.append(run(name, {'network_g': section['network_g'], 'student': None, 'train.distill_opt': output,
                                'path.pretrain_network_g': str(file)}, role='pruned_teacher', pruned=ratio))
-    runs.append(run('half_distilled', {}, role='student'))
-    runs.append(run('half_alone', {'train': {'distill_opt': None, 'pixel_opt': {'loss_weight': 1.0}}}, role='student'))
-    return runs
+    distilled = run('half_distilled', {}, role='student')
+    alone = run('half_alone', {'train': {'distill_opt': None, 'pixel_opt': {'loss_weight': 1.0}}}, role='student')
+    count = max(2, iterations // 2)
+    gan = run('half_distilled_gan', {
+        'path': {'pretrain_network_g': str(distilled.weights), 'param_key_g': 'params_ema'}, 'student': None,
+        'network_d': {**recipe['network_d'], 'num_feat': 16}, 'val.val_freq': count,
+        'train': {'gan_opt': {**recipe['train']['gan_opt'], 'loss_weight': 0.05}, 'optim_d': recipe['train']['optim_d'],
+                  'optim_g': {'lr': 1e-4}, 'total_iter': count, 'net_d_init_iters': count // 10,
+                  'scheduler': {'periods': [count]}}}, role='student')
+    return [*runs, distilled, alone, gan]
 
 
 def demo(weights: Path, photos: Path, sets: Sequence[str], iterations: int) -> None:

@@ -87,17 +87,24 @@ def test_a_set_that_was_left_half_made_is_made_again(files, tmp_path, monkeypatc
     assert (tmp_path / 'held_out').is_dir() and (tmp_path / 'calibration').is_dir()
 
 
-def test_its_options_are_valid_and_none_has_a_discriminator(runs, files):
-    assert list(runs) == ['pruned_0.3', 'pruned_0.5', 'half_distilled', 'half_alone']
-    for options in runs.values():
+def test_its_options_are_valid_and_the_last_alone_has_a_discriminator(runs, files):
+    assert list(runs) == ['pruned_0.3', 'pruned_0.5', 'half_distilled', 'half_alone', 'half_distilled_gan']
+    for name, options in runs.items():
         options = yaml.safe_load(yaml.safe_dump(options))
         assert validate({**options, 'is_train': True}, True) == []
-        assert 'network_d' not in options and 'gan_opt' not in options['train']
+        last = name == 'half_distilled_gan'
+        assert ('network_d' in options, 'gan_opt' in options['train'], 'optim_d' in options['train']) == (last,) * 3
         assert options['datasets']['train']['dataroot_gt'] == str(files[1])
 
 
+def test_the_one_with_a_discriminator_goes_on_from_the_distilled_one(planned):
+    distilled, _, gan = planned[2:]
+    assert gan.options['path']['pretrain_network_g'] == str(distilled.weights) and gan.about['iterations'] == 50
+    assert gan.options['train']['distill_opt'] == distilled.options['train']['distill_opt']
+
+
 def test_the_report_takes_its_tags(planned):
-    assert [convert(run.about, About).pruned for run in planned] == [0.3, 0.5, None, None]
+    assert [convert(run.about, About).pruned for run in planned] == [0.3, 0.5, None, None, None]
 
 
 def test_pruned_networks_start_from_their_files(runs):

@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import pytest
 from entry_helpers import run_python, write_options
-from validation_helpers import without_teacher
+from validation_helpers import check, without_teacher
 
-from basicsr_kd import options, preflight
 from basicsr_kd.option_errors import OptionsError
 
 LPIPS = {'type': 'calculate_lpips', 'crop_border': 4}
@@ -14,12 +13,6 @@ LPIPS = {'type': 'calculate_lpips', 'crop_border': 4}
 @pytest.fixture
 def opt(kd_opt):
     return without_teacher(kd_opt)
-
-
-def check(opt):
-    warnings = options.validate(opt, opt['is_train'])
-    preflight.check(opt)
-    return warnings
 
 
 def test_defaults_are_filled_in(opt):

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from basicsr.metrics import calculate_niqe
 from model_helpers import start, train
-from validation_helpers import Board, loader, without_teacher
+from validation_helpers import Board, check, loader, without_teacher
 
-from basicsr_kd import options, preflight
 from basicsr_kd.option_errors import OptionsError
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 4}
@@ -21,12 +20,6 @@ SSIM = {'type': 'calculate_ssim', 'crop_border': 4}
 @pytest.fixture
 def opt(kd_opt):
     return without_teacher(kd_opt)
-
-
-def check(opt):
-    warnings = options.validate(opt, opt['is_train'])
-    preflight.check(opt)
-    return warnings
 
 
 @pytest.fixture

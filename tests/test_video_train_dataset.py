@@ -268,7 +268,7 @@ def test_frames_that_turn_out_to_be_none(root, database):
 
 
 def test_before_a_run_all_this_is_told_with_the_options_path(root, tmp_path):
-    opt = {'datasets': {'train': options(root)}, 'world_size': 1}
+    opt = {'model_type': 'TecoGANModel', 'is_train': True, 'datasets': {'train': options(root)}, 'world_size': 1}
     check_datasets(opt)
     opt['datasets']['train']['batch_size_per_gpu'] = 16
     with pytest.raises(OptionsError, match='datasets.train: 8 frames, the batch is 16 .* dataset_enlarge_ratio: 200'):

@@ -10,6 +10,8 @@ import torchvision
 from basicsr.data import build_dataloader, build_dataset
 from torch import nn
 
+from basicsr_kd import options, preflight
+
 
 def without_teacher(kd_opt: dict[str, Any]) -> dict[str, Any]:
     """The options of a run without teacher and discriminator."""
@@ -17,6 +19,13 @@ def without_teacher(kd_opt: dict[str, Any]) -> dict[str, Any]:
     for key in ('distill_opt', 'gan_opt', 'optim_d'):
         opt['train'].pop(key)
     return opt
+
+
+def check(opt: dict[str, Any]) -> list[str]:
+    """What is checked before a run creates anything; returns the warnings."""
+    warnings = options.validate(opt, opt['is_train'])
+    preflight.check(opt)
+    return warnings
 
 
 def loader(opt: dict[str, Any], **changes: Any) -> Any:
