@@ -150,7 +150,7 @@ def test_the_report_shows_figures_and_the_same_parts_of_all(tool):
         left, top, side = comparison.box
         assert side == 128 and top >= 64  # where low resolution is not flat
         lr = cv2.imread(f'photos/{name}.jpg')[:, :, ::-1]
-        assert np.array_equal(comparison.images['LR'][::4, ::4], lr)
+        assert np.array_equal(comparison.overview[::4, ::4], lr) and comparison.overview is comparison.images['LR']
         for label, scores in niqe.items():
             assert comparison.notes[label] == f'NIQE {scores["images"]["niqe"][name]:.2f}'
             picture = cv2.imread(f'pictures/{label}/photos/{name}.png')[:, :, ::-1]

@@ -39,6 +39,13 @@ class Comparison:
     """A line of text below some of the labels, such as `27.31 dB`."""
     name: str = ''
     """Of the photo."""
+    whole: str = ''
+    """Label of what is shown as a whole; left out: the last."""
+
+    @property
+    def overview(self) -> np.ndarray:
+        """The image that is shown as a whole."""
+        return self.images[self.whole or list(self.images)[-1]]
 
     @property
     def mark(self) -> tuple[int, int, int, int]:
@@ -131,7 +138,7 @@ def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel:
     for index, row in enumerate(rows):
         above = top + index * lines * step
         left, upper, wide, high = row.mark
-        axes = show(list(row.images.values())[-1], _GAP, above, whole, 'antialiased', *_fit(row.name, whole))
+        axes = show(row.overview, _GAP, above, whole, 'antialiased', *_fit(row.name, whole))
         axes.add_patch(Rectangle((left - 0.5, upper - 0.5), wide, high, fill=False, edgecolor='yellow', linewidth=1.5,
                                  path_effects=[withStroke(linewidth=3.5, foreground='black')]))
         for place, label in enumerate(row.images):

@@ -93,7 +93,7 @@ def _table(table: Table) -> str:
 
 def _comparison(comparison: Comparison) -> str:
     left, top, width, height = comparison.mark
-    whole = np.ascontiguousarray(list(comparison.images.values())[-1][:, :, ::-1])
+    whole = np.ascontiguousarray(comparison.overview[:, :, ::-1])
     line = max(1, max(whole.shape) // 200)
     for thickness, colour in ((2 * line, (0, 0, 0)), (line, (0, 255, 255))):  # yellow is seen on white by its black
         cv2.rectangle(whole, (left, top), (left + width, top + height), colour, thickness)

@@ -127,7 +127,8 @@ def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageS
                                   f'{width}x{height}. Expected the same size.')
     notes = {method.label: _note(method, images, pair.name) for method in methods}
     return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1]) for name, picture in pictures.items()},
-                      _box(images, pictures[whole], runs.protocol.border), notes, f'{images.name}: {pair.name}')
+                      _box(images, pictures[whole], runs.protocol.border), notes, f'{images.name}: {pair.name}',
+                      whole)
 
 
 def _given(pair: ImagePair, scale: int | None) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ def time_slice(crop: Comparison, files: Mapping[str, Sequence[Path]], notes: Map
         first = max(0, (len(files[label]) - side) // 2)
         rows[label] = np.stack([_row(path, top + side // 2, left, side, bar)
                                 for path in files[label][first:first + side]])
-    return TimeSlice(crop.images, crop.box, notes, f'{name}, one row over time', rows)
+    return TimeSlice(crop.images, crop.box, notes, f'{name}, one row over time', rows=rows)
 
 
 def _row(path: Path, top: int, left: int, side: int, bar: tqdm) -> np.ndarray:
