@@ -163,7 +163,8 @@ def _growth_of_process(run: Callable[[], None]) -> int | None:
     """Bytes by which this process's memory grew at most while `run` ran; None outside of Linux and where it is barred.
 
     Linux keeps the peak (VmHWM), and a 5 written into clear_refs sets it back to what is in use. Free memory that the
-    allocator has not given back would be used unseen, so it is asked to give it back.
+    allocator has not given back would be used unseen, so it is asked to give it back; in a process that has run long it
+    may hold on to some, and the figure is too small then.
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)
