@@ -130,6 +130,7 @@ def _check_options(opt: dict, is_train: bool) -> None:
     last moment at which a mistake costs nothing.
     """
     from basicsr_kd import options, rank_checks
+    from basicsr_kd.models.distributed import from_all_ranks
     ranks = rank_checks.options_of_ranks(opt)
     if not any(rank.get('model_type') in options.OUR_MODELS for rank in ranks):
         _check_model_type(opt.get('model_type'))
@@ -146,7 +147,7 @@ def _check_options(opt: dict, is_train: bool) -> None:
         preflight.check(opt)
     except (OptionsError, CheckpointError, PruningError) as error:
         mistake = str(error)
-    mistakes = [found for found in rank_checks.gather(mistake, opt) if found]  # files may be missing on one machine
+    mistakes = [found for found in from_all_ranks(mistake) if found]  # files may be missing on one machine
     if mistakes:
         launchers.refuse(mistakes[0])
     vary_worker_seeds()

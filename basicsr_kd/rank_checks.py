@@ -3,25 +3,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from basicsr_kd.compat import latest_state
+from basicsr_kd.models.distributed import from_all_ranks
 from basicsr_kd.option_errors import OptionsError
 
-_T = TypeVar('_T')
 # what BasicSR fills in on each machine: drawn at random, or by its GPUs and folders
 _OF_A_MACHINE = {'rank', 'manual_seed', 'num_gpu', 'root_path'} | {
     f'path.{key}' for key in ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')}
-
-
-def gather(value: _T, opt: dict[str, Any]) -> list[_T]:
-    """The values of all ranks, on each of them; every rank must take part."""
-    if not opt['dist']:
-        return [value]
-    import torch.distributed as dist
-    values: list[Any] = [None] * opt['world_size']
-    dist.all_gather_object(values, value)
-    return values
 
 
 def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
@@ -32,7 +22,7 @@ def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
     mine = {key: value for key, value in _flat(opt).items() if key not in _OF_A_MACHINE}
     if opt.get('auto_resume'):
         mine['path.resume_state'] = os.path.basename(latest_state(opt['path'].get('training_states', '')) or '') or None
-    return gather(mine, opt)
+    return from_all_ranks(mine)
 
 
 def must_agree(options: Sequence[dict[str, Any]]) -> None:

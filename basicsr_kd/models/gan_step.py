@@ -50,8 +50,8 @@ class GANStep(Acceleration):
         if not pauses:
             self.train_discriminator(l_d_real + l_d_fake)
         if train_g and wanted is None:
-            real = self.discriminate(gt) if self.relativistic else real
-            log['l_g_gan'], wanted = self.adversarial_gradient(image, real, self.discriminate(image))
+            anew = self.discriminate(gt) if self.relativistic else real
+            log['l_g_gan'], wanted = self.adversarial_gradient(image, anew, self.discriminate(image))
         if train_g:
             log.update(self.train_generator(wanted))
         log.update(l_d_real=l_d_real, l_d_fake=l_d_fake, out_d_real=real.detach().mean(),
