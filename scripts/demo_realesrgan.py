@@ -115,12 +115,12 @@ def plan(weights: Path, photos: Path, data: Path, iterations: int = ITERATIONS) 
         about |= {'iterations': options['train']['total_iter'], 'seed': options['manual_seed']}
         return Run(name, options, about)
 
+    output = [term for term in base['train']['distill_opt'] if term['type'] == 'ResponseDistillLoss']
     runs = []
     for ratio in RATIOS:
         name = f'pruned_{ratio}'
         file = RESULTS / 'pruned' / f'{name}.pth'
         section = prune(weights, ratio, data, file)
-        output = [term for term in base['train']['distill_opt'] if term['type'] == 'ResponseDistillLoss']
         runs.append(run(name, {'network_g': section['network_g'], 'student': None, 'train.distill_opt': output,
                                'path.pretrain_network_g': str(file)}, role='pruned_teacher', pruned=ratio))
     distilled = run('half_distilled', {}, role='student')
@@ -152,7 +152,7 @@ def demo(weights: Path, photos: Path, sets: Sequence[str], iterations: int) -> N
     like = [f'{name}={RESULTS / IMAGES}/teacher/{name},{folders.partition(",")[2]}'
             for name, _, folders in (option.partition('=') for option in tested)]
     copied = measure({run.name: run.weights for run in runs}, sets_of(like), RESULTS / 'like_teacher', about=about,
-                     metrics=METRICS[:2], channel='y')
+                     metrics=METRICS[:2], channel='y', timed=False)
     print(f'\nAgainst the photos:\n\n{evaluation_text(truth)}\n\nAgainst the output of the teacher:\n\n'
           f'{evaluation_text(copied)}')
     report_of(RESULTS, RESULTS / 'report')

@@ -57,7 +57,7 @@ def sets_of(options: Sequence[str]) -> CheckedSets | list[ClipSet]:
 
 def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet], folder: Path, *,
             about: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], channel: Literal['y', 'rgb'],
-            lr_size: int = 64, device: str = 'cpu') -> dict[str, Any]:
+            lr_size: int = 64, device: str = 'cpu', timed: bool = True) -> dict[str, Any]:
     """Evaluate bicubic and networks; evaluation.json and all images are in the folder afterwards.
 
     Args:
@@ -69,6 +69,7 @@ def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet],
         channel: what PSNR and SSIM are on; 'y' for clips.
         lr_size: side of the LR image that cost and speed are stated for.
         device: where networks run.
+        timed: whether to measure how fast they are.
 
     Returns:
         The content of evaluation.json.
@@ -78,7 +79,8 @@ def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet],
     """
     built = [Network(name, path, device) for name, path in networks.items()]
     shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    manner: dict[str, Any] = {'lr_size': lr_size, 'formats': fast_formats(device), 'save_images': folder / IMAGES,
+    formats = fast_formats(device) if timed else []
+    manner: dict[str, Any] = {'lr_size': lr_size, 'formats': formats, 'save_images': folder / IMAGES,
                               'progress': sys.stderr.isatty()}
     if isinstance(sets, CheckedSets):
         scale = sets.scale or 1
