@@ -4,6 +4,7 @@ import os
 import sys
 
 from basicsr_kd import autoload, plugin
+from basicsr_kd.errors import BasicSRKDError
 
 
 def main(root_path: str | None = None) -> None:
@@ -16,12 +17,9 @@ def main(root_path: str | None = None) -> None:
     plugin.register()
     from basicsr.test import test_pipeline
 
-    from basicsr_kd.data.errors import ClipError
-    from basicsr_kd.evaluation.errors import EvaluationError
-    from basicsr_kd.metrics.errors import MetricError
     try:
         test_pipeline(os.path.abspath(root_path or os.getcwd()))
-    except (MetricError, ClipError, EvaluationError) as error:
+    except BasicSRKDError as error:
         sys.exit(f'basicsr_kd: {error}')
 
 

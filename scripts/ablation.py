@@ -37,7 +37,7 @@ from photo_pairs import PrepareError
 from quality_cases import QualityError, named_folders
 from tqdm import tqdm
 
-from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.errors import CheckpointError
 
 FAILURES = (RunError, CheckpointError, OSError)
 HERE = Path(__file__).resolve().parent

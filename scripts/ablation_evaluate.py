@@ -13,11 +13,11 @@ from basicsr.utils import tensor2img
 from quality_cases import BORDER, SCALE, Pair, QualityError, read_set
 from torch import nn
 
+from basicsr_kd.errors import BackboneError
 from basicsr_kd.evaluation.methods import bicubic
-from basicsr_kd.metrics.arrays import as_tensor
-from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.image_scores import image_score
-from basicsr_kd.metrics.lpips_metric import lpips_network
+from basicsr_kd.metrics.lpips import lpips_network
+from basicsr_kd.utils.arrays import as_tensor
 
 METRICS: dict[str, tuple[str, Literal['y', 'rgb']]] = {
     'psnr_y': ('psnr', 'y'), 'psnr_rgb': ('psnr', 'rgb'), 'ssim': ('ssim', 'y'), 'niqe': ('niqe', 'y'),

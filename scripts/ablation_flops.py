@@ -17,10 +17,10 @@ from torch import nn
 
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.from_file import build_from_file
+from basicsr_kd.errors import OptionsError
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.models.network_files import prune_to_file
-from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.models.training.network_files import prune_to_file
+from basicsr_kd.options.prune import prune_steps
 
 
 def equal_cost_iterations(options: Mapping[str, Any], like: Mapping[str, Any]) -> int:

@@ -29,10 +29,10 @@ from bench_networks import (
 )
 from torch import nn
 
-from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.metrics.precision import fast_formats
+from basicsr_kd.errors import CheckpointError
 from basicsr_kd.metrics.speed import device_info, forward_times
 from basicsr_kd.report import markdown_table
+from basicsr_kd.utils.modes import fast_formats
 
 CLAIM = 0.05
 """By how much a time ratio may exceed the MAC ratio where the widths are pruning's default."""

@@ -33,8 +33,8 @@ from bench_steps import (
 )
 from bench_train import step_times
 
-from basicsr_kd.metrics.precision import fast_formats
 from basicsr_kd.report import markdown_table
+from basicsr_kd.utils.modes import fast_formats
 
 
 class Ranks(AbstractContextManager['Ranks']):

@@ -40,8 +40,8 @@ from bench_steps import (
 )
 from tqdm import tqdm
 
-from basicsr_kd.metrics.precision import fast_formats
-from basicsr_kd.train_options import CompileOptions
+from basicsr_kd.options.train import CompileOptions
+from basicsr_kd.utils.modes import fast_formats
 
 PART_TURNS = 3
 """How often each step runs for the seconds of its parts."""

@@ -24,10 +24,9 @@ from tqdm import tqdm
 from basicsr_kd.data import RealESRGANPhotoDataset
 from basicsr_kd.data.second_order import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.images import read_image, write_image
-from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.real_esrgan_options import check_synthesis, smallest_crop
+from basicsr_kd.errors import EvaluationError, OptionsError
+from basicsr_kd.options.realesrgan import check_synthesis, smallest_crop
+from basicsr_kd.utils.images import read_image, write_image
 
 
 def read_options(path: Path, images: Path) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def degrade(photos: RealESRGANPhotoDataset, index: int, opt: dict[str, Any],
     Args:
         photos: The photos; of each it draws the kernels.
         index: Which one.
-        opt: Options with `scale` and the keys of `basicsr_kd.real_esrgan_options.SynthesisOptions`.
+        opt: Options with `scale` and the keys of `basicsr_kd.options.realesrgan.SynthesisOptions`.
         seed: Another one gives other degradations.
 
     Returns:

@@ -15,7 +15,7 @@ from demo_data import make_demo_data
 from demo_run import RunError, run_logged, total_iterations
 from measure import MEASURE_ERRORS, measure, report_of, sets_of
 
-from basicsr_kd.evaluation.table import evaluation_text
+from basicsr_kd.report.text import evaluation_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path('results/demo')

@@ -28,7 +28,7 @@ from prepare_images import find_photos
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.cli import main as cli
-from basicsr_kd.evaluation.table import evaluation_text
+from basicsr_kd.report.text import evaluation_text
 
 RESULTS = Path('results/demo_realesrgan')
 OPTIONS = Path('options/kd_realesrgan_compact.yml')

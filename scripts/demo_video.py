@@ -21,8 +21,8 @@ from ablation_options import override
 from measure import measure, report_of, sets_of
 from planned_runs import Run, run_script, train, write_options
 
-from basicsr_kd.evaluation.table import evaluation_text
-from basicsr_kd.report.table import markdown_table
+from basicsr_kd.report.text import evaluation_text
+from basicsr_kd.utils.text import markdown_table
 
 RESULTS = Path('results/demo_video')
 ITERATIONS = 1600

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.from_file import build_from_file, read_architecture
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.distillation.inheritance import InheritanceError, inherit
+from basicsr_kd.errors import CheckpointError
 from basicsr_kd.pruning import PruningError, read_calibration
 from basicsr_kd.report import markdown_table
 

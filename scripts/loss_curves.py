@@ -25,8 +25,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from planned_runs import Run, run_script, train, write_options
 
-from basicsr_kd.metrics.precision import fast_formats
 from basicsr_kd.report import markdown_table
+from basicsr_kd.utils.modes import fast_formats
 
 OPTIONS = Path('options/demo_kd_s16.yml')
 WEIGHTS = Path('basicsr_kd/weights')

@@ -7,27 +7,19 @@ from typing import Any, Literal
 
 from quality_cases import SCALE, QualityError, named_folders
 
-from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.cli.outputs import write_json
-from basicsr_kd.data.errors import ClipError
-from basicsr_kd.deploy.errors import InferError
-from basicsr_kd.evaluation.checks import CheckedSets, check_sets
-from basicsr_kd.evaluation.clip_checks import check_clips
+from basicsr_kd.cli.common import write_json
+from basicsr_kd.errors import CheckpointError, ClipError, EvaluationError, InferError, MetricError, ReportError
+from basicsr_kd.evaluation.checks import CheckedSets, check_clips, check_sets
 from basicsr_kd.evaluation.clip_sets import ClipSet, find_clip_set
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.evaluate import evaluate
-from basicsr_kd.evaluation.evaluate_clips import ClipBicubic, evaluate_clips
-from basicsr_kd.evaluation.kinds import are_clips
+from basicsr_kd.evaluation.evaluate import ClipBicubic, evaluate, evaluate_clips
 from basicsr_kd.evaluation.methods import Bicubic, Network
 from basicsr_kd.evaluation.protocol import Protocol
 from basicsr_kd.evaluation.scorer import Scorer
-from basicsr_kd.evaluation.sets import ImageSet, pair_folders
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.precision import fast_formats
-from basicsr_kd.metrics.video_protocol import PROTOCOLS
-from basicsr_kd.report.build import Report, build_report
-from basicsr_kd.report.errors import ReportError
+from basicsr_kd.evaluation.sets import ImageSet, are_clips, pair_folders
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
+from basicsr_kd.report.report import Report, build_report
 from basicsr_kd.report.write import write_report
+from basicsr_kd.utils.modes import fast_formats
 
 MEASURE_ERRORS = (CheckpointError, ClipError, EvaluationError, InferError, MetricError, QualityError, ReportError)
 """What can be wrong with files, images or settings; the message says what to change."""

@@ -20,7 +20,7 @@ from paper_plan import SCALES, plan, teacher_file
 from planned_runs import PlanError, run_script, train, write_options
 
 from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
-from basicsr_kd.evaluation.table import evaluation_text
+from basicsr_kd.report.text import evaluation_text
 
 DEMO = Path('datasets/demo')
 DEMO_SETS = [f'demo={DEMO}/val/HR,{DEMO}/val/LRx4']

@@ -33,7 +33,7 @@ from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.archs.from_file import build_from_file
-from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.errors import CheckpointError
 from basicsr_kd.pruning import PruningError, read_calibration
 
 TEACHER = Path(__file__).parents[1] / 'basicsr_kd/weights/demo_teacher.pth'

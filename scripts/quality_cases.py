@@ -11,12 +11,12 @@ import torch
 from basicsr.utils import tensor2img
 from torch import Tensor, nn
 
+from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.checks import check_sets
-from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders, read_pair
-from basicsr_kd.metrics.arrays import as_tensor
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.pruning import PruningError, prune
+from basicsr_kd.utils.arrays import as_tensor
 
 SCALE = 4
 BORDER = 4

@@ -14,7 +14,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.deploy.stream import FRONT
 from basicsr_kd.deploy.video_files import VideoWriter
-from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.utils.arrays import as_tensor
 
 FRAMES = 8
 

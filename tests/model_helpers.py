@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from basicsr.models import build_model
 
-from basicsr_kd import compat, options, preflight
+from basicsr_kd import options, preflight
+from basicsr_kd.runs.resume import load_resume_state
 
 
 def start(opt: dict[str, Any]) -> Any:
@@ -19,7 +20,7 @@ def start(opt: dict[str, Any]) -> Any:
         os.makedirs(opt['path'][folder], exist_ok=True)
     options.validate(opt, opt['is_train'])
     preflight.check(opt)
-    state = compat.load_resume_state(opt) if opt['is_train'] else None
+    state = load_resume_state(opt) if opt['is_train'] else None
     model = build_model(opt)
     if state:
         model.resume_training(state)

@@ -16,8 +16,8 @@ from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 
 from basicsr_kd.archs.build import build
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import BackboneError
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.options import validate
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,9 @@ from basicsr.archs.srresnet_arch import MSRResNet
 from network_helpers import count, largest_difference, masked, varied_rrdbnet
 
 from basicsr_kd.archs import PrunedRRDBNet, SlimRRDBNet
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
+from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError
 
 SMALL = {'num_feat': 16, 'num_block': 2, 'num_grow_ch': 8}
 

@@ -11,11 +11,11 @@ import torchvision
 from backbone_helpers import accept, random_backbone
 from basicsr.archs.inception import FID_WEIGHTS_URL
 
+from basicsr_kd.errors import BackboneError, MetricError
 from basicsr_kd.metrics import backbones
 from basicsr_kd.metrics.backbones import KNOWN, backbone_state
-from basicsr_kd.metrics.errors import BackboneError, MetricError
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.lpips_metric import lpips_network
+from basicsr_kd.metrics.lpips import lpips_network
 
 
 @pytest.fixture

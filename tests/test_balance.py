@@ -8,9 +8,8 @@ import pytest
 import torch
 from model_helpers import batch, same, start, train, weights
 
-from basicsr_kd.models.balance import WINDOW, WinnerWatch, warm_up
-from basicsr_kd.models.divergence import TrainingError
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError, TrainingError
+from basicsr_kd.models.training.balance import WINDOW, WinnerWatch, warm_up
 
 
 @pytest.mark.parametrize('relativistic', [False, True])

@@ -10,7 +10,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
 import bench_latency  # noqa: E402
 
-from basicsr_kd.metrics.precision import fast_formats  # noqa: E402
+from basicsr_kd.utils.modes import fast_formats  # noqa: E402
 
 
 class Broken(nn.Module):

@@ -12,7 +12,7 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_kd.checkpoint import write_checkpoint
-from basicsr_kd.metrics.precision import cpu_has_bf16
+from basicsr_kd.utils.modes import cpu_has_bf16
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
 import bench_ranks  # noqa: E402

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from basicsr_kd import options, preflight
 from basicsr_kd.data import ram
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 
 
 def checked(opt: dict[str, Any]) -> dict[str, Any]:

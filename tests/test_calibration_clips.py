@@ -16,11 +16,11 @@ from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.data.clips import find_clips
 from basicsr_kd.data.degradation import gaussian_downsample_padded
-from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.prune_checks import check_calibration
-from basicsr_kd.prune_options import CalibrationOptions
+from basicsr_kd.data.run_inputs import calibration_images, calibration_root
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.prune import CalibrationOptions
+from basicsr_kd.preflight.pruning import check_calibration
 from basicsr_kd.pruning import PruningError, prune, read_calibration, read_calibration_for
-from basicsr_kd.run_calibration import calibration_images, calibration_root
 
 BD, BI = (FRNet(nf=8, nb=3, degradation=degradation) for degradation in ('BD', 'BI'))
 

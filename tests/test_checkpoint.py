@@ -9,7 +9,8 @@ import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 
-from basicsr_kd.checkpoint import CheckpointError, atomic_save, read_state_dict, write_checkpoint
+from basicsr_kd.checkpoint import atomic_save, read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:

@@ -20,8 +20,8 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.evaluation.methods import Bicubic
-from basicsr_kd.evaluation.table import evaluation_text
 from basicsr_kd.metrics.complexity import complexity
+from basicsr_kd.report.text import evaluation_text
 
 SIZES = {'a': (140, 148), 'b': (128, 160), 'c': (148, 132)}  # of HR; LR is a quarter
 
@@ -139,7 +139,7 @@ def test_a_network_with_many_zeros_shows_how_many_are_none(tool, teacher_file):
 def test_a_network_whose_operations_cannot_be_counted_is_evaluated_all_the_same(tool, teacher_file, monkeypatch):
     def fails(net, lr_size):
         raise NotImplementedError('an operation that cannot be traced')
-    monkeypatch.setattr('basicsr_kd.evaluation.costs.complexity', fails)
+    monkeypatch.setattr('basicsr_kd.evaluation.record.complexity', fails)
 
     status, output, _ = tool('--weights', teacher_file, *SETS, '--json', 'out.json')
 

@@ -14,7 +14,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.deploy import infer
 from basicsr_kd.deploy.stream import FRONT
 from basicsr_kd.evaluation.methods import Network
-from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.utils.arrays import as_tensor
 
 
 def test_a_clip_becomes_what_the_sequence_form_makes_of_it(infer_tool):

@@ -8,8 +8,8 @@ import pytest
 from infer_helpers import FRAMES, clip_to, files, video
 
 from basicsr_kd.deploy import infer
-from basicsr_kd.deploy.errors import InferError
 from basicsr_kd.deploy.video_files import VideoWriter
+from basicsr_kd.errors import InferError
 
 
 @pytest.mark.parametrize('output', ['new/out', 'out.mp4', 'old'])

@@ -14,10 +14,10 @@ from backbone_helpers import accept, random_backbone
 from clip_helpers import Clip, moving_clip
 
 from basicsr_kd.archs.upsample import upsample_bd
+from basicsr_kd.errors import BackboneError, MetricError
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS
 from basicsr_kd.metrics.clip_scores import ClipScores
-from basicsr_kd.metrics.errors import BackboneError, MetricError
-from basicsr_kd.metrics.lpips_metric import lpips_network
-from basicsr_kd.metrics.video_protocol import PROTOCOLS, VIDEO_METRICS
+from basicsr_kd.metrics.lpips import lpips_network
 
 LENGTHS = {'b': 6, 'a': 8, 'c': 7}
 Values = dict[str, list[float]]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from basicsr_kd import compat
+from basicsr_kd.runs.resume import load_resume_state
 
 
 def resume_options(folder, auto_resume=True, resume_state=None) -> dict:
@@ -30,7 +30,7 @@ def experiment(tmp_path):
 
 def stopped_with(opt, capsys) -> str:
     with pytest.raises(SystemExit) as stop:
-        compat.load_resume_state(opt)
+        load_resume_state(opt)
     assert stop.value.code == 2
     return capsys.readouterr().err
 
@@ -38,13 +38,13 @@ def stopped_with(opt, capsys) -> str:
 def test_auto_resume_takes_the_highest_iteration_wherever_the_process_runs(experiment, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.mktemp('elsewhere'))
     opt = resume_options(experiment)
-    state = compat.load_resume_state(opt)
+    state = load_resume_state(opt)
     assert state['iter'] == 10 and state['schedulers'] == [{'milestones': Counter([5])}]
     assert opt['path']['pretrain_network_g'] == str(experiment / 'models' / 'net_g_10.pth')
 
 
 def test_auto_resume_of_a_first_run_starts_anew(tmp_path):
-    assert compat.load_resume_state(resume_options(tmp_path)) is None
+    assert load_resume_state(resume_options(tmp_path)) is None
 
 
 def test_a_missing_state_file_is_named(experiment, capsys):

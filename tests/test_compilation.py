@@ -16,10 +16,10 @@ from torch._dynamo.utils import counters
 from validation_helpers import loader
 from video_helpers import train as train_on_clips
 
-from basicsr_kd.models.compilation import compile_in_place
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.models.training.acceleration import compile_in_place
 from basicsr_kd.options import validate
-from basicsr_kd.speed_checks import check_compiler
+from basicsr_kd.preflight.devices import check_compiler
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Any:
         compile_module(net, backend='eager')
 
     monkeypatch.setattr(nn.Module, 'compile', compile_less)
-    monkeypatch.setattr('basicsr_kd.speed_checks.check_compiler', lambda device: None)
+    monkeypatch.setattr('basicsr_kd.preflight.devices.check_compiler', lambda device: None)
     torch._dynamo.reset()
     counters.clear()
     return modes
@@ -115,8 +115,8 @@ def test_generated_code_takes_two_passes_and_two_backward_passes():
 
 
 def test_a_machine_without_a_compiler_is_told():
-    code = ('from basicsr_kd.speed_checks import check_compiler\n'
-            'from basicsr_kd.option_errors import OptionsError\n'
+    code = ('from basicsr_kd.preflight.devices import check_compiler\n'
+            'from basicsr_kd.options.convert import OptionsError\n'
             "try:\n    check_compiler('cpu')\nexcept OptionsError as error:\n    print(error)")
     found = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'CXX': 'no-such-compiler', 'PATH': ''},
                            capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from torch import nn
 
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.metrics.modes import evaluating
+from basicsr_kd.utils.modes import evaluating
 
 
 def test_one_convolution_costs_what_the_formula_says():

@@ -9,8 +9,8 @@ import torch
 import torchvision
 from basicsr.losses import build_loss
 
+from basicsr_kd.errors import BackboneError
 from basicsr_kd.losses import CosinePerceptualLoss
-from basicsr_kd.metrics.errors import BackboneError
 
 
 @pytest.fixture(autouse=True)

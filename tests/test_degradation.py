@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 from basicsr_kd.archs.upsample import upsampler
 from basicsr_kd.data import TecoGANTestDataset
 from basicsr_kd.data.degradation import BORDER, gaussian_downsample, gaussian_downsample_padded
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
-from basicsr_kd.metrics.video_protocol import PROTOCOLS
 
 
 def with_scipy(images: torch.Tensor, scale: int, sigma: float = 1.5, radius: int = 4) -> torch.Tensor:

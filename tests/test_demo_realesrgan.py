@@ -20,8 +20,8 @@ import demo_realesrgan  # noqa: E402
 from demo_realesrgan import CALIBRATION, HELD_OUT, main, plan, prepare  # noqa: E402
 
 from basicsr_kd.checkpoint import write_checkpoint  # noqa: E402
+from basicsr_kd.evaluation.schema import About  # noqa: E402
 from basicsr_kd.options import validate  # noqa: E402
-from basicsr_kd.report.schema import About  # noqa: E402
 
 
 @pytest.fixture(scope='module')

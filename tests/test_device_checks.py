@@ -4,8 +4,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from basicsr_kd import device_checks
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.preflight import devices
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def check(monkeypatch, gpus: int, num_gpu: int, dist: bool = False, **environmen
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    device_checks.check_device({'num_gpu': num_gpu, 'dist': dist, 'is_train': True})
+    devices.check_device({'num_gpu': num_gpu, 'dist': dist, 'is_train': True})
 
 
 @pytest.mark.parametrize(('gpus', 'num_gpu', 'dist', 'environment', 'expected'), [

@@ -12,7 +12,7 @@ from basicsr.archs.discriminator_arch import UNetDiscriminatorSN, VGGStyleDiscri
 from basicsr.losses import build_loss
 from torch import nn
 
-from basicsr_kd.distillation.layers import LayerError
+from basicsr_kd.errors import LayerError
 from basicsr_kd.losses import (
     AttentionTransferLoss,
     DiscriminatorFeatureLoss,

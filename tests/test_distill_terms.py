@@ -9,11 +9,11 @@ import torch
 from basicsr.archs import build_network
 from model_helpers import batch, same, start, start_and_save, train, train_on_and_resume, weights
 
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
-from basicsr_kd.distill_options import ScheduleOptions
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError, OptionsError
 from basicsr_kd.losses import __all__ as LOSSES
-from basicsr_kd.option_errors import OptionsError
 from basicsr_kd.options import validate
+from basicsr_kd.options.distill import ScheduleOptions
 
 
 @pytest.fixture

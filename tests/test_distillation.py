@@ -11,8 +11,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm
-from basicsr_kd.distillation.layers import LayerError, evenly, match_layers, pair_layers
-from basicsr_kd.distillation.taps import FeatureTaps, TapError
+from basicsr_kd.distillation.layers import evenly, match_layers, pair_layers
+from basicsr_kd.distillation.taps import FeatureTaps
+from basicsr_kd.errors import LayerError, TapError
 from basicsr_kd.losses import FeatureDistillLoss, ResponseDistillLoss
 
 IMAGE = torch.rand(2, 3, 8, 8)

@@ -10,10 +10,11 @@ import torch.distributed as dist
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from torch import nn
 
-from basicsr_kd.launchers import leave_process_group
-from basicsr_kd.models.distributed import share_buffers, with_sync_bn, wrap
-from basicsr_kd.models.memory_format import to_memory_format
-from basicsr_kd.options import TrainOptions, validate
+from basicsr_kd.models.training.acceleration import to_memory_format
+from basicsr_kd.models.training.ddp import share_buffers, with_sync_bn, wrap
+from basicsr_kd.options import validate
+from basicsr_kd.options.train import TrainOptions
+from basicsr_kd.runs.distributed import leave_process_group
 
 
 def options(**train: bool) -> dict:

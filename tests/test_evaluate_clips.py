@@ -19,14 +19,14 @@ from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.upsample import upsample_bd
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
-from basicsr_kd.data.video_test_dataset import TecoGANTestDataset
+from basicsr_kd.data.tecogan_test_dataset import TecoGANTestDataset
 from basicsr_kd.deploy.stream import run_stream
 from basicsr_kd.evaluation.clip_sets import find_clip_set
-from basicsr_kd.evaluation.evaluate_clips import _run
+from basicsr_kd.evaluation.evaluate import _run
 from basicsr_kd.evaluation.methods import Network
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.metrics.video_protocol import PROTOCOLS
 
 FRAMES = {'city': 8, 'walk': 7}
 

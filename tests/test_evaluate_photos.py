@@ -15,11 +15,11 @@ from basicsr.metrics import calculate_niqe
 
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
+from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.checks import check_sets
-from basicsr_kd.evaluation.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders
-from basicsr_kd.report.build import build_report
 from basicsr_kd.report.page import html_page
+from basicsr_kd.report.report import build_report
 
 SIZES = {'a': (60, 64), 'b': (56, 72)}
 NETS = ('--weights', 'teacher.pth', 'student.pth', 'bicubic')

@@ -10,11 +10,11 @@ from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils import tensor2img
 
-from basicsr_kd.checkpoint import CheckpointError, write_checkpoint
-from basicsr_kd.evaluation.errors import EvaluationError
+from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.errors import CheckpointError, EvaluationError
 from basicsr_kd.evaluation.methods import Bicubic, Network, unique_names
 from basicsr_kd.evaluation.sets import ImagePair
-from basicsr_kd.metrics.arrays import as_tensor
+from basicsr_kd.utils.arrays import as_tensor
 
 PAIR = ImagePair('x', Path('HR/x.png'), Path('LR/x.png'))
 LR = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)

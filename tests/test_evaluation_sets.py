@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from basicsr_kd.errors import BadImageError, EvaluationError
 from basicsr_kd.evaluation.checks import check_measurable, check_sets
-from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders, read_pair
 
 

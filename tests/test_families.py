@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from basicsr_kd.archs import PrunedRRDBNet, SlimRRDBNet
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.distillation.distiller import Distiller, DistillTerm
-from basicsr_kd.distillation.families import default_pairs
 from basicsr_kd.distillation.inheritance import inherit
-from basicsr_kd.distillation.layers import LayerError
+from basicsr_kd.distillation.layers import default_pairs
+from basicsr_kd.errors import LayerError
 from basicsr_kd.losses import AttentionTransferLoss, DiscriminatorFeatureLoss, FeatureDistillLoss
 from basicsr_kd.pruning import prune
 

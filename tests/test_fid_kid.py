@@ -13,10 +13,10 @@ from basicsr.metrics.fid import extract_inception_features
 from scipy import linalg
 from torch import Tensor, nn
 
+from basicsr_kd.errors import BackboneError, MetricError
 from basicsr_kd.metrics import kid as kid_module
 from basicsr_kd.metrics import set_scores
 from basicsr_kd.metrics.backbones import KNOWN
-from basicsr_kd.metrics.errors import BackboneError, MetricError
 from basicsr_kd.metrics.fid import features, frechet_distance, inception_network
 from basicsr_kd.metrics.kid import Kid, kernel, patch_kid
 from basicsr_kd.metrics.set_scores import SetScores, patches

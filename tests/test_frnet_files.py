@@ -9,10 +9,10 @@ from network_helpers import largest_difference
 from basicsr_kd.archs import FRNet
 from basicsr_kd.archs.from_file import build_from_file, network_section, read_architecture, write_network_file
 from basicsr_kd.archs.tecogan_state import tecogan_state
-from basicsr_kd.checkpoint import CheckpointError, atomic_save, write_checkpoint
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.checkpoint import atomic_save, write_checkpoint
+from basicsr_kd.errors import CheckpointError, OptionsError
+from basicsr_kd.preflight.networks import must_fit
 from basicsr_kd.pruning import prune
-from basicsr_kd.weight_checks import must_fit
 
 FNET = [('encoder1', 6, 32), ('encoder2', 32, 64), ('encoder3', 64, 128), ('decoder1', 128, 256),
         ('decoder2', 256, 128), ('decoder3', 128, 64)]

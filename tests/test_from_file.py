@@ -18,7 +18,8 @@ from basicsr_kd.archs.from_file import (
     read_architecture,
     write_network_file,
 )
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError
 
 RRDB = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 4, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 EDSR = SMALL['EDSR']

@@ -7,8 +7,8 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from model_helpers import weights
 from network_helpers import count, varied_rrdbnet
 
-from basicsr_kd.models.gradual import Schedule, Zeros, swap_parameters
-from basicsr_kd.prune_options import PruneOptions
+from basicsr_kd.models.training.gradual import Schedule, Zeros, swap_parameters
+from basicsr_kd.options.prune import PruneOptions
 from basicsr_kd.pruning import prune
 
 

@@ -8,8 +8,8 @@ import pytest
 from basicsr.utils import imfrombytes
 from PIL import Image
 
-from basicsr_kd.evaluation.errors import BadImageError, EvaluationError
-from basicsr_kd.evaluation.images import image_files, read_image, write_image
+from basicsr_kd.errors import BadImageError, EvaluationError
+from basicsr_kd.utils.images import image_files, read_image, write_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 BGR = RGB[:, :, ::-1]

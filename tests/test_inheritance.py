@@ -15,8 +15,8 @@ from torch import nn
 
 from basicsr_kd.archs import PrunedRRDBNet, SlimRRDBNet
 from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable, inherit
-from basicsr_kd.pruning.importance import MAGNITUDES
-from basicsr_kd.pruning.shuffles import find_shuffled_groups
+from basicsr_kd.pruning.channels.importance import MAGNITUDES
+from basicsr_kd.pruning.channels.shuffles import find_shuffled_groups
 
 IMAGE = torch.rand(1, 3, 8, 8)
 KINDS = {  # features and blocks to a network; narrower students have half of all channels

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from model_helpers import batch, same, start, weights
 
-from basicsr_kd.launchers import leave_process_group
-from basicsr_kd.models.balance import is_below
+from basicsr_kd.models.training.balance import is_below
+from basicsr_kd.runs.distributed import leave_process_group
 
 KINDS: dict[str, dict[str, Any]] = {
     'adapters': {'distill_opt': [{'type': 'FeatureDistillLoss'}, {'type': 'ResponseDistillLoss'}], 'distill_every': 2},

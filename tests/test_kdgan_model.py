@@ -11,7 +11,8 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
 from model_helpers import batch, first_logs, same, start, start_and_save, train, weights
 
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.errors import CheckpointError
 
 
 def test_every_loss_term_is_in_the_log(kd_opt):

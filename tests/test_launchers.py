@@ -14,7 +14,7 @@ import torch
 from basicsr.utils import dist_util
 from entry_helpers import stock_options, write_images, write_options
 
-from basicsr_kd import launchers
+from basicsr_kd.runs import distributed
 
 _LIMIT = 300  # seconds, against a hang
 
@@ -127,5 +127,5 @@ def test_slurm_without_its_command_is_told(script, expected, tmp_path, monkeypat
     for name, value in {'SLURM_PROCID': '0', 'SLURM_NTASKS': '1', 'SLURM_NODELIST': 'node1'}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stop:
-        launchers.start_under_slurm('nccl')
+        distributed.start_under_slurm('nccl')
     assert stop.value.code == 2 and expected in capsys.readouterr().err

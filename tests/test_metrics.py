@@ -16,9 +16,9 @@ from basicsr.metrics import calculate_metric, calculate_niqe
 from basicsr.utils.matlab_functions import imresize
 from torch import nn
 
-from basicsr_kd.metrics.errors import BackboneError, MetricError
+from basicsr_kd.errors import BackboneError, MetricError
 from basicsr_kd.metrics.image_scores import METRICS, image_score
-from basicsr_kd.metrics.lpips_metric import BACKBONES, calculate_lpips, lpips_network
+from basicsr_kd.metrics.lpips import BACKBONES, calculate_lpips, lpips_network
 
 BORDER = 4
 

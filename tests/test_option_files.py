@@ -16,9 +16,10 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGIST
 from real_esrgan_helpers import PHOTOS, SYNTHESIS
 from video_helpers import write_clip
 
-from basicsr_kd import network_checks, options, preflight
+from basicsr_kd import options, preflight
 from basicsr_kd.archs.build import registered
-from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.options.prune import prune_steps
+from basicsr_kd.preflight import networks
 from basicsr_kd.pruning import prune
 
 FOLDER = Path(__file__).resolve().parents[1] / 'options'
@@ -98,7 +99,7 @@ def test_the_file_is_good(name, root, monkeypatch):
     else:
         for key in ('network_g', 'network_d'):
             if key in opt:
-                network_checks.check_arguments(opt[key], ARCH_REGISTRY, key)
+                networks.check_arguments(opt[key], ARCH_REGISTRY, key)
     if name in PARAMETERS:
         with torch.device('meta'):
             assert sum(p.numel() for p in build_network(opt['network_g']).parameters()) == PARAMETERS[name]

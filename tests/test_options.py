@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from basicsr_kd.distill_options import distill_terms
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 from basicsr_kd.options import validate
-from basicsr_kd.prune_options import prune_steps
+from basicsr_kd.options.distill import distill_terms
+from basicsr_kd.options.prune import prune_steps
 
 
 def put(opt: dict[str, Any], path: str, value: Any) -> None:

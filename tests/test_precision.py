@@ -10,14 +10,14 @@ from model_helpers import batch, start, start_and_save, train, weights
 from torch import Tensor, nn
 from validation_helpers import loader
 
-from basicsr_kd.metrics import precision
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.utils import modes
 
 
 @pytest.fixture
 def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU counts as one that computes in fp16; PyTorch can on any, if slowly."""
-    monkeypatch.setattr('basicsr_kd.speed_checks.cpu_has_fp16', lambda: True)
+    monkeypatch.setattr('basicsr_kd.preflight.devices.cpu_has_fp16', lambda: True)
 
 
 def formats_of(net: nn.Module, layer: str) -> list[torch.dtype]:
@@ -29,7 +29,7 @@ def formats_of(net: nn.Module, layer: str) -> list[torch.dtype]:
 
 @pytest.mark.parametrize('section', ['train', 'teacher'])
 def test_fp16_on_a_cpu_that_does_not_compute_in_it_is_told(kd_opt, monkeypatch, section):
-    monkeypatch.setattr('basicsr_kd.speed_checks.cpu_has_fp16', lambda: False)
+    monkeypatch.setattr('basicsr_kd.preflight.devices.cpu_has_fp16', lambda: False)
     kd_opt[section]['amp'] = 'fp16'
     with pytest.raises(OptionsError, match=rf'^{section}\.amp: found fp16, .* use bf16 or fp32$'):
         start(kd_opt)
@@ -37,7 +37,7 @@ def test_fp16_on_a_cpu_that_does_not_compute_in_it_is_told(kd_opt, monkeypatch, 
 
 @pytest.mark.parametrize('section', ['train', 'teacher'])
 def test_without_fast_bf16_it_is_fp32_and_one_line_says_so(kd_opt, monkeypatch, log, section):
-    monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32'])
+    monkeypatch.setattr('basicsr_kd.models.training.acceleration.fast_formats', lambda device: ['fp32'])
     kd_opt['teacher']['amp'] = 'fp32'
     kd_opt[section]['amp'] = 'bf16'
     model = start(kd_opt)
@@ -48,7 +48,7 @@ def test_without_fast_bf16_it_is_fp32_and_one_line_says_so(kd_opt, monkeypatch, 
 
 @pytest.mark.parametrize('amp', ['fp32', 'bf16', 'fp16'])
 def test_the_teacher_runs_in_its_own_format_and_without_gradient(kd_opt, fp16, monkeypatch, amp):
-    monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32', 'bf16'])
+    monkeypatch.setattr('basicsr_kd.models.training.acceleration.fast_formats', lambda device: ['fp32', 'bf16'])
     kd_opt['teacher']['amp'] = amp
     kd_opt['train']['amp'] = 'bf16' if amp == 'fp32' else 'fp32'  # another one
     model = start(kd_opt)
@@ -61,7 +61,7 @@ def test_the_teacher_runs_in_its_own_format_and_without_gradient(kd_opt, fp16, m
     assert not features[0].requires_grad and model.get_current_log()['l_g_distill'] > 0
 
 
-@pytest.mark.skipif(not precision.cpu_has_bf16(), reason='this CPU has no fast bf16')
+@pytest.mark.skipif(not modes.cpu_has_bf16(), reason='this CPU has no fast bf16')
 @pytest.mark.parametrize('loss', ['FeatureDistillLoss', 'ResponseDistillLoss', 'AttentionTransferLoss'])
 def test_a_teacher_in_bf16_pulls_the_student_the_same_way(kd_opt, loss):
     """Only distillation counts here; the direction of its gradient is within a hundredth."""
@@ -143,7 +143,7 @@ def test_pruning_in_stages_goes_with_the_scale(prune_opt, fp16, prune):
 
 @pytest.mark.parametrize(('amp', 'expected'), [('fp32', torch.float32), ('same', torch.bfloat16)])
 def test_validation_has_a_format_of_its_own(kd_opt, monkeypatch, amp, expected):
-    monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32', 'bf16'])
+    monkeypatch.setattr('basicsr_kd.models.training.acceleration.fast_formats', lambda device: ['fp32', 'bf16'])
     kd_opt['train']['amp'] = 'bf16'
     kd_opt['val']['amp'] = amp
     model = start(kd_opt)

@@ -10,9 +10,9 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from basicsr_kd import options, preflight
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
-from basicsr_kd.option_errors import OptionsError
-from basicsr_kd.prune_checks import check_pruning
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError, OptionsError
+from basicsr_kd.preflight.pruning import check_pruning
 
 
 def check(opt):
@@ -220,7 +220,7 @@ def test_layers_are_those_of_the_teacher_without_its_blocks(kd_opt, prune):
 
 
 def test_images_that_the_network_does_not_take(prune_opt, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.prune_checks.calibration_images', lambda *args: torch.rand(2, 3, 31, 31))
+    monkeypatch.setattr('basicsr_kd.preflight.pruning.calibration_images', lambda *args: torch.rand(2, 3, 31, 31))
     prune = {'ratio': 0.1, 'round_to': 1, 'layout': 'growth', 'importance': 'taylor'}
     with torch.device('meta'):
         nets = [RRDBNet(3, 3, scale, 8, 1, 8) for scale in (4, 2)]

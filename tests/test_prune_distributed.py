@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 from model_helpers import same, train_share, weights
 
-from basicsr_kd.launchers import leave_process_group
-from basicsr_kd.models.network_files import on_master_first
+from basicsr_kd.runs.distributed import leave_process_group, on_master_first
 
 PRUNE = {'random': {'ratio': 0.5, 'round_to': 1, 'importance': 'random'},
          'unstructured': {'ratio': 0.5, 'layout': 'unstructured'}}

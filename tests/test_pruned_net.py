@@ -8,7 +8,8 @@ from pruned_helpers import CHAINS, SMALL, cut_chains, varied, without_block
 from basicsr_kd.archs import PrunedNet
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.from_file import build_from_file, network_section, write_network_file
-from basicsr_kd.checkpoint import CheckpointError, write_checkpoint
+from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.errors import CheckpointError
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from basicsr_kd import plugin, rank_checks
-from basicsr_kd.launchers import leave_process_group
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd import plugin
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.preflight import ranks
+from basicsr_kd.runs.distributed import leave_process_group
 
 
 def told(opt: dict[str, Any]) -> str:
@@ -50,7 +51,7 @@ def test_both_processes_stop(kd_opt, tmp_path):
 
 def difference(first: dict[str, Any], second: dict[str, Any]) -> str:
     with pytest.raises(OptionsError) as error:
-        rank_checks.must_agree([rank_checks.options_of_ranks({'dist': False, **opt})[0] for opt in (first, second)])
+        ranks.must_agree([ranks.options_of_ranks({'dist': False, **opt})[0] for opt in (first, second)])
     return str(error.value)
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from basicsr_kd.archs import SlimRRDBNet
 from basicsr_kd.archs.from_file import build_from_file, read_architecture, write_network_file
 from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 from basicsr_kd.pruning import prune
 
 IMAGE = torch.rand(1, 3, 16, 16)

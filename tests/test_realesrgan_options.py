@@ -12,8 +12,7 @@ from real_esrgan_helpers import photo_options, write_photos
 from test_options import put
 
 from basicsr_kd import options, preflight
-from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import CheckpointError, OptionsError
 from basicsr_kd.pruning import PruningError
 
 X2PLUS = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 2, 'num_feat': 4, 'num_block': 1,

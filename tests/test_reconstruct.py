@@ -15,10 +15,10 @@ from torch import nn
 import basicsr_kd
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.pruning import Cut, prune, read_calibration
-from basicsr_kd.pruning import reconstruct as reconstruct_module
-from basicsr_kd.pruning.least_squares import draw_positions, refit, sample
-from basicsr_kd.pruning.reconstruct import reconstruct
-from basicsr_kd.pruning.skips import trace_convs
+from basicsr_kd.pruning.reconstruction import reconstruct as reconstruct_module
+from basicsr_kd.pruning.reconstruction.least_squares import draw_positions, refit, sample
+from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct
+from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 
 NETS = {
     'RRDBNet': lambda: varied_rrdbnet(num_feat=8, num_block=2, num_grow_ch=8),

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from report_helpers import evaluation, method, student, write, write_pictures
 
+from basicsr_kd.errors import ReportError
 from basicsr_kd.report import figure as figure_module
-from basicsr_kd.report.build import build_report
-from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.figure import comparison_figure
 from basicsr_kd.report.labels import label_beside, spread
 from basicsr_kd.report.page import html_page
 from basicsr_kd.report.pareto import Panel, Point, pareto_plot
+from basicsr_kd.report.report import build_report
 from basicsr_kd.report.write import markdown_page
 
 VOID = {'meta', 'img', 'br', 'wbr'}
@@ -122,7 +122,7 @@ def test_both_pages_have_all_tables_and_notes(report):
 
 
 def test_the_photo_and_the_part_with_most_detail_are_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.report.pictures._PHOTOS', 1)
+    monkeypatch.setattr('basicsr_kd.report.crops._PHOTOS', 1)
     comparison, = toy(tmp_path).comparisons
 
     assert comparison.name == 'Toy: two' and comparison.box == (56, 24, 64)

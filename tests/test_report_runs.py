@@ -10,7 +10,7 @@ import pytest
 import yaml
 from report_helpers import BSD100, DEVICE, SET14, evaluation, method, protocol, student, write
 
-from basicsr_kd.report.errors import ReportError
+from basicsr_kd.errors import ReportError
 from basicsr_kd.report.methods import group_methods, measured
 from basicsr_kd.report.runs import read_runs
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from report_helpers import BSD100, SET14, evaluation, method, protocol, student, write
 
-from basicsr_kd.report.build import Report, build_report
-from basicsr_kd.report.cells import Cell, Table, amount, score, seconds, table
-from basicsr_kd.report.formats import to_csv, to_latex, to_markdown
+from basicsr_kd.report.cells import Cell, Table, amount, score, seconds, table, to_csv, to_latex, to_markdown
 from basicsr_kd.report.paper import SETS, TABLE_1, TABLE_2
+from basicsr_kd.report.report import Report, build_report
 
 SIX = {name: {'BSD100': BSD100, 'Set14': SET14, 'Urban100': BSD100}.get(name, ['a', 'b']) for name in SETS}
 

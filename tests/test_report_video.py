@@ -10,13 +10,13 @@ import pytest
 from report_helpers import evaluation, method, write
 from report_video_helpers import PROTOCOL, VID4, bicubic, network, video_evaluation, write_frames
 
-from basicsr_kd.report.build import build_report
-from basicsr_kd.report.errors import ReportError
+from basicsr_kd.errors import ReportError
+from basicsr_kd.report.cells import to_csv, to_latex, to_markdown
+from basicsr_kd.report.crops import caption
 from basicsr_kd.report.figure import comparison_figure
-from basicsr_kd.report.formats import to_csv, to_latex, to_markdown
 from basicsr_kd.report.methods import group_methods
 from basicsr_kd.report.page import html_page
-from basicsr_kd.report.pictures import caption
+from basicsr_kd.report.report import build_report
 from basicsr_kd.report.runs import read_runs
 from basicsr_kd.report.write import write_report
 
@@ -231,7 +231,7 @@ def test_the_middle_frame_and_its_row_over_time_are_shown(tmp_path):
 
 
 def test_a_long_clip_shows_as_many_frames_as_the_crop_has_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.report.pictures._SIDE', 8)
+    monkeypatch.setattr('basicsr_kd.report.crops._SIDE', 8)
     content = write_frames(tmp_path, {'long': 14})
     over_time = build_report([write(tmp_path / 'run.json', content)], images=tmp_path / 'pictures').comparisons[1]
     assert over_time.rows['ground truth'].shape == (8, 8, 3)

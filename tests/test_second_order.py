@@ -22,9 +22,9 @@ from real_esrgan_helpers import (
 
 from basicsr_kd import options, preflight
 from basicsr_kd.data import RealESRGANPhotoDataset
+from basicsr_kd.data.run_inputs import calibration_images
 from basicsr_kd.data.second_order import SecondOrderDegradation
-from basicsr_kd.prune_options import CalibrationOptions
-from basicsr_kd.run_calibration import calibration_images
+from basicsr_kd.options.prune import CalibrationOptions
 
 CPU = torch.device('cpu')
 

@@ -21,8 +21,8 @@ from torch import nn
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.errors import CheckpointError, OptionsError
 
 COMPACT = {'type': 'SRVGGNetCompact', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_conv': 2, 'upscale': 4}
 MSRRESNET = {'type': 'MSRResNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 4}

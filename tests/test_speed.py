@@ -9,8 +9,8 @@ from entry_helpers import run_python
 from torch import nn
 
 from basicsr_kd.metrics import speed
-from basicsr_kd.metrics.precision import cpu_has_bf16, fast_formats, full_fp32
 from basicsr_kd.metrics.speed import device_info, forward_times, measure_speed
+from basicsr_kd.utils.modes import cpu_has_bf16, fast_formats, full_fp32
 
 IMAGE = torch.rand(1, 3, 4, 4)
 
@@ -163,7 +163,7 @@ def test_the_device_is_named_with_its_threads():
 
 @pytest.mark.parametrize('has', [False, True])
 def test_bf16_is_worth_timing_where_the_cpu_has_it(monkeypatch, has):
-    monkeypatch.setattr('basicsr_kd.metrics.precision.cpu_has_bf16', lambda: has)
+    monkeypatch.setattr('basicsr_kd.utils.modes.cpu_has_bf16', lambda: has)
     assert fast_formats('cpu') == ['fp32', 'bf16'][:1 + has]
 
 

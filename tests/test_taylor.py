@@ -6,8 +6,8 @@ from pruned_helpers import SMALL, varied
 from torch import nn
 
 from basicsr_kd.pruning import prune
-from basicsr_kd.pruning.groups import find_groups
-from basicsr_kd.pruning.taylor import ChannelEffects, weight_effects
+from basicsr_kd.pruning.channels.groups import find_groups
+from basicsr_kd.pruning.channels.importance import ChannelEffects, weight_effects
 
 
 def linear_net():

@@ -13,7 +13,7 @@ from basicsr.data import build_dataloader, build_dataset
 from model_helpers import same, start, weights
 from video_helpers import FRNET, clip_batch, with_gan
 
-from basicsr_kd.launchers import leave_process_group
+from basicsr_kd.runs.distributed import leave_process_group
 
 
 def trained(opt: dict[str, Any], rank: int, world_size: int) -> Any:

@@ -16,8 +16,8 @@ from video_helpers import FRAMES, SIDE, clip_batch, train
 
 from basicsr_kd.archs.warp import backward_warp
 from basicsr_kd.data.degradation import gaussian_downsample
-from basicsr_kd.metrics.errors import BackboneError
-from basicsr_kd.models.triplets import mirrored, mirrored_flow, teco_triplets
+from basicsr_kd.errors import BackboneError
+from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets
 
 
 def charbonnier(found: Tensor, expected: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def test_tecogan_starts_from_frvsr(frvsr_opt, teco_opt, tmp_path):
 
 @pytest.mark.parametrize('switch', [{'channels_last': True}, {'amp': 'bf16', 'channels_last': True}])
 def test_memory_format_and_bf16_leave_the_losses_about_the_same(teco_opt, switch, monkeypatch):
-    monkeypatch.setattr('basicsr_kd.models.precision.fast_formats', lambda device: ['fp32', 'bf16'])
+    monkeypatch.setattr('basicsr_kd.models.training.acceleration.fast_formats', lambda device: ['fp32', 'bf16'])
     logs = first_logs(teco_opt, {'channels_last': False}, switch, steps=train)
     for name, value in logs[0].items():
         assert logs[1][name] == pytest.approx(value, rel=5e-2, abs=5e-2 if 'amp' in switch else 1e-4), name
@@ -194,7 +194,7 @@ def test_the_perceptual_loss_sees_every_frame(teco_opt, monkeypatch):
             seen.append((output.shape, gt.shape))
             return (output - gt).square().mean(), None
 
-    monkeypatch.setattr('basicsr_kd.models.video_gan.build_loss', lambda section: Seen() if
+    monkeypatch.setattr('basicsr_kd.models.tecogan_model.build_loss', lambda section: Seen() if
                         section['type'] == 'CosinePerceptualLoss' else nn.L1Loss())
     teco_opt['train']['perceptual_opt'] = {'type': 'CosinePerceptualLoss', 'loss_weight': 0.2}
     model = start(teco_opt)

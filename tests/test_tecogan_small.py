@@ -16,7 +16,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.data.degradation import gaussian_downsample
 from basicsr_kd.distillation.taps import FeatureTaps
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 
 BLOCKS = {'target': 'srnet', 'layout': 'blocks', 'keep': 2, 'select': 'last'}
 WIDTH = {'target': 'fnet', 'layout': 'width', 'ratio': 0.5, 'importance': 'l2'}

@@ -10,11 +10,11 @@ from basicsr.metrics import calculate_metric
 from clip_helpers import moving_clip
 from torch import nn
 
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.lpips_metric import lpips_network
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
+from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.tlp import perceptual_change_distance
 from basicsr_kd.metrics.tof import flow_distance
-from basicsr_kd.metrics.video_protocol import PROTOCOLS, cut_to_one_size
 
 WHOLE = slice(None), slice(None)
 INNER = slice(24, 72), slice(24, 88)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr_kd.models.triplets import mirrored, mirrored_flow, teco_triplets, triplet_flow
+from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets, triplet_flow
 
 SIDE = 16
 CUT = 2  # of 16 pixels, 12 stay in the centre

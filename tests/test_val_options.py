@@ -5,7 +5,7 @@ import pytest
 from entry_helpers import run_python, write_options
 from validation_helpers import check, without_teacher
 
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 
 LPIPS = {'type': 'calculate_lpips', 'crop_border': 4}
 

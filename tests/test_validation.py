@@ -20,8 +20,8 @@ from model_helpers import start, train, weights
 from torch import nn
 from validation_helpers import Board, FlatInception, loader, random_alexnet, without_teacher
 
-from basicsr_kd.metrics import lpips_metric, set_scores
-from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics import lpips, set_scores
 from basicsr_kd.metrics.fid import features, frechet_distance
 from basicsr_kd.metrics.set_scores import SetScores
 
@@ -37,9 +37,9 @@ def opt(kd_opt: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _no_backbone_is_kept() -> Any:
-    lpips_metric.lpips_network.cache_clear()
+    lpips.lpips_network.cache_clear()
     yield
-    lpips_metric.lpips_network.cache_clear()
+    lpips.lpips_network.cache_clear()
 
 
 def images(opt: dict[str, Any], model: Any) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +127,7 @@ def test_several_sets_and_their_best_values(opt, log):
     def validate(iteration: int, name: str) -> None:
         psnr, error = next(scores)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr('basicsr_kd.models.scores.calculate_metric',
+            patch.setattr('basicsr_kd.models.validation.scores.calculate_metric',
                           lambda data, metric: psnr if metric['type'] == 'calculate_psnr' else error)
             model.validation(loader(opt, name=name), iteration, None, False)
 
@@ -147,8 +147,10 @@ def test_the_order_of_a_folders_listing_does_not_matter(opt, monkeypatch):
     """It may be another on each machine of a run, which would then take some images twice and others never."""
     model = start(opt)
     seen = []
-    monkeypatch.setattr('basicsr_kd.models.scores.Scores.add', lambda self, index, images: seen.append(index))
-    monkeypatch.setattr('basicsr_kd.models.validation.imwrite', lambda image, path: seen.append(Path(path).parent.name))
+    monkeypatch.setattr('basicsr_kd.models.validation.scores.Scores.add',
+                        lambda self, index, images: seen.append(index))
+    monkeypatch.setattr('basicsr_kd.models.validation.images.imwrite',
+                        lambda image, path: seen.append(Path(path).parent.name))
     shuffled = loader(opt)
     shuffled.dataset.paths = [shuffled.dataset.paths[index] for index in (2, 0, 1)]
     model.validation(shuffled, 1, None, True)
@@ -205,7 +207,7 @@ def test_modes_are_as_before_also_of_frozen_parts_and_where_the_network_fails(op
 
 
 def test_training_goes_on_as_if_there_had_been_no_validation(opt, monkeypatch):
-    monkeypatch.setattr(lpips_metric, 'backbone_state', random_alexnet)
+    monkeypatch.setattr(lpips, 'backbone_state', random_alexnet)
     monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
     opt['val']['metrics'] = {'psnr': PSNR, 'lpips': {'type': 'calculate_lpips', 'crop_border': 0},
                              'fid': {'type': 'calculate_fid'}, 'kid': {'type': 'calculate_kid'}}
@@ -328,13 +330,13 @@ def test_of_a_set_that_is_too_small_the_other_scores_remain(opt, log, monkeypatc
 
 
 def test_lpips_is_on_the_models_device_and_lower_is_better(opt, monkeypatch):
-    monkeypatch.setattr(lpips_metric, 'backbone_state', random_alexnet)
+    monkeypatch.setattr(lpips, 'backbone_state', random_alexnet)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)  # a GPU that this run does not use: num_gpu is 0
     opt['val']['metrics'] = {'lpips': {'type': 'calculate_lpips', 'crop_border': 4}}
     model = start(opt)
     model.validation(loader(opt), 2, None, False)
-    network = lpips_metric.lpips_network('alex', None, torch.device('cpu'))
-    expected = np.mean([lpips_metric.lpips_distance(network, *pair, 4) for pair in images(opt, model)])
+    network = lpips.lpips_network('alex', None, torch.device('cpu'))
+    expected = np.mean([lpips.lpips_distance(network, *pair, 4) for pair in images(opt, model)])
     assert model.metric_results['lpips'] == pytest.approx(expected) and expected > 0
     assert model.best_metric_results['pairs']['lpips']['better'] == 'lower'
 

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from model_helpers import start, train
 from validation_helpers import Board, FlatInception, loader, random_alexnet, without_teacher
 
-from basicsr_kd.launchers import leave_process_group
-from basicsr_kd.metrics import lpips_metric, set_scores
-from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.errors import BackboneError
+from basicsr_kd.metrics import lpips, set_scores
+from basicsr_kd.runs.distributed import leave_process_group
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 4}, 'ssim': {'type': 'calculate_ssim', 'crop_border': 4},
            'fid': {'type': 'calculate_fid'}, 'kid': {'type': 'calculate_kid', 'patch': 32},
@@ -43,9 +43,9 @@ def validate(opt: dict[str, Any], ema_decay: float, rank: int, world_size: int) 
 def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
     torch.set_num_threads(1)
     set_scores.inception_network = FlatInception.build
-    lpips_metric.backbone_state = random_alexnet
+    lpips.backbone_state = random_alexnet
     if rank:
-        lpips_metric.lpips_network = no_lpips
+        lpips.lpips_network = no_lpips
     dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     for ema_decay in (0.9, 0):
         model = validate(opt, ema_decay, rank, 2)
@@ -66,7 +66,7 @@ def test_two_processes_give_the_scores_and_files_of_one(kd_opt, tmp_path, monkey
     torch.multiprocessing.spawn(one_of_two, (opt, tmp_path), nprocs=2)
     opt['path']['visualization'] = str(tmp_path / 'one')
     monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
-    monkeypatch.setattr(lpips_metric, 'lpips_network', no_lpips)
+    monkeypatch.setattr(lpips, 'lpips_network', no_lpips)
     for ema_decay in (0.9, 0):
         alone = validate(opt, ema_decay, 0, 1)
         results, best, pictures = torch.load(tmp_path / f'{ema_decay}.pth', weights_only=False)

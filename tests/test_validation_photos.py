@@ -11,7 +11,7 @@ from basicsr.metrics import calculate_niqe
 from model_helpers import start, train
 from validation_helpers import Board, check, loader, without_teacher
 
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 4}
 SSIM = {'type': 'calculate_ssim', 'crop_border': 4}

@@ -9,7 +9,7 @@ from model_helpers import start
 from video_helpers import FRNET
 
 from basicsr_kd import options, preflight
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import OptionsError
 
 
 def with_changes(opt: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

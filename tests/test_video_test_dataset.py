@@ -10,12 +10,10 @@ import pytest
 from coordinate_clips import LEFT, TIME, TOP, values, write_clip
 
 from basicsr_kd import preflight
-from basicsr_kd.data import TecoGANTestDataset, video_test_dataset
+from basicsr_kd.data import TecoGANTestDataset, tecogan_test_dataset
 from basicsr_kd.data.clips import read_clip
-from basicsr_kd.data.errors import ClipError
-from basicsr_kd.dataset_checks import check_datasets
-from basicsr_kd.evaluation.errors import BadImageError
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import BadImageError, ClipError, OptionsError
+from basicsr_kd.preflight.datasets import check_datasets
 
 
 @pytest.fixture
@@ -56,8 +54,8 @@ def test_ground_truth_or_low_resolution_alone(root):
 
 def test_one_frame_is_read_at_a_time(root, monkeypatch):
     read = []
-    real = video_test_dataset.read_image
-    monkeypatch.setattr(video_test_dataset, 'read_image', lambda path: read.append(path) or real(path))
+    real = tecogan_test_dataset.read_image
+    monkeypatch.setattr(tecogan_test_dataset, 'read_image', lambda path: read.append(path) or real(path))
     dataset = TecoGANTestDataset(options(root, lq=False))
     assert [item['clip'] for item in (dataset[0], dataset[1])] == ['calendar', 'my walk'] and read == []
     dataset.frame('my walk', 4)

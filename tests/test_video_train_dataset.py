@@ -14,9 +14,8 @@ from coordinate_clips import LEFT, TIME, TOP, values, write_clip
 from torch.utils.data import DataLoader
 
 from basicsr_kd.data import TecoGANTrainDataset, clips
-from basicsr_kd.data.errors import ClipError
-from basicsr_kd.dataset_checks import check_datasets
-from basicsr_kd.option_errors import OptionsError
+from basicsr_kd.errors import ClipError, OptionsError
+from basicsr_kd.preflight.datasets import check_datasets
 
 
 @pytest.fixture(autouse=True)

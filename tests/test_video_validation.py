@@ -18,11 +18,11 @@ from video_helpers import train, write_clip
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.data.degradation import gaussian_downsample_padded
 from basicsr_kd.deploy.stream import run_stream
+from basicsr_kd.errors import BackboneError
 from basicsr_kd.metrics import set_scores
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
-from basicsr_kd.metrics.errors import BackboneError
 from basicsr_kd.metrics.set_scores import SetScores
-from basicsr_kd.metrics.video_protocol import PROTOCOLS
 
 
 def loader(opt: dict[str, Any], phase: str = 'val') -> Any:

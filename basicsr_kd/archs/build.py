@@ -10,8 +10,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from basicsr_kd.checkpoint import CheckpointError
-from basicsr_kd.option_errors import closest
+from basicsr_kd.errors import CheckpointError
+from basicsr_kd.utils.text import closest
 
 _Result = TypeVar('_Result')
 

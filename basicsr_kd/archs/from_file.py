@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build, build_for_shapes, differences
-from basicsr_kd.archs.fragment import fragment_path, in_one_line, read_fragment, write_fragment
 from basicsr_kd.archs.recognise import number_differences, recognise, stock_options
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.archs.sidecar import fragment_path, in_one_line, read_fragment, write_fragment
 from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.errors import CheckpointError, UnknownArchitectureError
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 _RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
 _MOST_DIFFERENCES = 3  # that an error lists
 _ELSEWHERE = ', teacher.network in an options file, --arch on the command line'
-
-
-class UnknownArchitectureError(CheckpointError):
-    """Neither the shapes of a file's tensors nor a `.yml` beside it tell which of BasicSR's networks it holds."""
 
 
 def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELSEWHERE) -> dict[str, Any]:

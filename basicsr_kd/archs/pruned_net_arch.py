@@ -9,7 +9,8 @@ from torch import nn
 
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.errors import CheckpointError
 
 
 def PrunedNet(base: Mapping[str, Any], like: str | os.PathLike[str]) -> nn.Module:  # noqa: N802 (a name in YAML)

@@ -9,9 +9,9 @@ from basicsr.archs.arch_util import default_init_weights
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
-from basicsr_kd.archs.rrdbnet_checks import check_rrdbnet, growth_widths
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict
+from basicsr_kd.archs.rrdbnet import check_rrdbnet, growth_widths, rrdbnet_options
+from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.errors import CheckpointError
 
 
 class PrunedDenseBlock(nn.Module):

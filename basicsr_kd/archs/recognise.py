@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
-from basicsr_kd.archs.discriminators import discriminator_options
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
+from basicsr_kd.archs.rrdbnet import rrdbnet_options
 
 Options = dict[str, Any]
 State = Mapping[str, Tensor]
@@ -152,3 +151,25 @@ def _first_width(state: State) -> Options:
 
 def _count(state: State, pattern: str) -> int:
     return len({match[1] for match in (re.match(pattern, name) for name in state) if match})
+
+
+def discriminator_options(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Find which of BasicSR's discriminators of images a state dict belongs to.
+
+    Args:
+        state: Name to tensor; only names and shapes matter.
+
+    Returns:
+        `{'type': 'VGGStyleDiscriminator', num_in_ch, num_feat, input_size}` or `{'type': 'UNetDiscriminatorSN',
+        num_in_ch, num_feat}`; None if it is neither.
+    """
+    if {'conv0_0.weight', 'linear2.weight'} <= state.keys():
+        size = 256 if 'conv5_0.weight' in state else 128
+        return {'type': 'VGGStyleDiscriminator', **_widths(state['conv0_0.weight']), 'input_size': size}
+    if {'conv0.weight', 'conv8.weight_orig'} <= state.keys():  # spectral normalisation keeps the weight as that
+        return {'type': 'UNetDiscriminatorSN', **_widths(state['conv0.weight'])}
+    return None
+
+
+def _widths(first: Tensor) -> dict[str, int]:
+    return {'num_in_ch': first.shape[1], 'num_feat': len(first)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.errors import CheckpointError
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
 from basicsr_kd.archs.recognise import recognise
-from basicsr_kd.checkpoint import CheckpointError
+from basicsr_kd.errors import CheckpointError
 
 
 def tecogan_state(net: nn.Module) -> dict[str, Tensor]:

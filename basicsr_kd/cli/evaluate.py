@@ -1,12 +1,11 @@
 """`basicsr-kd evaluate`: measures networks on images or clips: quality, size, speed, memory, beside bicubic."""
-
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basicsr_kd.cli.devices import usable_device
+from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, usable_device, write_json
 from basicsr_kd.cli.evaluate_arguments import (
     BICUBIC,
     add_arguments,
@@ -15,13 +14,15 @@ from basicsr_kd.cli.evaluate_arguments import (
     check_for_images,
     folders,
 )
-from basicsr_kd.cli.evaluate_sets import clip_sets, image_sets, scale_of_photos
-from basicsr_kd.cli.outputs import Refusal, check_folder, check_outputs, refuse, write_json
 
 if TYPE_CHECKING:
     from basicsr_kd.evaluation.methods import Bicubic, Method, Network
     from basicsr_kd.evaluation.protocol import Protocol
     from basicsr_kd.evaluation.scorer import Scorer
+if TYPE_CHECKING:
+    from basicsr_kd.evaluation.clip_sets import ClipSet
+    from basicsr_kd.evaluation.methods import Network
+    from basicsr_kd.evaluation.sets import ImageSet
 
 EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr Set5/HR --lr Set5/LRx4
          basicsr-kd evaluate --sr results/student --hr Set5/HR --border 4 --metrics psnr lpips
@@ -29,6 +30,8 @@ EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr 
          basicsr-kd evaluate --weights tecogan.pth bicubic --hr Vid4/GT --lr Vid4/BDx4"""
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
+
+_PARTS = ('hr', 'gt', 'gtmod12', 'original', 'lr', 'lrx4', 'lq')  # names of folders that do not tell which set it is
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,11 +43,7 @@ def run(args: argparse.Namespace) -> int:
             check_folder(args.save_images, args.force)
         from basicsr_kd import plugin
         plugin.register()
-        from basicsr_kd.checkpoint import CheckpointError
-        from basicsr_kd.data.errors import ClipError
-        from basicsr_kd.deploy.errors import InferError
-        from basicsr_kd.evaluation.errors import EvaluationError
-        from basicsr_kd.metrics.errors import MetricError
+        from basicsr_kd.errors import CheckpointError, ClipError, EvaluationError, InferError, MetricError
     except Refusal as error:
         return refuse('evaluate', error)
     try:
@@ -54,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from basicsr_kd.evaluation.kinds import are_clips
     from basicsr_kd.evaluation.methods import unique_names
-    from basicsr_kd.evaluation.table import evaluation_text
+    from basicsr_kd.evaluation.sets import are_clips
+    from basicsr_kd.report.text import evaluation_text
     device = usable_device(args.device)
     weights = [Path(file) for file in args.weights]
     names = unique_names([*weights, *args.sr], [*(file.stem for file in weights),
@@ -81,16 +80,16 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
                device: str) -> dict[str, Any]:
-    from basicsr_kd.deploy.infer import is_recurrent
+    from basicsr_kd.archs.probe import is_recurrent
+    from basicsr_kd.errors import BadImageError
     from basicsr_kd.evaluation.checks import check_sets
-    from basicsr_kd.evaluation.errors import BadImageError
     from basicsr_kd.evaluation.evaluate import evaluate
     from basicsr_kd.evaluation.methods import Bicubic
     from basicsr_kd.evaluation.protocol import Protocol
     sets = image_sets(args, finished)
     networks = _networks(args, files, device)
     for network in networks.values():
-        if is_recurrent(network):
+        if is_recurrent(network.net):
             raise Refusal(f'{network.file} goes from frame to frame, and {folders(args)[0]} has images. Expected '
                           'clips: a folder with a folder of frames a clip.')
     try:
@@ -106,14 +105,14 @@ def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Ma
 
 def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
               device: str) -> dict[str, Any]:
-    from basicsr_kd.deploy.infer import is_recurrent
-    from basicsr_kd.evaluation.clip_checks import check_clips
-    from basicsr_kd.evaluation.evaluate_clips import ClipBicubic, evaluate_clips
+    from basicsr_kd.archs.probe import is_recurrent
+    from basicsr_kd.evaluation.checks import check_clips
+    from basicsr_kd.evaluation.evaluate import ClipBicubic, evaluate_clips
     from basicsr_kd.evaluation.protocol import Protocol
-    from basicsr_kd.metrics.video_protocol import PROTOCOLS
+    from basicsr_kd.metrics.clip_protocol import PROTOCOLS
     networks = _networks(args, files, device)
     for network in networks.values():
-        if is_recurrent(network) and args.tile:
+        if is_recurrent(network.net) and args.tile:
             raise Refusal(f'--tile is for networks of images, and {network.file} goes from frame to frame. Leave it '
                           'out.')
     sets = clip_sets(args, finished, networks)
@@ -139,7 +138,7 @@ def _methods(files: Mapping[str, Path], networks: Mapping[str, 'Network'], finis
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
     from basicsr_kd.evaluation.scorer import Scorer
-    from basicsr_kd.evaluation.table import left_out_text
+    from basicsr_kd.report.text import left_out_text
     scorer = Scorer(protocol, device)
     reasons = left_out_text(scorer.left_out)
     if not scorer.metrics:
@@ -150,6 +149,86 @@ def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
 
 
 def _manner(args: argparse.Namespace, device: str) -> dict[str, Any]:
-    from basicsr_kd.metrics.precision import fast_formats
+    from basicsr_kd.utils.modes import fast_formats
     return {'lr_size': args.lr_size, 'formats': () if args.no_speed else fast_formats(device),
             'save_images': args.save_images, 'progress': sys.stderr.isatty()}
+
+
+def image_sets(args: argparse.Namespace, finished: Mapping[str, Path]) -> list['ImageSet']:
+    """Sets of images; `finished`: folders by the name of their method.
+
+    Raises:
+        Refusal: Two sets have one name, or one has no folder of finished images.
+        EvaluationError: Images do not pair.
+    """
+    from basicsr_kd.evaluation.sets import ImageSet, pair_folders
+    return [ImageSet(name, hr, lr, pair_folders(hr, lr, results)) for name, hr, lr, results in _folders(args, finished)]
+
+
+def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
+              networks: Mapping[str, 'Network']) -> list['ClipSet']:
+    """Sets of clips; where they have no LR, it will be made for the networks.
+
+    Raises:
+        Refusal: As of `image_sets`; or nothing tells the one scale of LR.
+        ClipError, EvaluationError: Frames do not pair.
+    """
+    from basicsr_kd.evaluation.clip_sets import find_clip_set
+    scale = None
+    if args.weights and not args.lr:
+        scale = _one_scale(networks, '--lr is missing', 'how much smaller than the ground truth it is to be made. Give '
+                                                        '--lr, or')
+    sets = []
+    for name, hr, lr, results in _folders(args, finished):
+        assert hr
+        sets.append(find_clip_set(name, hr, lr, results, scale))
+    for one in sets:
+        if one.scale != sets[0].scale:
+            raise Refusal(f'{one.hr} is {one.scale} times as large as {one.lr}, and {sets[0].hr} {sets[0].scale} times '
+                          f'as large as {sets[0].lr}. Expected sets of one scale.')
+    return sets
+
+
+def scale_of_photos(args: argparse.Namespace, networks: Mapping[str, 'Network']) -> int | None:
+    """How many times photos without ground truth are enlarged; None where finished images tell, or ground truth.
+
+    Raises:
+        Refusal: Nothing tells.
+    """
+    if args.hr or (args.sr and not networks):
+        return None
+    return _one_scale(networks, '--hr is missing', 'how many times photos are to be enlarged. Give')
+
+
+def _one_scale(networks: Mapping[str, 'Network'], missing: str, what: str) -> int:
+    scales = sorted({network.scale for network in networks.values()})
+    if len(scales) != 1:
+        found = f'networks enlarge {" and ".join(map(str, scales))} times' if scales else 'there is no network'
+        raise Refusal(f'{missing}, and {found}, so nothing tells {what} networks of one scale.')
+    return scales[0]
+
+
+def _folders(args: argparse.Namespace, finished: Mapping[str, Path]
+             ) -> Iterator[tuple[str, Path | None, Path | None, dict[str, Path]]]:
+    """Name, ground truth, LR and finished results of each set; of photos there is LR alone."""
+    names = args.names or [_set_name(folder) for folder in folders(args)]
+    if len(set(names)) < len(names):
+        raise Refusal(f'two sets have one name: {", ".join(names)}. Name them with --names.')
+    without = [None] * len(names)
+    for name, hr, lr in zip(names, args.hr or without, args.lr or without, strict=True):
+        yield name, hr, lr, {method: _of_set(folder, name, names) for method, folder in finished.items()}
+
+
+def _set_name(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if folder.name.lower() in _PARTS else folder.name
+
+
+def _of_set(folder: Path, name: str, names: Sequence[str]) -> Path:
+    """What is finished of a set: a folder of its name, or where there is but one set, what is right inside."""
+    inner = folder / name
+    if inner.is_dir():
+        return inner
+    if len(names) > 1:
+        raise Refusal(f'{inner} is no folder. Expected one for each of the sets {", ".join(names)} in {folder}.')
+    return folder

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from basicsr_kd.cli.outputs import Refusal
+from basicsr_kd.cli.common import Refusal
 
 BICUBIC = 'bicubic'
 METRICS = ('psnr', 'ssim', 'lpips', 'niqe', 'fid', 'kid', 'tof', 'tlp')

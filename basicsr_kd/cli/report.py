@@ -5,7 +5,7 @@ import io
 import sys
 from pathlib import Path
 
-from basicsr_kd.cli.outputs import Refusal, check_folder, refuse
+from basicsr_kd.cli.common import Refusal, check_folder, refuse
 
 EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.yml --images pictures --out report
 
@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Makes the report; what cannot be done is one line on stderr and exit status 2, with nothing written."""
-    from basicsr_kd.report.build import build_report
-    from basicsr_kd.report.errors import ReportError
-    from basicsr_kd.report.formats import to_markdown
+    from basicsr_kd.errors import ReportError
+    from basicsr_kd.report.cells import to_markdown
+    from basicsr_kd.report.report import build_report
     from basicsr_kd.report.write import write_report
     try:
         check_folder(args.out, args.force)

@@ -1,7 +1,7 @@
 """Image pairs in memory, photos, video clips; the plugin puts those in ``__all__`` into BasicSR's DATASET_REGISTRY."""
 from basicsr_kd.data.cached_paired_image_dataset import CachedPairedImageDataset
-from basicsr_kd.data.real_esrgan_dataset import RealESRGANPhotoDataset
-from basicsr_kd.data.video_test_dataset import TecoGANTestDataset
-from basicsr_kd.data.video_train_dataset import TecoGANTrainDataset
+from basicsr_kd.data.realesrgan_dataset import RealESRGANPhotoDataset
+from basicsr_kd.data.tecogan_test_dataset import TecoGANTestDataset
+from basicsr_kd.data.tecogan_train_dataset import TecoGANTrainDataset
 
 __all__ = ['CachedPairedImageDataset', 'RealESRGANPhotoDataset', 'TecoGANTestDataset', 'TecoGANTrainDataset']

@@ -3,23 +3,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image
 
-from basicsr_kd.data.errors import ClipError
-from basicsr_kd.data.listing import Listed
-from basicsr_kd.data.numbering import in_order
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.images import image_files
-from basicsr_kd.option_errors import closest
+from basicsr_kd.errors import ClipError, EvaluationError
+from basicsr_kd.utils.images import image_files
+from basicsr_kd.utils.text import closest
 
 _META_LINE = re.compile(r'(?P<key>.+?)\.\w+ \((?P<height>\d+), *(?P<width>\d+)\b.*')
 Size = tuple[int, int]
+
+PARTITIONS = {'REDS4': ('000', '011', '015', '020'), 'official': tuple(f'{clip:03d}' for clip in range(240, 270))}
+"""Clips of REDS that are for validation, as in BasicSR, which calls the official ones 240 to 269."""
+_LINE = re.compile(r'(?P<name>\S+)(?:\s+(?P<frames>\d+)(?:\s+\((?P<height>\d+),\s*(?P<width>\d+)(?:,\s*\d+)?\))?)?')
+
+_DIGITS = re.compile(r'([0-9]+)')
 
 
 @dataclass(frozen=True)
@@ -145,3 +148,85 @@ def _size_in_header(path: str, changed: int, length: int) -> Size:
     except OSError as error:
         reason = error.strerror or 'no known format'
         raise ClipError(f'{path} cannot be read as an image: {reason}. Replace it.') from error
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list says of a clip."""
+
+    frames: int | None
+    size: tuple[int, int] | None
+    """Height and width."""
+
+
+def read_listing(path: str | os.PathLike[str]) -> dict[str, Listed]:
+    """Read a list of clips: a line a clip, `000 100 (720,1280,3)`, or `000 100`, or just `000`.
+
+    Where it tells the size, the frames' headers need not be read, which takes long for many files.
+
+    Raises:
+        ClipError: No such file, no line, or a line of another form.
+    """
+    try:
+        with open(path) as file:
+            lines = [line.strip() for line in file]
+    except OSError as error:
+        raise ClipError(f'{path} cannot be read: {error.strerror}. Expected a list of clips.') from error
+    clips = {}
+    for number, line in enumerate(lines, start=1):
+        match = _LINE.fullmatch(line)
+        if line and not match:
+            raise ClipError(f'{path}, line {number}: found {line!r}, expected name, frames and size of a clip: '
+                            '000 100 (720,1280,3)')
+        if match:
+            size = (int(match['height']), int(match['width'])) if match['height'] else None
+            clips[match['name']] = Listed(int(match['frames']) if match['frames'] else None, size)
+    if not clips:
+        raise ClipError(f'{path} lists no clips. Expected a line a clip: 000 100 (720,1280,3)')
+    return clips
+
+
+def in_order(frames: Sequence[str], where: str) -> list[str]:
+    """Sort frames by the one number that tells their names apart: `Frame 1.png, Frame 2.png, …, Frame 10.png`.
+
+    Args:
+        frames: Paths of files, or keys of an LMDB, in any order.
+        where: The clip, for messages.
+
+    Raises:
+        ClipError: Fewer than two frames, names that differ in more than one number, a number that is missing or that
+            two names have.
+    """
+    if len(frames) < 2:
+        raise ClipError(f'{where} has {len(frames)} frame(s){"".join(f": {name}" for name in frames)}. Expected at '
+                        'least two: the network goes from frame to frame.')
+    frames = sorted(frames)
+    parts = [_DIGITS.split(PurePath(frame).stem) for frame in frames]  # texts at 0, 2, …, numbers at 1, 3, …
+    texts = [tuple(part[::2]) for part in parts]
+    usual = Counter(texts).most_common(1)[0][0]
+    for frame, text in zip(frames, texts, strict=True):
+        if text != usual:
+            raise _unlike(where, frame, frames[texts.index(usual)])
+    columns = [[int(part[column]) for part in parts] for column in range(1, len(parts[0]), 2)]
+    varying = [column for column in columns if len(set(column)) > 1]
+    if len(varying) != 1:
+        raise _unlike(where, frames[0], frames[-1])
+    numbered = sorted(zip(varying[0], frames, strict=True))
+    _check_gaps(numbered, where)
+    return [frame for _, frame in numbered]
+
+
+def _unlike(where: str, one: str, other: str) -> ClipError:
+    return ClipError(f'{where} has frames {PurePath(one).name} and {PurePath(other).name}. Expected names that differ '
+                     'in one number only, which gives their order: rename the frames, or move what is no frame away.')
+
+
+def _check_gaps(numbered: Sequence[tuple[int, str]], where: str) -> None:
+    for (number, frame), (following, next_frame) in zip(numbered, numbered[1:], strict=False):
+        names = PurePath(frame).name, PurePath(next_frame).name
+        if following == number:
+            raise ClipError(f'{where} has two frames of number {number}: {names[0]} and {names[1]}. Remove one.')
+        if following > number + 1:
+            missing = str(number + 1) if following == number + 2 else f'{number + 1} to {following - 1}'
+            raise ClipError(f'{where}: number {missing} is missing, {names[1]} follows {names[0]}. Add what is '
+                            'missing, number the frames without gaps, or make two clips of it.')

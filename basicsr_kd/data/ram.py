@@ -15,7 +15,7 @@ from basicsr.utils import FileClient, get_root_logger, imfrombytes
 from PIL import Image
 from tqdm import tqdm
 
-from basicsr_kd.evaluation.errors import BadImageError
+from basicsr_kd.errors import BadImageError
 
 _HEADER = 54  # bytes of a BMP file
 _SHARED = '/dev/shm'  # where Linux keeps what processes share

@@ -18,7 +18,7 @@ class SecondOrderDegradation:
     wants a GPU; here that method finds all that it reads of the model.
 
     Args:
-        opt: Options with `scale` and the keys of `basicsr_kd.real_esrgan_options.SynthesisOptions`.
+        opt: Options with `scale` and the keys of `basicsr_kd.options.realesrgan.SynthesisOptions`.
         device: Where to work.
         pool: How many pairs wait to be mixed with later ones, since all of a batch are resized alike (`queue_size`); a
             multiple of the batch. 0: each batch comes back as it is. It is in no checkpoint, as in BasicSR: a resumed

@@ -9,22 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.deploy.errors import InferError
+from basicsr_kd.archs.probe import is_recurrent
+from basicsr_kd.deploy.network import TrainedNetwork
 from basicsr_kd.deploy.stream import run_stream
-from basicsr_kd.evaluation.methods import Network
-from basicsr_kd.metrics.arrays import as_tensor
-from basicsr_kd.metrics.precision import fast_formats, full_fp32
+from basicsr_kd.errors import InferError
+from basicsr_kd.utils.arrays import as_tensor
+from basicsr_kd.utils.modes import fast_formats, full_fp32
 
 _HALVES = {'fp16': torch.float16, 'bf16': torch.bfloat16}
 Frames = Iterable[tuple[str, np.ndarray]]
 
 
-def is_recurrent(network: Network) -> bool:
-    """Whether it goes from frame to frame, as FRNet does."""
-    return hasattr(network.net, 'step')
-
-
-def enlarge(network: Network, frames: Frames) -> Iterator[tuple[str, np.ndarray]]:
+def enlarge(network: TrainedNetwork, frames: Frames) -> Iterator[tuple[str, np.ndarray]]:
     """Enlarge frames; six at most are in memory, however many there are.
 
     Args:
@@ -35,9 +31,9 @@ def enlarge(network: Network, frames: Frames) -> Iterator[tuple[str, np.ndarray]
         Names and (scale·h, scale·w, 3) BGR uint8.
 
     Raises:
-        InferError, EvaluationError: The network fails on a frame; or what reading one raises.
+        InferError: The network fails on a frame; or what reading one raises.
     """
-    if not is_recurrent(network):
+    if not is_recurrent(network.net):
         for name, image in frames:
             yield name, network.enlarge(image, name)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from basicsr_kd.deploy.video_files import VideoWriter
-from basicsr_kd.evaluation.images import SUFFIXES, write_image
+from basicsr_kd.utils.images import SUFFIXES, write_image
 
 VIDEO = '.mp4'
 Write = Callable[[str, np.ndarray], None]

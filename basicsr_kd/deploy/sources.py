@@ -8,9 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from basicsr_kd.data.clips import read_clip
-from basicsr_kd.deploy.errors import InferError
 from basicsr_kd.deploy.video_files import VideoFile
-from basicsr_kd.evaluation.images import SUFFIXES, image_files, read_image
+from basicsr_kd.errors import InferError
+from basicsr_kd.utils.images import SUFFIXES, image_files, read_image
 
 
 class ImageFiles:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from basicsr_kd.deploy.errors import InferError
+from basicsr_kd.errors import InferError
 
 _CODEC = 'mp4v'  # MPEG-4: the H.264 encoder is not in OpenCV's wheels
 

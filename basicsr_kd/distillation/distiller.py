@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr_kd.distillation.adapters import FeatureAdapters
-from basicsr_kd.distillation.families import default_pairs
-from basicsr_kd.distillation.layers import LayerError, pair_layers
-from basicsr_kd.distillation.taps import FeatureTaps, TapError
+from basicsr_kd.distillation.layers import default_pairs, pair_layers
+from basicsr_kd.distillation.taps import FeatureTaps
+from basicsr_kd.errors import LayerError, TapError
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,6 @@ class Distiller:
             loss([features[f'{i}.{s}'] for s, _ in pairs], [compared[f'{i}.{s}'][1] for s, _ in pairs])
             for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs, strict=True))
         ]
-
-
-def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
-    """A grey image (1, num_in_ch, size, size) in [0, 1] that finds feature shapes."""
-    return torch.full((1, num_in_ch, size, size), 0.5, device=device)
 
 
 def _pairs(term: DistillTerm, student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:

@@ -11,19 +11,16 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import differences
-from basicsr_kd.distillation.depth import match_depth
-from basicsr_kd.distillation.errors import InheritanceError
-from basicsr_kd.distillation.growth import pad_growth
-from basicsr_kd.distillation.widths import match_widths
+from basicsr_kd.archs.probe import input_channels
+from basicsr_kd.distillation.matching import match_depth, match_widths, pad_growth
+from basicsr_kd.errors import InheritanceError, PruningError
+from basicsr_kd.pruning.channels.groups import channels_cut
+from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.groups import channels_cut
-from basicsr_kd.pruning.importance import MAGNITUDES
 from basicsr_kd.pruning.job import given, working_copy
-from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
-from basicsr_kd.pruning.reconstruct import Reconstruction
-from basicsr_kd.pruning.reconstruct import reconstruct as refit
-from basicsr_kd.pruning.taylor import ChannelEffects
+from basicsr_kd.pruning.rebuild import must_agree, rebuild
+from basicsr_kd.pruning.reconstruction.reconstruct import Reconstruction
+from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
 
 __all__ = ['InheritanceError', 'check_inheritable', 'inherit']
 
@@ -36,8 +33,8 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
     """Give a student, in place, what pruning its teacher to the student's widths and depth leaves.
 
     Of every group of channels that belong together the most important stay. Blocks are spread over the teacher's depth
-    (`basicsr_kd.distillation.depth`). An RRDBNet teacher may have fewer growth channels than the student, as where it
-    was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
+    (`basicsr_kd.distillation.matching`). An RRDBNet teacher may have fewer growth channels than the student, as where
+    it was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
 
     For the 23-block RRDBNet it takes seconds; 'taylor' and `reconstruct` take minutes each, on 16 images of 96x96.
 

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basicsr_kd.metrics.modes import evaluating
-
-
-class TapError(RuntimeError):
-    """A tapped module gave no usable feature map."""
+from basicsr_kd.archs.probe import is_recurrent
+from basicsr_kd.errors import TapError
+from basicsr_kd.utils.modes import evaluating
 
 
 class FeatureTaps:
@@ -43,7 +41,7 @@ class FeatureTaps:
         self._cloned: set[str] = set()
         self._features: dict[str, list[Tensor]] = {}
         self._versions: dict[str, list[int]] = {}
-        self._frames = getattr(net, 'frames_in_sequence', False)
+        self._frames = is_recurrent(net)
         for name in self.layers:
             net.get_submodule(name).register_forward_hook(partial(self._record, name))
 

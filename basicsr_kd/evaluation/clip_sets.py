@@ -11,11 +11,10 @@ from basicsr.utils import tensor2img
 
 from basicsr_kd.data.clips import Clip, find_clips, read_clip, words
 from basicsr_kd.data.degradation import gaussian_downsample_padded
-from basicsr_kd.data.video_test_dataset import TecoGANTestDataset
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.kinds import folders_in
-from basicsr_kd.evaluation.sets import ImagePair
-from basicsr_kd.metrics.video_protocol import MOST_EXCESS
+from basicsr_kd.data.tecogan_test_dataset import TecoGANTestDataset
+from basicsr_kd.errors import EvaluationError
+from basicsr_kd.evaluation.sets import ImagePair, folders_in
+from basicsr_kd.metrics.clip_protocol import MOST_EXCESS
 
 
 @dataclass(frozen=True)

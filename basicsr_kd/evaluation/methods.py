@@ -4,27 +4,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
-from torch import Tensor
-from torch.nn.functional import pad
 
-from basicsr_kd.archs.from_file import build_from_file, describe
-from basicsr_kd.archs.spandrel_net import as_module
-from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.deploy.tiles import run_tiled
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.images import read_image
+from basicsr_kd.deploy.network import TrainedNetwork
+from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImagePair
-from basicsr_kd.metrics.arrays import as_tensor
-
-_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)  # of what networks want the sides of an image to be: pixel-unshuffle, windows
-_TRIAL = 17  # side, at least, of the image that tells; odd
-_OVERLAP = 16  # of tiles
+from basicsr_kd.utils.images import read_image
 
 
 class Method(ABC):
@@ -48,7 +35,7 @@ class Method(ABC):
             (scale·h, scale·w, 3) BGR uint8.
 
         Raises:
-            EvaluationError: it cannot be done; the text says why.
+            EvaluationError, InferError: it cannot be done; the text says why.
         """
 
 
@@ -80,92 +67,15 @@ class FinishedImages(Method):
         return read_image(pair.results[self.name])
 
 
-class Network(Method):
-    """Runs a trained network in fp32.
-
-    Args:
-        name: How it is called.
-        file: Its checkpoint; the architecture is read off it.
-        device: Where it runs.
-        tile: How large pieces of an image it gets, in LR pixels; 0: whole images.
-
-    Raises:
-        CheckpointError: The file holds no network that can be built.
-        EvaluationError: It takes no RGB images, or does not enlarge them.
-    """
+class Network(TrainedNetwork, Method):
+    """Runs a trained network in fp32; see `TrainedNetwork`."""
 
     kind = 'network'
-
-    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tile: int = 0) -> None:
-        self.name = name
-        self.file: Path = file
-        self.tile = tile
-        self.device = torch.device(device)
-        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
-        if isinstance(described, dict):
-            self.options: dict[str, Any] = described
-            net = build_from_file(str(file), network=described)
-        else:
-            self.options = {'type': described.architecture.name}
-            net = as_module(described)
-        self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
-        self.scale, self._multiple = self._what_it_takes()
+    file: Path
 
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
         assert lr is not None
         return self.enlarge(lr, str(pair.lr))
-
-    @torch.inference_mode()
-    def enlarge(self, lr: np.ndarray, where: str) -> np.ndarray:
-        """Enlarge an image, (h, w, 3) to (scale·h, scale·w, 3) BGR uint8.
-
-        Args:
-            lr: The image.
-            where: Its file, for the error.
-
-        Raises:
-            EvaluationError: The network fails on it.
-        """
-        height, width = lr.shape[:2]
-        image = as_tensor(lr).to(self.device, memory_format=torch.channels_last)
-        tile, overlap = (-(-length // self._multiple) * self._multiple for length in (self.tile, _OVERLAP))
-        try:
-            more_height, more_width = -height % self._multiple, -width % self._multiple
-            mode = 'reflect' if more_height < height and more_width < width else 'replicate'  # too small to mirror
-            image = pad(image, (0, more_width, 0, more_height), mode)
-            output = run_tiled(self.net, image, tile, overlap, self.scale)
-        except (RuntimeError, ValueError) as error:
-            hint = '' if self.tile else ' Where memory is short, --tile 256 takes the image in pieces.'
-            raise EvaluationError(f'{self.file} fails on {where}, {width}x{height}: {error}.{hint}') from error
-        return self.as_image(output[:, :, :height * self.scale, :width * self.scale], where)
-
-    def as_image(self, output: Tensor, where: str) -> np.ndarray:
-        """What the network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
-
-        Raises:
-            EvaluationError: Values are not finite.
-        """
-        if not output.isfinite().all():
-            raise EvaluationError(f'{self.file} makes values of {where} that are not finite. Expected the weights of '
-                                  'a network that works; has its training diverged?')
-        return tensor2img(output)
-
-    @torch.inference_mode()
-    def _what_it_takes(self) -> tuple[int, int]:
-        """How many times larger its output is, and of what the sides of its input have to be a multiple."""
-        errors = []
-        for multiple in _MULTIPLES:
-            side = multiple * (-(-_TRIAL // multiple) // 2 * 2 + 1)
-            try:
-                output = self.net(torch.rand(1, 3, side, side, device=self.device))
-            except Exception as error:  # whatever the network's own code raises
-                errors.append(f'{type(error).__name__}: {error}')
-                continue
-            scale = output.shape[-1] // side
-            if scale and tuple(output.shape) == (1, 3, scale * side, scale * side):
-                return scale, multiple
-            errors.append(f'it makes {tuple(output.shape)} of (1, 3, {side}, {side})')
-        raise EvaluationError(f'{self.file} does not enlarge RGB images: {errors[0]}')
 
 
 def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:

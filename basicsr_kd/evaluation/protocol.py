@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from basicsr_kd.data.degradation import SIGMA
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS
 from basicsr_kd.metrics.image_scores import METRICS
-from basicsr_kd.metrics.video_protocol import PROTOCOLS, VIDEO_METRICS
+from basicsr_kd.utils.text import some
 
 IMAGE_METRICS = METRICS
 CLIP_METRICS = VIDEO_METRICS
 SET_METRICS = ('fid', 'kid')
-_MOST_NAMES = 3  # that a sentence lists
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,3 @@ def _of_sets(metrics: Collection[str], images: str) -> list[str]:
     if 'kid' in metrics:
         found.append(f'KID over patches with a 95 % interval over {images}; floor: two halves of the ground truth')
     return found
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, for a sentence."""
-    return ', '.join(names[:_MOST_NAMES]) + (' …' if names[_MOST_NAMES:] else '')

@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS, Protocol, some
-from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.errors import BackboneError
+from basicsr_kd.evaluation.protocol import CLIP_METRICS, IMAGE_METRICS, SET_METRICS, Protocol
+from basicsr_kd.evaluation.sets import ImagePair
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
+from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.fid import inception_network
 from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score, niqe
-from basicsr_kd.metrics.lpips_metric import lpips_network
+from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.utils.text import some
 
 
 class Scorer:
@@ -112,3 +116,57 @@ def scores_of_set(found: SetScores | None) -> dict[str, Any]:
     if 'kid' in results:
         scores['kid'] = dataclasses.asdict(results['kid'])
     return scores
+
+
+class ClipMethodScores:
+    """What one method reaches on one set of clips; holds numbers, not frames.
+
+    Args:
+        scorer: The metrics, with a protocol of clips.
+        truths: As of `MethodScores`.
+    """
+
+    def __init__(self, scorer: Scorer, truths: dict[str | int, dict[str, Tensor]]) -> None:
+        protocol = scorer.protocol
+        self._of_frames = [name for name in scorer.metrics if name in CLIP_METRICS]
+        self._clips = ClipScores(self._of_frames, PROTOCOLS[protocol.clips or 'official'], protocol.lpips_weights,
+                                 scorer.device)
+        self._set = scorer.of_set(truths)
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, clip: str, frame: ImagePair, result: np.ndarray, truth: np.ndarray) -> None:
+        """Score the next frame of a clip, (h, w, 3) BGR uint8 as its ground truth.
+
+        Raises:
+            MetricError: They cannot be compared.
+        """
+        names = self._names.setdefault(clip, [])
+        self._clips.add(clip, len(names), result, truth)
+        names.append(frame.name)
+        if self._set:
+            self._set.add(frame.name, *cut_to_one_size(result, truth))
+
+    def scored(self) -> dict[str, list[str]]:
+        """The frames that count, clip/frame, by clip: those of the protocol; all where there are but FID and KID."""
+        if not self._of_frames:
+            return self._names
+        return {clip: [self._names[clip][index] for index in indices]
+                for clip, indices in self._clips.counted().items()}
+
+    def results(self) -> dict[str, Any]:
+        """As of `MethodScores`, `images` being frames, and `clips`: means by metric and clip.
+
+        tOF and tLP of a clip's first frame are None: they are with the frame before.
+        """
+        means, by_frame = self._clips.results(), self._clips.by_frame()
+        scored = [frame for frames in self.scored().values() for frame in frames]
+        images = {name: dict.fromkeys(scored) | {
+            self._names[clip][index]: value for clip, values in clips.items() for index, value in values.items()}
+            for name, clips in by_frame.items()}
+        return {'images': images, 'mean': {name: found['frames'] for name, found in means.items()},
+                'clips': {name: found['by_clip'] for name, found in means.items()}} | scores_of_set(self._set)
+
+    def warnings(self) -> list[str]:
+        """What a reader has to know."""
+        too_short = self._clips.warnings() if self._of_frames else []
+        return [*too_short, *(self._set.warnings() if self._set else [])]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from basicsr_kd.evaluation.errors import EvaluationError
-from basicsr_kd.evaluation.images import image_files, read_image
+from basicsr_kd.errors import EvaluationError
+from basicsr_kd.utils.images import SUFFIXES, image_files, read_image
+from basicsr_kd.utils.text import some
 
 # How names may go on where those of the ground truth end: babyx4, baby_x4, babyLR, baby_kd_esrgan.
 _ENDING = re.compile(r'(?:[_\-. ].*|x\d.*|[LS]R.*)?', re.IGNORECASE)
 _TRUTH = re.compile(r'(.+?)[_\-. ]?(?:HR|GT)', re.IGNORECASE)
-_MOST_NAMES = 3  # that an error lists
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ def _partners(named: Path, names: Sequence[str], folder: Path) -> dict[str, Path
     missing = [name for name in names if expected[name] not in files]
     more = sorted(files.keys() - set(expected.values()))
     if missing or more:
-        found = [f'nothing in {folder} for {_some(missing)}'] if missing else []
-        found += [f'nothing in {named} for {_some(more)}'] if more else []
+        found = [f'nothing in {folder} for {some(map(repr, missing))}'] if missing else []
+        found += [f'nothing in {named} for {some(map(repr, more))}'] if more else []
         raise EvaluationError(f'The names in {named} and {folder} do not pair: {"; ".join(found)}. Expected the same '
                               'names, or one ending behind all names of the second: baby.png and babyx4.png.')
     return {name: files[expected[name]] for name in names}
@@ -131,6 +131,39 @@ def _with_ending(roots: Sequence[str], files: Iterable[str]) -> list[str]:
     return [root + ending for root in roots]
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - _MOST_NAMES} more' if len(names) > _MOST_NAMES else ''
-    return ', '.join(map(repr, names[:_MOST_NAMES])) + more
+def are_clips(folders: Sequence[Path]) -> bool:
+    """Whether folders of ground truth are sets of clips, with folders of frames in them, or sets of images.
+
+    Raises:
+        EvaluationError: They differ in that, or one of them is both.
+    """
+    kinds = {folder: _holds_clips(folder) for folder in folders}
+    if len(set(kinds.values())) > 1:
+        clips, images = (next(folder for folder, kind in kinds.items() if kind is its) for its in (True, False))
+        raise EvaluationError(f'{clips} has folders of frames, which are clips, and {images} has none. Expected sets '
+                              'of clips or sets of images: evaluate them one after the other.')
+    return kinds[folders[0]]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders right inside, sorted, without hidden ones; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
+
+
+def _holds_clips(folder: Path) -> bool:
+    frames = {path.name: image.name for path in folders_in(folder) if (image := _an_image(path))}
+    image = _an_image(folder)
+    if image and frames:
+        clip = next(iter(frames))
+        raise EvaluationError(f'{folder} has images ({image.name}) and a folder of images ({clip}/{frames[clip]}). '
+                              'Expected images alone, or a folder a clip alone: move the others away.')
+    return bool(frames)
+
+
+def _an_image(folder: Path) -> Path | None:
+    if not folder.is_dir():
+        return None
+    return min((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES
+                and not path.name.startswith('.') and path.is_file()), default=None)

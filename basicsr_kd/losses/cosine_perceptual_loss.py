@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from basicsr.archs.vgg_arch import VGG_PRETRAIN_PATH, VGGFeatureExtractor
 from torch import Tensor, nn
 
-from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.errors import BackboneError
 
 
 class CosinePerceptualLoss(nn.Module):

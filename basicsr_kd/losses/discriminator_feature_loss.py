@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr_kd.distillation.layers import LayerError, match_layers
+from basicsr_kd.distillation.layers import match_layers
 from basicsr_kd.distillation.taps import FeatureTaps
-from basicsr_kd.losses.criteria import check_criterion, error
-from basicsr_kd.losses.distill_loss import DistillLoss
+from basicsr_kd.errors import LayerError
+from basicsr_kd.losses.distill_loss import DistillLoss, check_criterion, error
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25  # about those of photos in [0, 1]
 LAYERS = {  # at half, quarter and eighth resolution, by the discriminator's class

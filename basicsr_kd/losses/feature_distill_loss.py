@@ -4,8 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from basicsr_kd.losses.criteria import check_criterion, error
-from basicsr_kd.losses.distill_loss import DistillLoss
+from basicsr_kd.losses.distill_loss import DistillLoss, check_criterion, error
 
 REDUCTIONS = ('mean', 'norm')
 

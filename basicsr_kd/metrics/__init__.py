@@ -1,7 +1,7 @@
 """What a network costs and how well it does. `__all__`: what the plugin puts into BasicSR's METRIC_REGISTRY."""
 from basicsr_kd.metrics.fid import calculate_fid
 from basicsr_kd.metrics.kid import calculate_kid
-from basicsr_kd.metrics.lpips_metric import calculate_lpips
+from basicsr_kd.metrics.lpips import calculate_lpips
 from basicsr_kd.metrics.tlp import calculate_tlp
 from basicsr_kd.metrics.tof import calculate_tof
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from basicsr_kd.metrics.errors import BackboneError
+from basicsr_kd.errors import BackboneError
 
 _TORCHVISION = 'https://download.pytorch.org/models/'
 _PYTORCH_FID = 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/'

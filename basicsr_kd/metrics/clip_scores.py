@@ -10,11 +10,11 @@ import torch
 from basicsr.metrics import calculate_psnr
 from basicsr.utils import bgr2ycbcr
 
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.lpips_metric import lpips_distance, lpips_network
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS, VideoProtocol, Window, cut_to_one_size
+from basicsr_kd.metrics.lpips import lpips_distance, lpips_network
 from basicsr_kd.metrics.tlp import perceptual_change_distance
 from basicsr_kd.metrics.tof import flow_distance
-from basicsr_kd.metrics.video_protocol import PROTOCOLS, VIDEO_METRICS, VideoProtocol, Window, cut_to_one_size
 
 Frames = list[dict[str, float]]
 """By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before."""

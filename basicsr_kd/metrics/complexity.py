@@ -5,7 +5,8 @@ import torch
 from mmengine.analysis import ActivationAnalyzer, FlopAnalyzer, parameter_count
 from torch import nn
 
-from basicsr_kd.metrics.modes import evaluating
+from basicsr_kd.archs.probe import is_recurrent
+from basicsr_kd.utils.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int =
 
 def _parts(net: nn.Module) -> list[str]:
     """The children with parameters of a network that goes from frame to frame; none of another."""
-    if not getattr(net, 'frames_in_sequence', False):
+    if not is_recurrent(net):
         return []
     return [name for name, child in net.named_children() if next(child.parameters(), None) is not None]

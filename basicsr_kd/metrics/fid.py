@@ -11,8 +11,8 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.backbones import backbone_state
-from basicsr_kd.metrics.errors import MetricError
 
 FEATURES = 2048
 

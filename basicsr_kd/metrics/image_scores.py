@@ -8,9 +8,9 @@ import numpy as np
 from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim
 from torch import nn
 
-from basicsr_kd.metrics.arrays import as_bgr, as_pair
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.lpips_metric import lpips_distance
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.lpips import lpips_distance
+from basicsr_kd.utils.arrays import as_bgr, as_pair
 
 METRICS = ('psnr', 'ssim', 'lpips', 'niqe')
 SSIM_WINDOW = 11

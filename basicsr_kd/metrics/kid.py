@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.errors import MetricError
 
 RESAMPLES = 1000
 HALVES = 200

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.metrics.arrays import as_pair, as_tensor
-from basicsr_kd.metrics.errors import MetricError
+from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.fid import features, frechet_distance, inception_network
 from basicsr_kd.metrics.kid import patch_kid
+from basicsr_kd.utils.arrays import as_pair, as_tensor
 
 FEWEST = 2048
 """Samples from which the covariances of FID's 2048 features can have full rank."""

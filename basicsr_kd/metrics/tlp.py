@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import numpy as np
 from torch import nn
 
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.lpips_metric import lpips_distance
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.lpips import lpips_distance
 
 
 def perceptual_change_distance(network: nn.Module, prev_gt: np.ndarray, cur_gt: np.ndarray, prev: np.ndarray,
@@ -18,7 +18,7 @@ def perceptual_change_distance(network: nn.Module, prev_gt: np.ndarray, cur_gt: 
     as the ground truth, be it in another way.
 
     Args:
-        network: of :func:`basicsr_kd.metrics.lpips_metric.lpips_network`.
+        network: of :func:`basicsr_kd.metrics.lpips.lpips_network`.
         prev_gt: the ground truth before, (h, w, 3) BGR uint8 as all of them.
         cur_gt: the ground truth.
         prev: the result before.

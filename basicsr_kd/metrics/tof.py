@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 import cv2
 import numpy as np
 
-from basicsr_kd.metrics.errors import MetricError
-from basicsr_kd.metrics.video_protocol import Window
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.clip_protocol import Window
 
 
 def flow_distance(prev_gt: np.ndarray, cur_gt: np.ndarray, prev: np.ndarray, cur: np.ndarray, crop: Window) -> float:

@@ -12,15 +12,18 @@ from basicsr.archs import build_network
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from basicsr_kd.checkpoint import CheckpointError, read_state_dict, write_checkpoint
-from basicsr_kd.distill_options import AdaptedOptions, DistillOptions, ScheduleOptions, distill_terms
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
+from basicsr_kd.data.run_inputs import training_patch
 from basicsr_kd.distillation.distiller import Distiller
-from basicsr_kd.losses.build import build_terms
-from basicsr_kd.models.gan_trainer import GANTrainer
-from basicsr_kd.models.network_files import on_master_first, run_file
-from basicsr_kd.models.precision import autocast, half_precision
-from basicsr_kd.models.teacher import build_teacher, inherited_student
-from basicsr_kd.network_checks import gt_size, training_patch
+from basicsr_kd.errors import CheckpointError
+from basicsr_kd.losses.terms import build_terms
+from basicsr_kd.models.training.acceleration import autocast, half_precision
+from basicsr_kd.models.training.gan_trainer import GANTrainer
+from basicsr_kd.models.training.network_files import run_file
+from basicsr_kd.models.training.teacher import build_teacher, inherited_student
+from basicsr_kd.options.distill import AdaptedOptions, DistillOptions, ScheduleOptions, distill_terms
+from basicsr_kd.options.realesrgan import gt_size
+from basicsr_kd.runs.distributed import on_master_first
 
 
 class KDGANModel(GANTrainer):

@@ -9,15 +9,16 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
-from basicsr_kd.archs.fragment import write_fragment
 from basicsr_kd.archs.from_file import build_from_file, like_file
+from basicsr_kd.archs.probe import probe_image
+from basicsr_kd.archs.sidecar import write_fragment
 from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.distillation.distiller import probe_image
-from basicsr_kd.models.gan_trainer import GANTrainer
-from basicsr_kd.models.gradual import Schedule, Zeros, swap_parameters
-from basicsr_kd.models.network_files import on_master_first, prune_to_file, run_file
-from basicsr_kd.network_checks import build_for_check
-from basicsr_kd.prune_options import PruneOptions, prune_steps
+from basicsr_kd.models.training.gan_trainer import GANTrainer
+from basicsr_kd.models.training.gradual import Schedule, Zeros, swap_parameters
+from basicsr_kd.models.training.network_files import prune_to_file, run_file
+from basicsr_kd.options.prune import PruneOptions, prune_steps
+from basicsr_kd.preflight.networks import build_for_check
+from basicsr_kd.runs.distributed import on_master_first
 
 
 class PruneGANModel(GANTrainer):

@@ -1,9 +1,119 @@
-"""TecoGANModel: video super-resolution, pruned and distilled."""
+"""FRVSR's and TecoGAN's training: on clips, with the discriminator stepped before the generator."""
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from basicsr_kd.archs.warp import backward_warp
+from basicsr_kd.data.degradation import BORDER, gaussian_downsample
+from basicsr_kd.errors import BackboneError
 from basicsr_kd.models.kdgan_model import KDGANModel
 from basicsr_kd.models.prune_gan_model import PruneGANModel
-from basicsr_kd.models.video_gan import VideoGAN
+from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets, triplet_flow
+from basicsr_kd.models.training.balance import is_below
+from basicsr_kd.models.training.gan_trainer import GANTrainer
+from basicsr_kd.models.validation.clips import VideoValidation
+from basicsr_kd.runs.distributed import on_master_first
+
+
+class VideoGAN(VideoValidation, GANTrainer):
+    """GANTrainer for an FRNet on clips (n, t, c, h, w), as in Chu et al. (TecoGAN), ACM TOG 39(4), 2020.
+
+    Options of `train:` read here: `warp_opt` (the frame before, warped onto each low-resolution frame), `pingpong_opt`
+    (clips run forth and back, and both ways must give the same), `adaptive_d` (here: D learns only where the mean of
+    log σ(real) is less than so much above that of log σ(fake); 0.4 in TecoGAN). And `degradation:`.
+
+    The batch has `gt` (n, t, 3, scale·h + 8, scale·w + 8), of which `lq` is made, or both `gt` (n, t, 3, scale·h,
+    scale·w) and `lq` (n, t, 3, h, w); RGB in [0, 1].
+    """
+
+    discriminator_first = True  # so two passes through it while it pauses, which is most of the time, and else three
+
+    def init_training_settings(self) -> None:
+        train = self.opt['train']
+        perceptual = train.pop('perceptual_opt', None)  # built below, since it may be impossible
+        super().init_training_settings()
+        self.cri_perceptual = self._perceptual_loss(perceptual) if perceptual else None
+        self.cri_warp, self.cri_pingpong = (
+            build_loss(train[key]).to(self.device) if train.get(key) else None for key in ('warp_opt', 'pingpong_opt'))
+
+    def _perceptual_loss(self, section: dict[str, Any]) -> nn.Module | None:
+        """The loss, or a warning and None where its network cannot be had: then on no rank."""
+        built: list[nn.Module] = []
+
+        def build() -> str:
+            try:
+                built.append(build_loss(section))
+            except BackboneError as error:
+                return str(error)
+            return ''
+
+        missing = on_master_first(build)  # which may download it for all
+        if missing:
+            get_root_logger().warning(f'train.perceptual_opt: left out, since {missing}')
+            return None
+        return (built[0] if built else build_loss(section)).to(self.device)
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        gt: Tensor = data['gt'].to(self.device)
+        if 'lq' in data:
+            self.lq, self.gt = data['lq'].to(self.device), gt
+        else:
+            self.lq = gaussian_downsample(gt, self.opt['scale'], self.opt['degradation']['sigma'])
+            self.gt = gt[..., BORDER:-BORDER, BORDER:-BORDER]
+        if self.cri_pingpong:
+            self.lq, self.gt = mirrored(self.lq), mirrored(self.gt)
+
+    def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
+        self.sequence: dict[str, Tensor] = self.net_g(self.lq, with_flow=True)
+        return self.sequence['hr']
+
+    def train_networks(self, train_g: bool) -> OrderedDict[str, Tensor]:
+        if self.with_gan:
+            self._prepare_triplets()
+        return super().train_networks(train_g)
+
+    def generator_losses(self) -> OrderedDict[str, Tensor]:
+        losses = super().generator_losses()
+        if self.cri_warp:
+            before, flow, frames = (self.sequence[key].flatten(0, 1).float() for key in
+                                    ('lr_prev', 'lr_flow', 'lr_curr'))
+            losses['l_g_warp'] = self.cri_warp(backward_warp(before, flow), frames)
+        if self.cri_pingpong:
+            way = self.output.shape[1] // 2
+            losses['l_g_pingpong'] = self.cri_pingpong(self.output[:, :way], self.output[:, -way:].flip(1))
+        return losses
+
+    @torch.no_grad()
+    def _prepare_triplets(self) -> None:
+        """What the discriminator sees beside frames, for real and made ones alike."""
+        net: Any = self.get_bare_model(self.net_g)
+        shape, flow = self.lq.shape[:2], self.sequence['hr_flow'].float()
+        self.upsampled = net.upsample_func(self.lq.flatten(0, 1)).unflatten(0, shape)
+        if self.cri_pingpong:
+            self.flow = mirrored_flow(flow)
+            return
+        frames = shape[1] // 3 * 3
+        middle, last = self.lq[:, 1:frames:3], self.lq[:, 2:frames:3]
+        with self.autocast():
+            forward = net.fnet(middle.flatten(0, 1), last.flatten(0, 1)).float()
+        forward = (net.scale * net.upsample_func(forward)).unflatten(0, middle.shape[:2])
+        self.flow = triplet_flow(flow[:, 0:frames:3], forward)
+
+    def discriminate(self, image: Tensor) -> Tensor:
+        """The discriminator's logits for the triplets of clips (n, t, 3, h, w), in fp32 so that the losses are."""
+        return super().discriminate(teco_triplets(image, self.upsampled, self.flow))
+
+    def discriminator_pauses(self, real: Tensor, fake: Tensor, loss: Tensor) -> bool:
+        threshold = self.opt['train']['adaptive_d']
+        return threshold is not None and not is_below(logsigmoid(real).mean() - logsigmoid(fake).mean(), threshold)
 
 
 class TecoGANModel(KDGANModel, PruneGANModel, VideoGAN):

@@ -1,8 +1,7 @@
 """Pruning to an exact budget: a network in, a smaller one out, with what matters most."""
-from basicsr_kd.pruning.calibration import read_calibration
-from basicsr_kd.pruning.calibration_clips import read_calibration_for
+from basicsr_kd.data.calibration import read_calibration, read_calibration_for
+from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.errors import PruningError
 from basicsr_kd.pruning.pruner import check_prune, prune
 from basicsr_kd.pruning.report import PruneReport
 from basicsr_kd.pruning.request import needs_calibration

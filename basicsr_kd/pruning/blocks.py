@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.cost import TensorCost
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.errors import PruningError
 
 
 @dataclass(frozen=True)

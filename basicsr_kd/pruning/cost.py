@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from basicsr_kd.pruning.groups import ChannelGroup
+from basicsr_kd.pruning.channels.groups import ChannelGroup
 
 LR_SIZE = (64, 64)
 """Height and width of the input that MACs are counted for. Their share that is left does not depend on it."""

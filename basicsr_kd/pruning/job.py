@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.archs.probe import input_channels
+from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
-from basicsr_kd.pruning.budget import choose_widths, least_cost
+from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
+from basicsr_kd.pruning.channels.groups import channels_cut, find_groups
+from basicsr_kd.pruning.channels.layouts import Room, find_room
 from basicsr_kd.pruning.cost import Account, TensorCost, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.groups import channels_cut, find_groups
-from basicsr_kd.pruning.layouts import Room, find_room
-from basicsr_kd.pruning.rebuild import input_channels, must_agree, rebuild
-from basicsr_kd.pruning.report import PruneReport
+from basicsr_kd.pruning.rebuild import must_agree, rebuild
+from basicsr_kd.pruning.report import PruneReport, compare_stages
 from basicsr_kd.pruning.request import Request
-from basicsr_kd.pruning.stages import compare_stages
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost
 
 _T = TypeVar('_T')

@@ -6,15 +6,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import removal_effects
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.importance import MAGNITUDES
+from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
 from basicsr_kd.pruning.job import Job, given, working_copy
 from basicsr_kd.pruning.rebuild import rebuild
-from basicsr_kd.pruning.reconstruct import reconstruct as refit
+from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
 from basicsr_kd.pruning.report import PruneReport
 from basicsr_kd.pruning.request import Request, needs_calibration
-from basicsr_kd.pruning.taylor import ChannelEffects, weight_effects
 from basicsr_kd.pruning.unstructured import zero_weights
 
 

@@ -8,27 +8,14 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
-from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet_shape import rrdbnet_options
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.groups import ChannelGroup
+from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.errors import PruningError
+from basicsr_kd.pruning.channels.groups import ChannelGroup
 
 _TOLERANCE = 1e-6  # of the output's largest value; in float64 the order of a sum matters far less
-
-
-def input_channels(net: nn.Module) -> int:
-    """How many channels a network's input has, as far as its first convolution tells."""
-    if isinstance(net, RRDBNet):  # scale 2 and 1 start with a pixel-unshuffle
-        return net.conv_first.in_channels // {1: 16, 2: 4}.get(net.scale, 1)
-    if isinstance(net, FRNet):  # FNet is first, which sees two frames
-        return net.in_nc
-    convs = (module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)))
-    first = next(convs, None)
-    if first is None:
-        raise PruningError(f'{type(net).__name__} has no convolution. Expected a network of images.')
-    return first.in_channels
 
 
 def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:

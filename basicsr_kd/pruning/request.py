@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.importance import IMPORTANCES
+from basicsr_kd.errors import PruningError
+from basicsr_kd.pruning.channels.importance import IMPORTANCES
 
 CHOICES: dict[str, tuple[str, ...]] = {
     'of': ('params', 'macs'),

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import left_out
-from basicsr_kd.pruning.errors import PruningError
-from basicsr_kd.pruning.importance import MAGNITUDES
+from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
 from basicsr_kd.pruning.job import Job, working_copy
 from basicsr_kd.pruning.request import Request
-from basicsr_kd.pruning.taylor import ChannelEffects, weight_effects
 from basicsr_kd.pruning.trials import Trial, block_trials, channel_trials, weight_trials, zeroed
 
 SCANNED = ('growth', 'blocks', 'unstructured')

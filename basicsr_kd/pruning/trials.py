@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from basicsr_kd.pruning.budget import choose_widths, least_cost
+from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
+from basicsr_kd.pruning.channels.groups import ChannelGroup
+from basicsr_kd.pruning.channels.layouts import Room
 from basicsr_kd.pruning.cost import Account, TensorCost
-from basicsr_kd.pruning.groups import ChannelGroup
 from basicsr_kd.pruning.job import Job, given
-from basicsr_kd.pruning.layouts import Room
-from basicsr_kd.pruning.stages import stage_names
+from basicsr_kd.pruning.report import stage_names
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost, zero_weights
 
 Masks = dict[str, Tensor]

@@ -36,7 +36,7 @@ def zero_weights(net: nn.Module, costs: dict[str, TensorCost], *, of: str, budge
         budget: how much stays that is not zero.
         allocation: 'global' or 'uniform'.
         importance: 'l1' and 'l2' (the same here: magnitude), 'lamp', 'taylor' or 'random'.
-        effects: for 'taylor', :func:`basicsr_kd.pruning.taylor.weight_effects`.
+        effects: for 'taylor', :func:`basicsr_kd.pruning.channels.importance.weight_effects`.
     """
     parameters = {name: parameter for name, parameter in net.named_parameters() if name in costs}
     weights = _weights(costs)

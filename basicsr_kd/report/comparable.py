@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from basicsr_kd.report.errors import ReportError
-from basicsr_kd.report.schema import Evaluation, ImageSet, Method, Part, Protocol, Score, SetScores
+from basicsr_kd.errors import ReportError
+from basicsr_kd.evaluation.schema import Evaluation, ImageSet, Method, Part, Protocol, Score, SetScores
+from basicsr_kd.utils.text import some
 
 _SAME_IMAGES = 'Make a report of each, or evaluate all methods on the same images.'
 # Figures of one network from two machines differ by less: rounding turns some pixels by a level.
@@ -57,7 +58,7 @@ def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
             if one[name] != other[name]:
                 raise ReportError(f'these evaluations do not compare: {name} has {len(one[name])} images in {first} '
                                   f'and {len(other[name])} in {path}; only in one of them: '
-                                  f'{_some(set(one[name]) ^ set(other[name]))}. {_SAME_IMAGES}')
+                                  f'{some(sorted(set(one[name]) ^ set(other[name])))}. {_SAME_IMAGES}')
 
 
 def check_images(path: Path, method: Method, sets: Iterable[ImageSet]) -> None:
@@ -74,7 +75,7 @@ def check_images(path: Path, method: Method, sets: Iterable[ImageSet]) -> None:
         for metric, values in scores.images.items():
             if images[name] != set(values):
                 raise ReportError(f'{path}: {metric} of {method.name} is not over the images of {name}; it differs in '
-                                  f'{_some(images[name] ^ set(values))}. Evaluate again.')
+                                  f'{some(sorted(images[name] ^ set(values)))}. Evaluate again.')
 
 
 def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
@@ -134,8 +135,3 @@ def _differs(one: Mapping[str, Score], other: Mapping[str, Score]) -> bool:
     pairs = [(one[name], other[name]) for name in one.keys() & other.keys()]
     return any((left is None) != (right is None) or not math.isclose(
         float(left or 0), float(right or 0), rel_tol=_RELATIVE, abs_tol=_ABSOLUTE) for left, right in pairs)
-
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ', '.join(ordered[:3]) + (f' and {len(ordered) - 3} more' if len(ordered) > 3 else '')

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from basicsr_kd.report.errors import ReportError
-from basicsr_kd.report.schema import About, Kid, Role, Speed
-from basicsr_kd.report.schema import Method as Run
+from basicsr_kd.errors import ReportError
+from basicsr_kd.evaluation.schema import About, Kid, Role, Speed
+from basicsr_kd.evaluation.schema import Method as Run
 
 METRICS = {'psnr': ('PSNR', 2, True), 'ssim': ('SSIM', 4, True), 'lpips': ('LPIPS', 4, False),
            'tof': ('tOF', 4, False), 'tlp': ('tLP x 100', 3, False), 'fid': ('FID', 2, False),
@@ -28,7 +28,7 @@ class Method:
     runs: tuple[Run, ...]
 
     def counts(self, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.report.schema.Complexity` such as `params`, one a seed that was counted."""
+        """A field of :class:`~basicsr_kd.evaluation.schema.Complexity`, one a seed that was counted."""
         found = [getattr(run.complexity, name) for run in self.runs if run.complexity]
         return [value for value in found if value is not None]
 
@@ -45,7 +45,7 @@ class Method:
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
 
     def part_counts(self, part: str, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.report.schema.Part`, one a seed that was counted."""
+        """A field of :class:`~basicsr_kd.evaluation.schema.Part`, one a seed that was counted."""
         found = [getattr(run.complexity.parts[part], name) for run in self.runs
                  if run.complexity and part in run.complexity.parts]
         return [value for value in found if value is not None]

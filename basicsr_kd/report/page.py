@@ -8,10 +8,10 @@ from html import escape
 import cv2
 import numpy as np
 
-from basicsr_kd.report.build import Report
 from basicsr_kd.report.cells import Table
+from basicsr_kd.report.crops import caption
 from basicsr_kd.report.figure import Comparison
-from basicsr_kd.report.pictures import caption
+from basicsr_kd.report.report import Report
 
 _BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
 _PHOTO = 480  # pixels: the longer side of a whole photo

@@ -12,10 +12,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basicsr_kd.report.columns import average_title
 from basicsr_kd.report.labels import label_beside
 from basicsr_kd.report.methods import METRICS, Method, number_formats
 from basicsr_kd.report.runs import Runs
+from basicsr_kd.report.tables import average_title
 
 _MARKS = 'os^Dv<>PX*'
 _WIDTH = 3.9  # inches, without names; one column of panels, so that a telephone shows them large enough

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from basicsr_kd.option_errors import OptionsError, closest, convert
+from basicsr_kd.errors import OptionsError, ReportError
+from basicsr_kd.evaluation.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
+from basicsr_kd.options.convert import convert
 from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
-from basicsr_kd.report.errors import ReportError
 from basicsr_kd.report.methods import METRICS
-from basicsr_kd.report.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
+from basicsr_kd.utils.text import closest
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
 
     Args:
         paths: files of `basicsr-kd evaluate --json`, at least one.
-        about: a YAML file with tags by method name (:class:`~basicsr_kd.report.schema.About`), which count before those
-            in the evaluations.
+        about: a YAML file with tags by method name (:class:`~basicsr_kd.evaluation.schema.About`), which count
+            before those in the evaluations.
 
     Raises:
         ReportError: a file that is no evaluation or of another format version; protocols, sets or images that differ;

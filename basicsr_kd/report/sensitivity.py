@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from basicsr_kd.pruning.sensitivity import StageCost
-from basicsr_kd.report.table import markdown_table
+from basicsr_kd.utils.text import markdown_table
 
 _BAR = 24  # characters of the longest
 _EIGHTHS = ' ▏▎▍▌▋▊▉'

@@ -6,12 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from basicsr_kd.report.build import Report
+from basicsr_kd.report.cells import to_csv, to_latex, to_markdown
+from basicsr_kd.report.crops import caption
 from basicsr_kd.report.figure import comparison_figure
-from basicsr_kd.report.formats import to_csv, to_latex, to_markdown
 from basicsr_kd.report.page import html_page
 from basicsr_kd.report.pareto import pareto_plot
-from basicsr_kd.report.pictures import caption
+from basicsr_kd.report.report import Report
 
 FILES = ('report.md', 'index.html', 'pareto.png', 'comparison.png',
          *(f'{name}.{suffix}' for name in ('overview', 'cost', 'parts', 'table1', 'table2')

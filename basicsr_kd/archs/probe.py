@@ -1,0 +1,72 @@
+"""What a network takes: images or clips, how many channels, which sizes."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from torch import Tensor, nn
+
+from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.upsample import BicubicUpsample
+from basicsr_kd.errors import PruningError
+
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+"""Of what networks want the sides of an image to be: pixel-unshuffle, the skips of a U-Net, windows of attention."""
+_TRIAL = 17  # side, at least, of the image that tells; odd
+
+
+def is_recurrent(net: nn.Module) -> bool:
+    """Whether it takes clips (n, t, c, h, w) and goes from frame to frame: FRNet, pruned or not."""
+    return getattr(net, 'frames_in_sequence', False)
+
+
+def makes_low_resolution(net: Any) -> bool:
+    """Whether a recurrent network is one of degradation BD, whose low resolution can be made of ground truth."""
+    return isinstance(net.upsample_func, BicubicUpsample)
+
+
+def input_channels(net: nn.Module) -> int:
+    """How many channels a network's input has, as far as its first convolution tells."""
+    if isinstance(net, RRDBNet):  # scale 2 and 1 start with a pixel-unshuffle
+        return net.conv_first.in_channels // {1: 16, 2: 4}.get(net.scale, 1)
+    if isinstance(net, FRNet):  # FNet is first, which sees two frames
+        return net.in_nc
+    convs = (module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)))
+    first = next(convs, None)
+    if first is None:
+        raise PruningError(f'{type(net).__name__} has no convolution. Expected a network of images.')
+    return first.in_channels
+
+
+def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
+    """A grey image (1, num_in_ch, size, size) in [0, 1] that finds feature shapes."""
+    return torch.full((1, num_in_ch, size, size), 0.5, device=device)
+
+
+@torch.no_grad()
+def enlargement(net: nn.Module, channels: int = 3) -> tuple[int, int]:
+    """How many times larger a network's output is, and of what the sides of its input have to be a multiple.
+
+    Args:
+        net: Of images; on the meta device is enough.
+        channels: Of its input and output.
+
+    Raises:
+        ValueError: It makes of no trial image a whole number of times larger one; the text says what became of the
+            first.
+    """
+    device, errors = next(net.parameters()).device, []
+    for multiple in MULTIPLES:
+        side = multiple * (-(-_TRIAL // multiple) // 2 * 2 + 1)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                output = net(probe_image(channels, device, side))
+        except Exception as error:  # whatever the network's own code raises
+            errors.append(f'{type(error).__name__}: {error}')
+            continue
+        scale = output.shape[-1] // side
+        if scale and tuple(output.shape) == (1, channels, scale * side, scale * side):
+            return scale, multiple
+        errors.append(f'it makes {tuple(output.shape)} of {(1, channels, side, side)}')
+    raise ValueError(errors[0])

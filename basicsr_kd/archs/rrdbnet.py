@@ -1,0 +1,107 @@
+"""What an RRDBNet's numbers are, as its tensors tell, and what they may be."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+_STEM = ('conv_first', 'conv_body', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last')
+
+
+def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
+    """Find the ``network_g`` options that build the RRDBNet a state dict belongs to.
+
+    ``scale`` is in no tensor: an RRDBNet always enlarges four times, after a pixel-unshuffle for scale 2 and 1. So an
+    input of 4 or 16 times the output's channels is taken for scale 2 or 1.
+
+    Args:
+        state: name to tensor, with BasicSR's key names (:func:`basicsr_kd.checkpoint.read_state_dict` sees to that).
+
+    Returns:
+        ``{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}`` where every dense block
+        has the same growth, the same with ``'type': 'PrunedRRDBNet'`` and ``num_grow_ch`` as a flat list of
+        4 * 3 * num_block widths where they differ (or are all 0), None if this is not an RRDBNet.
+    """
+    shapes = {name.removesuffix('.weight'): tuple(tensor.shape) for name, tensor in state.items()
+              if name.endswith('.weight')}
+    if any(layer not in shapes or len(shapes[layer]) != 4 for layer in _STEM):
+        return None
+    num_feat, unshuffled = shapes['conv_first'][:2]
+    num_out_ch = shapes['conv_last'][0]
+    num_block = len({layer.split('.')[1] for layer in shapes if layer.startswith('body.')})
+    growths = [shapes.get(f'body.{block}.rdb{dense}.conv{conv}', (0,))[0]
+               for block in range(num_block) for dense in (1, 2, 3) for conv in (1, 2, 3, 4)]
+    if shapes != _conv_shapes(num_feat, unshuffled, num_out_ch, growths):
+        return None
+    if set(state) != {f'{layer}.{kind}' for layer in shapes for kind in ('weight', 'bias')}:
+        return None
+    scale = {4 * num_out_ch: 2, 16 * num_out_ch: 1}.get(unshuffled, 4)
+    equal = len(set(growths)) == 1 and growths[0] > 0
+    return {
+        'type': 'RRDBNet' if equal else 'PrunedRRDBNet',
+        'num_in_ch': unshuffled // {4: 1, 2: 4, 1: 16}[scale],
+        'num_out_ch': num_out_ch,
+        'scale': scale,
+        'num_feat': num_feat,
+        'num_block': num_block,
+        'num_grow_ch': growths[0] if equal else growths,
+    }
+
+
+def _conv_shapes(num_feat: int, num_in_ch: int, num_out_ch: int, growths: list[int]) -> dict[str, tuple[int, ...]]:
+    """Every convolution of such a network and the shape of its weight."""
+    widths = dict.fromkeys(_STEM, (num_feat, num_feat))
+    widths['conv_first'] = (num_feat, num_in_ch)
+    widths['conv_last'] = (num_out_ch, num_feat)
+    for index in range(len(growths) // 4):
+        total = num_feat
+        for conv, growth in enumerate((*growths[4 * index:4 * index + 4], num_feat), start=1):
+            if growth:
+                widths[f'body.{index // 3}.rdb{index % 3 + 1}.conv{conv}'] = (growth, total)
+            total += growth
+    return {layer: (*width, 3, 3) for layer, width in widths.items()}
+
+
+def check_rrdbnet(name: str, scale: int, **widths: int) -> None:
+    """See that the scale is one that RRDBNet has and that every width is a positive whole number.
+
+    Args:
+        name: the network's class, for the message.
+        scale: the scale.
+        widths: option name to value.
+
+    Raises:
+        ValueError: naming the option, what it is and what it may be.
+    """
+    if scale not in (1, 2, 4):
+        raise ValueError(f'{name}: scale is {scale!r}. Expected 4, 2 or 1 (an RRDBNet has no other).')
+    for option, value in widths.items():
+        if not _is_whole(value) or value < 1:
+            raise ValueError(f'{name}: {option} is {value!r}. Expected a whole number of at least 1.')
+
+
+def growth_widths(num_grow_ch: int | Sequence[int], num_block: int) -> list[int]:
+    """One growth width for each of the 4 * 3 * num_block growing convolutions, in the order of the network.
+
+    Args:
+        num_grow_ch: one width for all, or the flat list itself (block by block, dense block by dense block).
+        num_block: residual-in-residual dense blocks.
+
+    Raises:
+        ValueError: the list has another length, or a width is not a whole number of at least 0.
+    """
+    count = 4 * 3 * num_block
+    widths = [num_grow_ch] * count if isinstance(num_grow_ch, int) else list(num_grow_ch)
+    if len(widths) != count:
+        raise ValueError(f'PrunedRRDBNet: num_grow_ch lists {len(widths)} widths. Expected {count}: four for each of '
+                         f'the 3 dense blocks of {num_block} blocks (or one number for all).')
+    for index, width in enumerate(widths):
+        if not _is_whole(width) or width < 0:
+            raise ValueError(f'PrunedRRDBNet: num_grow_ch[{index}] is {width!r}. Expected a whole number of at least 0 '
+                             '(0 leaves that convolution out).')
+    return widths
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

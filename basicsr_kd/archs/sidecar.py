@@ -1,0 +1,56 @@
+"""The `.yml` beside a checkpoint: its `network_g:`, to paste into an options file and to open the checkpoint with."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from basicsr_kd.errors import CheckpointError
+
+
+def fragment_path(path: str | os.PathLike[str]) -> Path:
+    """The `.yml` that belongs to a checkpoint: the same folder and name."""
+    return Path(path).with_suffix('.yml')
+
+
+def in_one_line(options: dict[str, Any]) -> str:
+    """Options as they are written in YAML, in one line: `{type: EDSR, …}`."""
+    return yaml.safe_dump(options, sort_keys=False, default_flow_style=True, width=float('inf')).strip()
+
+
+def read_fragment(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The network's options in the `.yml` beside a checkpoint; None where there is none.
+
+    `like:` is the checkpoint itself, wherever the two have been moved to since they were written.
+
+    Raises:
+        CheckpointError: The file cannot be read, or has no `network_g:` with a `type:`.
+    """
+    fragment = fragment_path(path)
+    if not fragment.is_file():
+        return None
+    try:
+        content = yaml.safe_load(fragment.read_text('utf-8'))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        reason = ' '.join(str(error).split())
+        raise CheckpointError(f'{fragment}, which tells the architecture of {path}, cannot be read: {reason}') from None
+    section = content.get('network_g') if isinstance(content, dict) else None
+    if not isinstance(section, dict) or not isinstance(section.get('type'), str):
+        raise CheckpointError(f'{fragment}, which tells the architecture of {path}, has no section network_g: with a '
+                              'type:, e.g. network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3}')
+    return {**section, 'like': str(path)} if 'like' in section else section
+
+
+def write_fragment(path: str | os.PathLike[str], section: dict[str, Any]) -> None:
+    """Write the `.yml` beside a checkpoint; it is whole, or as it was before."""
+    fragment = fragment_path(path)
+    temporary = fragment.with_name(f'.{fragment.name}.{os.getpid()}.tmp')
+    text = yaml.safe_dump({'network_g': section}, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    try:
+        temporary.write_text(f'# The pruned network in {Path(path).name}: paste this section into an options file of '
+                             f'BasicSR.\n{text}', 'utf-8')
+        os.replace(temporary, fragment)
+    finally:
+        temporary.unlink(missing_ok=True)

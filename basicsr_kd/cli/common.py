@@ -1,0 +1,82 @@
+"""What the commands have in common: how they refuse, and how they write. Imports nothing heavy."""
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Refusal(Exception):
+    """What was asked for cannot be done; the text says why and what to do."""
+
+
+def refuse(command: str, error: Exception) -> int:
+    """Says so in one line on stderr; returns the exit status."""
+    print(f'basicsr-kd {command}: ' + ' '.join(str(error).split()).removeprefix(f'{command}: '), file=sys.stderr)
+    return 2
+
+
+def check_outputs(outputs: Sequence[Path | None], force: bool) -> None:
+    """That every file can be written, and that none is there already.
+
+    Raises:
+        Refusal: One cannot, or is and `force` is not given.
+    """
+    paths = [path for path in outputs if path]
+    if len(set(paths)) < len(paths):
+        raise Refusal(f'two of the files to write have one name: {", ".join(map(str, paths))}.')
+    for path in paths:
+        if path.is_dir():
+            raise Refusal(f'{path} is a folder. Expected the name of a file to write.')
+        if path.exists() and not force:
+            raise Refusal(f'{path} exists. Choose another name, or say --force to write over it.')
+        _check_parent(path)
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """That files can be written into a folder, and that it is empty or to be made.
+
+    Raises:
+        Refusal: They cannot, or there are some and `force` is not given.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise Refusal(f'{folder} is a file. Expected a folder, or the name of one to make.')
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise Refusal(f'{folder} is not empty. Choose another folder, or say --force to write over what is in it.')
+    _check_parent(folder / '*')
+
+
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
+    """Writes a file, if one is asked for, that is whole or not there: another one first, which is then renamed."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', 'utf-8')
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_parent(path: Path) -> None:
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise Refusal(f'{path} cannot be written: {folder} is {"not writable" if folder.is_dir() else "a file"}.')
+
+
+def usable_device(name: str | None) -> str:
+    """The device of this name, seen to work; left out: a GPU, if there is one, else the CPU.
+
+    Raises:
+        Refusal: It cannot be used.
+    """
+    import torch
+    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        torch.zeros(1, device=name).item()  # meta has tensors, but no values
+    except Exception as error:  # each device has its own
+        reason = str(error).partition('\n')[0]
+        raise Refusal(f'--device {name} cannot be used: {reason}') from None
+    return name

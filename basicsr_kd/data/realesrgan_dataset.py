@@ -1,0 +1,41 @@
+"""BasicSR's RealESRGANDataset with what a folder of photos and a CPU need besides."""
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.data.realesrgan_dataset import RealESRGANDataset
+
+from basicsr_kd.options.realesrgan import CROP
+from basicsr_kd.utils.images import image_files
+
+
+class RealESRGANPhotoDataset(RealESRGANDataset):
+    """RealESRGANDataset, also without a list of files, and with crops of another size; else the same samples.
+
+    Users do not name it: `basicsr_kd.preflight` puts it in the place of a RealESRGANDataset.
+
+    Args:
+        opt: A section of `datasets:`; BasicSR's keys, of which `meta_info` may be left out: all photos of
+            `dataroot_gt`. And `crop_size`: the side of what low resolution is made of, 400 in BasicSR; smaller ones
+            take less time, and need only be larger than `gt_size` so that crops from them vary.
+
+    Raises:
+        EvaluationError: No photos in the folder.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        listed = opt['io_backend']['type'] == 'lmdb' or opt.get('meta_info') is not None
+        super().__init__(opt if listed else {**opt, 'meta_info': os.devnull})
+        if not listed:
+            self.paths = [str(path) for path in image_files(opt['dataroot_gt'])]
+        self.crop_size = opt['crop_size']
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = super().__getitem__(index)
+        if self.crop_size < CROP:
+            top, left = random.randint(0, CROP - self.crop_size), random.randint(0, CROP - self.crop_size)
+            sample['gt'] = sample['gt'][:, top:top + self.crop_size, left:left + self.crop_size]
+        return sample

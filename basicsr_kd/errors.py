@@ -1,0 +1,82 @@
+"""Every refusal of this package, under one base class. Imports nothing heavy."""
+from __future__ import annotations
+
+import os
+
+
+class BasicSRKDError(Exception):
+    """What cannot be done, in words for the person who asked for it: what was found, what was expected, what to do."""
+
+
+class ResumeError(BasicSRKDError):
+    """The training state to resume from is missing, cannot be read, or lacks its networks."""
+
+
+class OptionsError(BasicSRKDError, ValueError):
+    """A fault in the options file; the text names the key's path, what was found and what is possible."""
+
+
+class CheckpointError(BasicSRKDError):
+    """A checkpoint cannot be used; the message names the file, what was found and what to do."""
+
+
+class UnknownArchitectureError(CheckpointError):
+    """Neither the shapes of a file's tensors nor a `.yml` beside it tell which of BasicSR's networks it holds."""
+
+
+class ClipError(BasicSRKDError, ValueError):
+    """Clips that cannot be used; the message names the file and says what was found, what is possible, what to do."""
+
+
+class EvaluationError(BasicSRKDError):
+    """Images or networks that cannot be evaluated; the text says what was found, what was expected, what to do."""
+
+
+class BadImageError(EvaluationError):
+    """One file that is no image to measure on; the others may be.
+
+    Args:
+        path: The file.
+        reason: Goes on where the file's name ends: 'is cut short …'.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f'{os.fspath(path)} {reason}')
+        self.path = os.fspath(path)
+        self.reason = reason
+
+
+class MetricError(BasicSRKDError):
+    """A metric was given what it is not defined for; the message says what was found and what is expected."""
+
+
+class BackboneError(MetricError):
+    """The pretrained network that a metric rests on cannot be had; other metrics can go on without it."""
+
+
+class InferError(BasicSRKDError):
+    """Files that cannot be enlarged or written; the text says what was found, what was expected, what to do."""
+
+
+class ReportError(BasicSRKDError):
+    """The report that was asked for cannot be made; the text says what was found, what was expected, what to do."""
+
+
+class PruningError(BasicSRKDError, ValueError):
+    """A network cannot be pruned as asked; the message says what was found, what is possible and what to do."""
+
+
+class InheritanceError(BasicSRKDError, ValueError):
+    """The student cannot inherit from this teacher."""
+
+
+class LayerError(BasicSRKDError, ValueError):
+    """A layer name or glob that matches nothing, or not the same in both networks."""
+
+
+class TapError(BasicSRKDError, RuntimeError):
+    """A tapped module gave no usable feature map."""
+
+
+class TrainingError(BasicSRKDError, RuntimeError):
+    """Training cannot go on."""

@@ -1,0 +1,104 @@
+"""What of a clip is scored and how its scores are averaged: published figures differ in that more than methods do."""
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from basicsr_kd.errors import MetricError
+from basicsr_kd.utils.arrays import as_bgr, as_pair
+
+VIDEO_METRICS = ('psnr', 'lpips', 'tof', 'tlp')
+MOST_EXCESS = 3
+"""Pixels by which result and ground truth may differ: ToS3's 534 rows have 134 of LR and 536 of the result."""
+
+Window = tuple[slice, slice]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True)
+class VideoProtocol:
+    """Which frames and which part of them count."""
+
+    title: str
+    """What the protocol is called in a sentence."""
+    dropped: int
+    """Frames left out at each end of a clip."""
+    multiple: int
+    """Height and width that are scored are multiples of it."""
+    margin: int
+    """Rows and columns, of both sides together, that are left out at least."""
+    rounded_y: bool
+    """Whether PSNR rounds Y to whole numbers."""
+    average: Literal['frames', 'clips']
+    """Over what its published figures are averaged: frames of all clips, or means of clips."""
+
+    @property
+    def least_frames(self) -> int:
+        """Frames that a clip has to have: two are left."""
+        return 2 * self.dropped + 2
+
+    def window(self, height: int, width: int) -> Window:
+        """The part of a frame that is scored, in its centre.
+
+        Raises:
+            MetricError: the frame is too small.
+        """
+        sides = [(side - self.margin) // self.multiple * self.multiple for side in (height, width)]
+        if min(sides) < 1:
+            least = self.margin + self.multiple
+            raise MetricError(f'the frames are {width}x{height} pixels. Expected at least {least}x{least} under '
+                              f'{self.title}, which scores multiples of {self.multiple} and leaves out {self.margin}.')
+        rows, columns = (slice((side - inner) // 2, (side - inner) // 2 + inner)
+                         for side, inner in zip((height, width), sides, strict=True))
+        return rows, columns
+
+    def describe(self, metrics: Collection[str]) -> str:
+        """The protocol in words, for beside the figures.
+
+        Args:
+            metrics: of `VIDEO_METRICS`: those that were measured.
+        """
+        left_out = f'first and last {self.dropped} frames of a clip left out' if self.dropped else 'all frames'
+        part = (f'centre crop to multiples of {self.multiple}, at least {self.margin} pixels left out'
+                if self.margin else 'whole frames')
+        rounded = 'rounded to 8 bit' if self.rounded_y else 'not rounded'
+        words = {'psnr': f'PSNR (dB) on Y of BT.601, {rounded}: higher is better', 'lpips': 'LPIPS (alex) on RGB',
+                 'tof': 'tOF (pixels) by Farneback flow of the whole frames',
+                 'tlp': 'tLP times 100 (LPIPS alex)'}
+        named = [words[name] for name in VIDEO_METRICS if name in metrics]
+        return '; '.join([self.title, left_out, part, *named,
+                          f'published figures under it are means over {self.average}']) + '.'
+
+
+PROTOCOLS = {
+    'official': VideoProtocol("TecoGAN's official protocol", dropped=2, multiple=32, margin=16, rounded_y=False,
+                              average='frames'),
+    'training': VideoProtocol("TecoGAN-PyTorch's protocol in training", dropped=0, multiple=1, margin=0,
+                              rounded_y=True, average='clips'),
+}
+"""By the name that options have for them. Official: metrics.py of TecoGAN (Chu et al.), which TecoGAN-PyTorch's
+published figures are made with, too; its validation in training has another."""
+
+
+def cut_to_one_size(result: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut rows below and columns on the right of the larger one: LR has a pixel for each begun square of ground truth.
+
+    Args:
+        result: uint8, (h, w, 3) BGR or (h, w) grey.
+        truth: likewise, at most `MOST_EXCESS` rows and columns smaller or larger.
+
+    Returns:
+        Both (h, w, 3) BGR.
+
+    Raises:
+        MetricError: they are no images, or differ more than that.
+    """
+    result, truth = as_bgr(result), as_bgr(truth)
+    sizes = list(zip(result.shape[:2], truth.shape[:2], strict=True))
+    if all(abs(one - other) <= MOST_EXCESS for one, other in sizes):
+        height, width = (min(size) for size in sizes)
+        result, truth = (image[:height, :width] for image in (result, truth))
+    return as_pair(result, truth)

@@ -1,0 +1,61 @@
+"""Training on low resolution that is made batch by batch, against targets that may be sharpened, as Real-ESRGAN."""
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from basicsr.losses.loss_util import get_refined_artifact_map
+from torch import Tensor
+
+from basicsr_kd.data.second_order import SecondOrderDegradation
+from basicsr_kd.models.kdgan_model import KDGANModel
+from basicsr_kd.models.prune_gan_model import PruneGANModel
+from basicsr_kd.models.training.gan_trainer import GANTrainer
+from basicsr_kd.options.realesrgan import synthesises
+
+
+class SecondOrder(GANTrainer):
+    """GANTrainer on BasicSR's RealESRGANDataset: the training data and losses of BasicSR's RealESRGANModel.
+
+    Options read here, with its names: those of the degradation, `high_order_degradation` (false: the set has pairs),
+    `queue_size`, `l1_gt_usm`, `percep_gt_usm`, `gan_gt_usm` (which losses want the sharpened ground truth), and of
+    `train:` `ldl_opt` (Liang et al.: "Details or Artifacts", CVPR 2022).
+    """
+
+    def init_training_settings(self) -> None:
+        super().init_training_settings()
+        pool = self.opt['queue_size'] if synthesises(self.opt) else 0
+        self.degradation = SecondOrderDegradation(self.opt, self.device, pool)
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        if 'lq' in data:  # pairs, or validation
+            super().feed_data(data)
+            if self.is_train and 'gt' in data:
+                self.gt_usm: Tensor = self.degradation.usm_sharpener(self.gt)
+        else:
+            lq, self.gt, self.gt_usm = self.degradation(data)
+            self.lq = lq.contiguous(memory_format=self.memory_format)
+
+    def target(self, loss: Literal['l1', 'percep', 'gan']) -> Tensor:
+        return self.gt_usm if self.opt[f'{loss}_gt_usm'] else self.gt
+
+    def generator_losses(self) -> OrderedDict[str, Tensor]:
+        losses = super().generator_losses()
+        if self.with_gan and self.cri_ldl:
+            with torch.no_grad(), self.autocast():
+                average = self.net_g_ema(self.lq).float()
+            weight = get_refined_artifact_map(self.gt, self.output, average, 7)
+            losses['l_g_ldl'] = self.cri_ldl(weight * self.output, weight * self.gt)
+        return losses
+
+
+class KDRealESRGANModel(KDGANModel, SecondOrder):
+    """KDGANModel, whose low resolution is made as `SecondOrder` says; teacher and student see the same."""
+
+
+class PruneRealESRGANModel(PruneGANModel, SecondOrder):
+    """PruneGANModel, whose low resolution is made as `SecondOrder` says; the GAN loss is the standard one."""
+
+    relativistic_by_default = False

@@ -1,0 +1,51 @@
+"""Networks that must be files before BasicSR builds any: it builds `network_g` twice and loads both from a file."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from basicsr.utils import get_root_logger
+from torch import nn
+
+from basicsr_kd.archs.from_file import write_network_file
+from basicsr_kd.data.run_inputs import calibration_images
+from basicsr_kd.options.prune import PruneOptions
+from basicsr_kd.pruning import Cut, needs_calibration, prune
+
+
+def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, network: dict[str, Any],
+                  opt: dict[str, Any]) -> list[Cut]:
+    """Prune a network by each step in turn, say in the log what became of it, and write it to `target`.
+
+    Args:
+        net: The network, on any device; it stays as it is.
+        steps: The steps.
+        target: The file; a `.yml` with the options of what it holds is put beside it.
+        network: BasicSR's options of the network before any pruning.
+        opt: The run's options, which name the calibration images.
+
+    Returns:
+        What each step did to the tensors.
+
+    Raises:
+        PruningError: It cannot be pruned that way or that far, or the calibration images cannot be read.
+    """
+    cuts = []
+    for step in steps:
+        looks = needs_calibration(**step.looks())
+        get_root_logger().info(f'Pruning {type(net).__name__}' +
+                               ('. Looking at the calibration images takes minutes on a CPU.' if looks else '.'))
+        images = calibration_images(net, step.calibration, opt) if looks else None
+        report = prune(net, **step.arguments(), calibration=images, progress=sys.stderr.isatty())  # not into log files
+        get_root_logger().info(report.table())
+        cuts.append(report.cut)
+        net = report.network
+    write_network_file(target, net.state_dict(), network)
+    return cuts
+
+
+def run_file(opt: dict[str, Any], name: str) -> str:
+    """The path of a file that belongs to this run, beside its checkpoints."""
+    return os.path.join(opt['path']['models'], name)

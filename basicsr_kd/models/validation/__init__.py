@@ -1,0 +1,1 @@
+"""What our models do at a validation."""

@@ -1,0 +1,103 @@
+"""The metrics of one validation set of clips, over all ranks."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from basicsr_kd.errors import BackboneError
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
+from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
+from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.models.validation.scores import Score, kid_score, set_scores
+from basicsr_kd.runs.distributed import from_all_ranks
+from basicsr_kd.utils.metric_names import METRICS_OF_SETS
+
+
+class VideoScores:
+    """Takes in clips frame by frame, each rank whole clips of its own, and gives the set's scores.
+
+    FID and KID are over all frames of all clips, whole ones, whatever the protocol says.
+
+    Args:
+        metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
+        protocol: A name in `PROTOCOLS`.
+        device: Where backbones run.
+        left_out: Metrics that were left out before, and why.
+    """
+
+    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], protocol: str, device: torch.device,
+                 left_out: Mapping[str, str]) -> None:
+        self.left_out = dict(left_out)
+        self._average = PROTOCOLS[protocol].average
+        self._metrics = metrics
+        self._sets: dict[str, SetScores] = {}
+        for name, metric in metrics.items():
+            if metric['type'] in METRICS_OF_SETS and name not in self.left_out:
+                try:
+                    self._sets[name] = set_scores(metric, device)
+                except BackboneError as error:
+                    self.left_out[name] = str(error)
+        self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()
+                       if metric['type'] not in METRICS_OF_SETS}
+        weights = next((metrics[name]['weights'] for name in self._kinds if metrics[name].get('weights')), None)
+        try:
+            self._scores = self._build(protocol, weights, device)
+        except BackboneError as error:
+            self.left_out.update((name, str(error)) for name, kind in self._kinds.items() if kind in ('lpips', 'tlp'))
+            self._scores = self._build(protocol, weights, device)
+
+    def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
+        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
+        return ClipScores(kinds, PROTOCOLS[protocol], weights, device)
+
+    @property
+    def protocol(self) -> str:
+        """The sentence that the scores need beside them."""
+        return self._scores.protocol
+
+    def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
+        """Take in the next frame of a clip; see `ClipScores.add`."""
+        self._scores.add(clip, index, result, truth)
+        for scores in self._sets.values():
+            scores.add(f'{clip} {index:08d}', *cut_to_one_size(result, truth))
+
+    def gather(self) -> None:
+        """Give every rank what all have; a metric that one of them left out is left out."""
+        shares = from_all_ranks((self._scores.state(), {name: scores.state() for name, scores in self._sets.items()},
+                                 self.left_out))
+        self._scores.merge(state for state, _, _ in shares)
+        for name, scores in self._sets.items():
+            scores.merge(states[name] for _, states, _ in shares if name in states)
+        for _, _, left_out in shares:
+            self.left_out = {**left_out, **self.left_out}
+
+    def results(self) -> dict[str, Score]:
+        """The scores by the metrics' names, in their order, without those left out; the other average is the note."""
+        means = self._scores.results()
+        found: dict[str, Score] = {}
+        for name in self._metrics:
+            if name in self.left_out:
+                continue
+            if name in self._sets:
+                of_set = self._sets[name].results()
+                if 'fid' in of_set:
+                    found[name] = Score(of_set['fid'], f'{of_set["fid_samples"]} frames')
+                elif 'kid' in of_set:
+                    found[name] = kid_score(of_set['kid'])
+            elif self._kinds[name] in means:
+                found[name] = self._score(means[self._kinds[name]])
+        return found
+
+    def _score(self, means: ClipMeans) -> Score:
+        if self._average == 'frames':
+            return Score(means['frames'], f'mean over frames; over clips {means["clips"]:.4f}')
+        return Score(means['clips'], f'mean over clips; over frames {means["frames"]:.4f}')
+
+    def warnings(self) -> list[str]:
+        """What a reader of the scores should know."""
+        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        return [*self._scores.warnings(),
+                *(text for scores in self._sets.values() for text in scores.warnings(asked))]

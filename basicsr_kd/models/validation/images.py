@@ -1,0 +1,177 @@
+"""Validation: all ranks share the images, large ones go in pieces, and a set may have scores of its own (FID, KID)."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils import get_root_logger, imwrite, tensor2img
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from basicsr_kd.deploy.tiles import run_tiled
+from basicsr_kd.errors import MetricError
+from basicsr_kd.metrics.truth import needs_truth
+from basicsr_kd.models.training.acceleration import Acceleration
+from basicsr_kd.models.validation.clip_scores import VideoScores
+from basicsr_kd.models.validation.pictures import Pictures
+from basicsr_kd.models.validation.scores import Score, Scores
+from basicsr_kd.options.val import has_truth
+from basicsr_kd.runs.distributed import from_all_ranks
+from basicsr_kd.utils.modes import evaluating
+
+
+class Validation(Acceleration):
+    """BasicSR's validation of one network on images; comes before SRModel among the bases.
+
+    In BasicSR rank 0 works alone while the others wait. Here rank r takes images r, r + n, r + 2n, … of n ranks; rank 0
+    has all scores in the end, the same as a single process has. Training goes on as if there had been no validation:
+    the networks are in the same mode, random numbers are the same.
+
+    Options of `val:` read here besides BasicSR's: `tile`, `tile_overlap`, `pictures`.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.left_out: dict[str, str] = {}  # metrics whose backbone cannot be had, and why
+        self.warned: set[str] = set()
+        super().__init__(opt)
+
+    def test(self) -> None:
+        """Enlarge `self.lq` with EMA's weights where there are any; EMA and generator stay in the mode they are in."""
+        net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
+        with evaluating(net), self.for_validation():
+            self.output = run_tiled(net, self.lq, self.opt['val']['tile'], self.opt['val']['tile_overlap'])
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """What makes pictures for TensorBoard."""
+        teach = self.teach if hasattr(self, 'net_teacher') else None
+        return Pictures(self.opt['scale'], self.opt['val']['tile_overlap'], teach)
+
+    def teach(self, lq: Tensor) -> Tensor:
+        """What the teacher makes of images (n, 3, h, w), RGB in [0, 1]."""
+        net: nn.Module = self.net_teacher  # KDGANModel's
+        with torch.no_grad(), evaluating(net), self.for_validation():
+            return net(lq.to(self.device))
+
+    def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
+        self.dist_validation(dataloader, current_iter, tb_logger, save_img)
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
+        """Enlarge, save and score the images of a set; rank 0 writes the scores into the log.
+
+        Args:
+            dataloader: BasicSR's, with one image a batch. It only says how images are stacked; they come from its set.
+            current_iter: The iteration; in test BasicSR gives the run's name.
+            tb_logger: TensorBoard's writer, or None.
+            save_img: Whether to save what the network makes, under BasicSR's file names.
+
+        Raises:
+            MetricError: Result and ground truth differ in size, or a metric cannot take them; names the image.
+        """
+        dataset: Any = dataloader.dataset
+        first = self.opt['rank'] == 0
+        scores = Scores(self.metrics_of(dataset), self.device, self.left_out)
+        number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # in test there is no TensorBoard
+        shown: dict[str, np.ndarray] = {}
+        order = _in_order(dataset)
+        share = tqdm(range(self.opt['rank'], len(order), self.opt['world_size']), unit='image',
+                     disable=not (first and self.opt['val'].get('pbar')))
+        for index in share:
+            data = dataloader.collate_fn([dataset[order[index]]])  # iterating over the loader draws a random number
+            name = os.path.splitext(os.path.basename(data['lq_path'][0]))[0]
+            share.set_description(f'Test {name}')
+            images = self.enlarge(data)
+            if save_img:
+                imwrite(images['img'], self.result_path(dataset.opt['name'], name, current_iter))
+            try:
+                scores.add(index, images)
+            except MetricError as error:
+                raise MetricError(f'{data["lq_path"][0]}: {error}') from None
+            if index < number:
+                tag = f'{dataset.opt["name"]}/{name}'
+                shown[tag] = self.pictures.picture(tag, data['lq'], images)
+        if number:
+            _show(shown, current_iter, tb_logger)
+        scores.gather()
+        if first:
+            self._report(scores, dataset.opt['name'], current_iter, tb_logger)
+        self.left_out = scores.left_out
+
+    def metrics_of(self, dataset: Any) -> dict[str, Any]:
+        """`val: metrics:`, of a set without ground truth those that do without; what is left out is said once."""
+        metrics = self.opt['val'].get('metrics') or {}
+        if has_truth(dataset.opt):
+            return metrics
+        found = {name: metric for name, metric in metrics.items() if not needs_truth(metric['type'])}
+        missing = ', '.join(name for name in metrics if name not in found)
+        said = f'Validation {dataset.opt["name"]}: it has no ground truth, so {missing} cannot be had there.'
+        if missing and self.opt['rank'] == 0 and said not in self.warned:
+            get_root_logger().info(said)
+            self.warned.add(said)
+        return found
+
+    def enlarge(self, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What the network makes of an image, `img`, and the ground truth `img2` where there is one: BGR, uint8."""
+        if self.opt['val']['tile']:
+            self.lq = data['lq']  # it stays on the CPU, where the output is put together: a GPU only sees pieces
+        else:
+            self.feed_data({'lq': data['lq']})
+        self.test()
+        images = {'img': tensor2img([self.output])}
+        if 'gt' in data:
+            images['img2'] = tensor2img([data['gt']])
+        del self.lq, self.output
+        return images
+
+    def result_path(self, dataset: str, name: str, current_iter: Any) -> str:
+        """Where BasicSR saves what a network makes of an image."""
+        folder = self.opt['path']['visualization']
+        if self.opt['is_train']:
+            return os.path.join(folder, name, f'{name}_{current_iter}.png')
+        return os.path.join(folder, dataset, f'{name}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
+
+    def _report(self, scores: Scores | VideoScores, dataset: str, current_iter: Any, tb_logger: Any) -> None:
+        new = {f'val.metrics.{metric}': why for metric, why in scores.left_out.items() if metric not in self.left_out}
+        for why in dict.fromkeys(new.values()):
+            metrics = ', '.join(metric for metric, reason in new.items() if reason == why)
+            get_root_logger().warning(f'{metrics}: left out, since {why}')
+        results = scores.results()
+        for warning in scores.warnings():
+            if warning not in self.warned:
+                get_root_logger().warning(warning)
+                self.warned.add(warning)
+        self.metric_results = {metric: score.value for metric, score in results.items()}
+        if results:
+            self._initialize_best_metric_results(dataset)
+            for metric, score in results.items():
+                self._update_best_metric_result(dataset, metric, score.value, current_iter)
+            self._log(results, dataset, current_iter, tb_logger)
+
+    def _log(self, results: Mapping[str, Score], dataset: str, current_iter: Any, tb_logger: Any) -> None:
+        """The lines that BasicSR writes, with what else there is to say of a score."""
+        lines = [f'Validation {dataset}']
+        for metric, (value, note) in results.items():
+            best = self.best_metric_results[dataset][metric]
+            lines.append(f'\t # {metric}: {value:.4f}' + (f' ({note})' if note else '') +
+                         f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter')
+            if tb_logger:
+                tb_logger.add_scalar(f'metrics/{dataset}/{metric}', value, current_iter)
+        get_root_logger().info('\n'.join(lines) + '\n')
+
+
+def _show(own: Mapping[str, np.ndarray], current_iter: Any, tb_logger: Any) -> None:
+    """Put the pictures of all ranks into TensorBoard, whose writer rank 0 has."""
+    shares = from_all_ranks(own)
+    for tag, picture in (item for share in shares for item in share.items() if tb_logger):
+        tb_logger.add_image(tag, picture, current_iter, dataformats='HWC')
+
+
+def _in_order(dataset: Any) -> list[int]:
+    """A set's images by their paths; BasicSR has them as the machine lists the folder."""
+    paths = getattr(dataset, 'paths', None)
+    return sorted(range(len(dataset)), key=lambda index: str(paths[index]) if paths else index)

@@ -1,0 +1,140 @@
+"""The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from basicsr.metrics import calculate_metric
+
+from basicsr_kd.errors import BackboneError
+from basicsr_kd.metrics.image_scores import NIQE_BLOCK
+from basicsr_kd.metrics.kid import Kid
+from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.runs.distributed import from_all_ranks
+from basicsr_kd.utils.arrays import as_pair
+from basicsr_kd.utils.metric_names import METRICS_OF_SETS
+
+
+class Score(NamedTuple):
+    """What a metric says of a set, and what belongs beside it in the log."""
+    value: float
+    note: str = ''
+
+
+class Scores:
+    """Takes in images one by one, on each rank its own, and gives the set's scores.
+
+    Args:
+        metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
+        device: Where backbones run.
+        left_out: Metrics that were left out before, and why.
+    """
+
+    def __init__(self, metrics: Mapping[str, Mapping[str, Any]], device: torch.device,
+                 left_out: Mapping[str, str]) -> None:
+        self.left_out = dict(left_out)
+        self._metrics = metrics
+        self._device = device
+        self._values: dict[str, dict[int, float | None]] = {name: {} for name in metrics}
+        self._sets: dict[str, SetScores] = {}
+
+    def add(self, index: int, images: Mapping[str, np.ndarray]) -> None:
+        """Score an image. A metric whose backbone cannot be had is left out from here on.
+
+        Args:
+            index: Its number in the set, the same on every rank.
+            images: The result `img` and, where there is one, the ground truth `img2`: (h, w, 3) BGR or (h, w), uint8.
+
+        Raises:
+            MetricError: They differ in size, or a metric cannot take them.
+        """
+        for name, metric in self._metrics.items():
+            if name in self.left_out:
+                continue
+            try:
+                self._add(name, metric, index, images)
+            except BackboneError as error:
+                self.left_out[name] = str(error)
+
+    def _add(self, name: str, metric: Mapping[str, Any], index: int, images: Mapping[str, np.ndarray]) -> None:
+        kind = METRICS_OF_SETS.get(metric['type'])
+        if kind is None:
+            if 'img2' in images:
+                as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
+            own = {'device': self._device} if metric['type'] == 'calculate_lpips' else {}
+            score = _niqe if metric['type'] == 'calculate_niqe' else calculate_metric
+            self._values[name][index] = score(images, {**metric, **own})
+            return
+        if name not in self._sets:
+            self._sets[name] = set_scores(metric, self._device)
+        self._sets[name].add(index, images['img'], images['img2'])
+
+    def gather(self) -> None:
+        """Give every rank what all have; a metric that one of them left out is left out."""
+        shares = from_all_ranks((self._values, {name: scores.state() for name, scores in self._sets.items()},
+                                 self.left_out))
+        for values, _, left_out in shares:
+            self.left_out = {**left_out, **self.left_out}
+            for name, found in values.items():
+                self._values[name].update(found)
+        for name, scores in self._sets.items():
+            scores.merge(states[name] for _, states, _ in shares if name in states)
+
+    def results(self) -> dict[str, Score]:
+        """The scores by the metrics' names, in their order, without those left out or of too small a set."""
+        found: dict[str, Score] = {}
+        for name, metric in self._metrics.items():
+            if name in self.left_out:
+                continue
+            # in the same order for any number of ranks
+            values = [value for _, value in sorted(self._values[name].items()) if value is not None]
+            if values:
+                found[name] = Score(sum(values) / len(values))
+            elif name in self._sets:
+                result = self._sets[name].results().get(METRICS_OF_SETS[metric['type']])
+                if result is not None:
+                    found[name] = kid_score(result) if isinstance(result, Kid) else Score(result)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What a reader of the scores should know."""
+        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        found = [warning for name, scores in self._sets.items() if name not in self.left_out
+                 for warning in scores.warnings(asked)]
+        for name, values in self._values.items():
+            if undefined := sum(value is None for value in values.values()):
+                found.append(f'{name}: {undefined} of {len(values)} images are left out, since NIQE is not defined '
+                             f'there: less than two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels inside the border, or '
+                             'all but one of them flat.')
+        return found
+
+
+def _niqe(images: Mapping[str, np.ndarray], metric: Mapping[str, Any]) -> float | None:
+    """BasicSR's NIQE with all of its options; None where it is not defined."""
+    try:
+        with warnings.catch_warnings():  # a flat block divides by zero and is then left out
+            warnings.simplefilter('ignore', RuntimeWarning)
+            value = calculate_metric(images, metric)
+    except (np.linalg.LinAlgError, RuntimeError):  # of less than two blocks; of an image smaller than one
+        return None
+    return value if np.isfinite(value) else None
+
+
+def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
+    """What gathers a metric of a set, a section of `val: metrics:` whose type is in `METRICS_OF_SETS`.
+
+    Raises:
+        BackboneError: Inception's weights cannot be had.
+    """
+    kind = METRICS_OF_SETS[metric['type']]
+    patch = {'patch': metric['patch']} if kind == 'kid' else {}
+    return SetScores([kind], weights=metric['weights'], device=device, **patch)
+
+
+def kid_score(kid: Kid) -> Score:
+    """KID, and what the log says of it."""
+    return Score(kid.value, f'95 % [{kid.low:.4f}, {kid.high:.4f}] on {kid.patches} patches; floor {kid.floor:.4f} '
+                            f'[{kid.floor_low:.4f}, {kid.floor_high:.4f}]')

@@ -1,0 +1,115 @@
+"""What is said of a fault in an options file: the key's path, what was found and what is possible."""
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.utils.text import closest
+
+Structs = Mapping[str, Any]
+"""Structs, or unions of structs that a key `type` tells apart, by their paths in the options file."""
+
+
+def unknown_keys(section: Mapping[str, Any], known: Collection[str], prefix: str) -> list[str]:
+    """Warnings, a line each: keys of a section that nobody reads.
+
+    Args:
+        section: A section of an options file.
+        known: The keys that it may have.
+        prefix: What stands before its keys in messages: '' for the file itself, else the section's path and a dot.
+
+    Raises:
+        OptionsError: An unknown key that is close to a known one.
+    """
+    warnings = []
+    for key in section:
+        if key in known or (not prefix and str(key).startswith('network_')):
+            continue  # BasicSR leaves further networks to the model; ours just do not use them
+        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
+        if close:
+            raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
+        warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
+    return warnings
+
+
+def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
+    """msgspec.convert, with errors for people.
+
+    Args:
+        section: A section of an options file.
+        kind: The struct (or union) it must be.
+        path: Where it stands in the file; '' for the file itself.
+        structs: The structs by their paths, for suggestions.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+    """
+    try:
+        return msgspec.convert(section, kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(' - at `$')
+        where = where.rstrip('`')
+        full = (path + where).removeprefix('.')
+        unknown = re.search(r'unknown field `(.*)`', message)
+        if unknown:
+            struct = _struct(_without_indices(full), _look_up(section, where), structs)
+            raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
+                               f'{closest(unknown[1], struct.__struct_fields__)}') from None
+        missing = re.search(r'missing required field `(.*)`', message)
+        if missing:
+            raise OptionsError(f'{full}.{missing[1]} is missing'.removeprefix('.')) from None
+        found = _look_up(section, where)
+        choices = _choices(full, _look_up(section, where.rpartition('.')[0]), structs)
+        raise OptionsError(f'{full}: found {found!r}. ' +
+                           (f'Possible: {choices}' if choices else _in_yaml_words(message))) from None
+
+
+def _in_yaml_words(message: str) -> str:
+    """What msgspec says of Python's types, in the words of an options file."""
+    words = {'object': 'a section', 'array': 'a list', 'str': 'a text', 'float': 'a number', 'int': 'a whole number',
+             'bool': 'true or false', 'null': 'nothing'}
+    return re.sub(r'`([^`]*)`', lambda types: ' or '.join(words.get(t, t) for t in types[1].split(' | ')), message)
+
+
+def _look_up(section: Any, where: str) -> Any:
+    """The value at a msgspec path such as `.prune[0].ratio`; an inner `[...]` stands for some item of a mapping."""
+    for key, index in re.findall(r'\.([^.\[]+)|\[([^]]*)\]', where):
+        if index == '...':
+            return section
+        section = section[int(index)] if index else section[key]
+    return section
+
+
+def _choices(full: str, parent: Any, structs: Structs) -> str:
+    """What the key at this path may be, where it takes one of a few words or numbers."""
+    path, _, key = _without_indices(full).rpartition('.')
+    if path in structs and key == 'type' and get_args(structs[path]):
+        return ', '.join(struct.__struct_config__.tag for struct in get_args(structs[path]))
+    struct = _struct(path, parent, structs)
+    if struct is None or key not in struct.__struct_fields__:
+        return ''
+    kind = get_type_hints(struct)[key]
+    kinds = (kind, *get_args(kind))  # those of `Literal[…] | None` too
+    return ', '.join(str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind))
+
+
+def _struct(path: str, section: Any, structs: Structs) -> Any:
+    """The struct at a path; of a union the one that the section's `type` names."""
+    found = structs.get(path)
+    if not get_args(found):
+        return found
+    return next((struct for struct in get_args(found) if isinstance(section, Mapping) and
+                 struct.__struct_config__.tag == section.get('type')), None)
+
+
+def _without_indices(path: str) -> str:
+    return re.sub(r'\[[^]]*\]', '', path)
+
+
+class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A section of an options file; a key that it does not have is an error."""

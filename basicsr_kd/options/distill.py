@@ -1,0 +1,160 @@
+"""The YAML sections of distillation: `teacher:`, `student:`, `train.distill_opt` and its schedule. No torch here."""
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.convert import Section
+from basicsr_kd.options.prune import CalibrationOptions, PruneOptions
+
+Criterion = Literal['l1', 'l2', 'charbonnier']
+_NOT_EMPTY = msgspec.Meta(min_length=1)
+_NOT_THE_LOSS = ('layers', 'depth_match', 'adapter_init', 'adapter_lr')  # where and how it is applied: the distiller's
+
+
+class TeacherOptions(Section):
+    """Where the frozen teacher comes from."""
+    path: str
+    network: dict[str, Any] | None = None  # left out: read off the file
+    param_key: str | None = None
+    amp: Literal['bf16', 'fp16', 'fp32'] = 'bf16'  # of its forward pass; its features are compared in fp32
+    prune: PruneOptions | list[PruneOptions] | None = None
+
+
+class StudentOptions(Section):
+    """How the student starts; all but `init` say how it inherits."""
+    init: Literal['random', 'teacher'] = 'random'
+    importance: Literal['taylor', 'l2'] = 'taylor'
+    reconstruct: bool = False
+    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)
+
+    @property
+    def why_images(self) -> str:
+        """Why calibration images are needed, '' where they are not."""
+        if self.init == 'random':
+            return ''
+        return 'reconstruct: true' if self.reconstruct else 'importance: taylor' if self.importance == 'taylor' else ''
+
+
+class ScheduleOptions(Section):
+    """A factor on all distillation terms: up to 1 over `warmup_iter`, then from 1 to `end` at `train.total_iter`."""
+    type: Literal['constant', 'linear', 'cosine'] = 'constant'
+    warmup_iter: Annotated[int, msgspec.Meta(ge=0)] = 0
+    end: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+    def factor(self, current_iter: int, total_iter: int) -> float:
+        """The factor at an iteration, 1 … `total_iter`."""
+        if current_iter < self.warmup_iter:
+            return current_iter / self.warmup_iter
+        if self.type == 'constant':
+            return 1.0
+        done = min((current_iter - self.warmup_iter) / max(total_iter - self.warmup_iter, 1), 1.0)
+        left = 1 - done if self.type == 'linear' else (1 + math.cos(math.pi * done)) / 2
+        return self.end + (1 - self.end) * left
+
+
+class DistillOptions(Section):
+    """One distillation loss, without `layers` where it compares the networks' outputs."""
+    loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+
+    @property
+    def loss(self) -> dict[str, Any]:
+        """The type and the loss's own arguments, as BasicSR writes losses."""
+        own = {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_THE_LOSS}
+        return {'type': type(self).__struct_config__.tag, **own}
+
+
+class LayersOptions(DistillOptions):
+    """A loss on feature maps."""
+    # left out: see distillation.families.default_pairs
+    layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] | None = None
+    depth_match: Literal['exact', 'even'] = 'exact'  # of named layers
+
+
+class AdaptedOptions(LayersOptions):
+    """A loss on feature maps that the student's adapters bring to the teacher's channels."""
+    adapter_init: Literal['random', 'fit'] = 'random'  # fit: the least-squares map of the first batch's features
+    adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # left out: the learning rate of optim_g
+
+
+class FeatureOptions(AdaptedOptions, tag_field='type', tag='FeatureDistillLoss'):
+    """The paper's loss."""
+    criterion: Criterion = 'l2'
+    reduction: Literal['mean', 'norm'] = 'mean'
+    normalize: bool = False
+
+
+class ResponseOptions(DistillOptions, tag_field='type', tag='ResponseDistillLoss'):
+    """The outputs."""
+    criterion: Criterion = 'l1'
+
+
+class AttentionOptions(LayersOptions, tag_field='type', tag='AttentionTransferLoss'):
+    """Where the features are strong."""
+
+
+class AffinityOptions(LayersOptions, tag_field='type', tag='FeatureAffinityLoss'):
+    """Which positions have similar features."""
+
+
+class DiscriminatorOptions(AdaptedOptions, tag_field='type', tag='DiscriminatorFeatureLoss'):
+    """What the teacher's discriminator makes of the features."""
+    discriminator_layers: Annotated[list[str], _NOT_EMPTY] | None = None  # left out: by the discriminator's type
+    criterion: Criterion = 'l1'
+
+
+AnyDistillOptions = FeatureOptions | ResponseOptions | AttentionOptions | AffinityOptions | DiscriminatorOptions
+
+
+def distill_terms(section: Any) -> list[DistillOptions]:
+    """A validated `distill_opt`, mapping or list, as a list; none for a missing section."""
+    if section is None:
+        return []
+    return msgspec.convert(section if isinstance(section, list) else [section], list[AnyDistillOptions])
+
+
+def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
+    """What no single key can tell: which of KDGANModel's sections go together.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        OptionsError: A section that needs another, or two that say the same.
+    """
+    terms = distill_terms(train['distill_opt'])
+    student = msgspec.convert(opt.get('student') or {}, StudentOptions)
+    from_teacher = student.init == 'teacher'
+    warnings = []
+    if opt.get('teacher') is None:
+        for found, key in ((terms, 'train.distill_opt'), (from_teacher, 'student.init: teacher')):
+            if found:
+                raise OptionsError(f'{key} needs the section `teacher:` (path: the trained network to learn from)')
+    elif not terms and not from_teacher:
+        warnings.append('teacher: not used, neither train.distill_opt nor student.init: teacher is given')
+    if not from_teacher:
+        ignored = [name for name in StudentOptions.__struct_fields__
+                   if name != 'init' and getattr(student, name) != getattr(StudentOptions(), name)]
+        warnings += [f'student.{name}: not used, student.init is random' for name in ignored]
+    total = int(train['total_iter'])
+    schedule = msgspec.convert(train['distill_schedule'], ScheduleOptions)
+    if not terms:
+        warnings += [f'train.{key}: not used, train.distill_opt is not given' for key, changed in (
+            ('distill_schedule', schedule != ScheduleOptions()), ('distill_every', train['distill_every'] != 1))
+            if changed]
+    if schedule.type == 'constant' and schedule.end:
+        warnings.append('train.distill_schedule.end: not used, type: constant does not go down')
+    if schedule.warmup_iter >= total:
+        raise OptionsError(f'train.distill_schedule.warmup_iter: found {schedule.warmup_iter:,}, expected less than '
+                           f'train.total_iter ({total:,})')
+    if any(isinstance(term, DiscriminatorOptions) for term in terms):
+        if not train.get('gan_opt'):
+            raise OptionsError("train.distill_opt: DiscriminatorFeatureLoss needs the teacher's discriminator: "
+                               'train.gan_opt, network_d and path.pretrain_network_d')
+        if not opt['path'].get('pretrain_network_d'):
+            raise OptionsError("path.pretrain_network_d is missing: the teacher's discriminator, whose features "
+                               'DiscriminatorFeatureLoss compares; one that has learned nothing would not do')
+    return warnings

@@ -1,0 +1,120 @@
+"""The YAML section `prune:` of a run, and `prune:` of a teacher. Imports neither torch nor BasicSR."""
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.convert import Section
+
+_NOT_FOR_PRUNING = ('calibration', 'steps', 'every')  # they say with what and when, the other keys how
+
+
+class CalibrationOptions(Section):
+    """The images that some ways of pruning look at: low-resolution ones, the network's inputs; for an FRNet clips.
+
+    The network of TecoGANModel sees clips of ground truth, of which low resolution is made as in training; with
+    degradation BI, clips of low resolution.
+    """
+    # left out: dataroot_lq of the training set; dataroot_gt where low resolution is made in training, as it is there
+    dataroot: str | None = None
+    num: Annotated[int, msgspec.Meta(ge=1)] = 16
+    size: Annotated[int, msgspec.Meta(ge=8)] = 96
+
+
+class PruneOptions(Section):
+    """One pruning step; the meaning of most keys is that of `basicsr_kd.pruning.prune`.
+
+    With `steps` above 1 the ratio (or `keep`) is reached in that many stages while the network is fine-tuned: the first
+    before iteration 1, each further one `every` iterations later.
+    """
+    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    of: Literal['params', 'macs'] = 'params'
+    layout: Literal['growth', 'width', 'balanced', 'blocks', 'unstructured'] = 'growth'
+    allocation: Literal['global', 'uniform'] = 'global'
+    importance: Literal['taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'] = 'taylor'
+    round_to: Literal[32, 16, 8, 4, 1] = 16
+    select: Literal['least', 'last'] = 'least'
+    target: str | None = None
+    reconstruct: bool = False
+    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)
+    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
+    every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of `prune` and `check_prune`."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_FOR_PRUNING}
+
+    def looks(self) -> dict[str, Any]:
+        """Those that say whether it takes calibration images: the arguments of `needs_calibration`."""
+        return {name: getattr(self, name) for name in ('layout', 'importance', 'reconstruct', 'select')}
+
+
+def prune_steps(section: Any) -> list[PruneOptions]:
+    """A validated `prune:` section, mapping or list, as the list of its steps; none for a missing section."""
+    if section is None:
+        return []
+    return msgspec.convert(section if isinstance(section, list) else [section], list[PruneOptions])
+
+
+def check_steps(section: Any, key: str, total_iter: int | None) -> None:
+    """What no single key can tell: which go together.
+
+    Args:
+        section: A converted `prune:` section.
+        key: Its name in the options file.
+        total_iter: The run's iterations; None where the section is that of a teacher, which is pruned at once.
+
+    Raises:
+        OptionsError: Two keys that exclude each other, or one that needs another.
+    """
+    steps = prune_steps(section)
+    for index, step in enumerate(steps):
+        where = f'{key}[{index}]' if isinstance(section, list) else key
+        _check_amount(step, where)
+        _check_layout(step, where)
+        if step.steps > 1 and total_iter is None:
+            raise OptionsError(f'{where}.steps: found {step.steps}; a teacher does not train, so it is pruned at once. '
+                               'Prune it in stages in a run of its own, with model_type: PruneGANModel')
+        if step.steps > 1 and len(steps) > 1:
+            raise OptionsError(f'{where}.steps: found {step.steps} in a list of {len(steps)}; pruning in stages while '
+                               f'training takes a single {key} section')
+        _check_stages(step, where, total_iter)
+
+
+def _check_amount(step: PruneOptions, where: str) -> None:
+    if step.keep is not None and step.layout != 'blocks':
+        raise OptionsError(f'{where}.keep: counts the blocks that stay, so it needs layout: blocks; found layout: '
+                           f'{step.layout}, which takes ratio:')
+    if step.keep is not None and step.ratio is not None:
+        raise OptionsError(f'{where}: ratio {step.ratio:g} and keep {step.keep} both say how much stays; leave one out')
+    if step.keep is None and step.ratio is None:
+        raise OptionsError(f'{where}.ratio is missing: the share that goes, 0 <= ratio < 1' +
+                           (' (or keep: the number of blocks that stay)' if step.layout == 'blocks' else ''))
+
+
+def _check_layout(step: PruneOptions, where: str) -> None:
+    if step.select == 'last' and step.layout != 'blocks':
+        raise OptionsError(f'{where}.select: says which blocks go, so it needs layout: blocks; found layout: '
+                           f'{step.layout}')
+    if step.reconstruct and step.layout == 'unstructured':
+        raise OptionsError(f'{where}.reconstruct: refits layers that lost input channels or blocks, and layout: '
+                           'unstructured takes none; leave it out, or use layout: growth, width, balanced or blocks')
+    if step.importance == 'fpgm' and step.layout == 'unstructured':
+        raise OptionsError(f'{where}.importance: fpgm compares whole channels, layout: unstructured takes single '
+                           'weights; use l1, l2, taylor, lamp or random')
+
+
+def _check_stages(step: PruneOptions, where: str, total_iter: int | None) -> None:
+    if step.steps == 1 and step.every is not None:
+        raise OptionsError(f'{where}.every: found {step.every}, the iterations between stages; it needs steps: the '
+                           'number of stages, 2 or more')
+    if step.steps > 1 and step.every is None:
+        raise OptionsError(f'{where}.every is missing: the iterations from one of the {step.steps} stages (steps) to '
+                           'the next')
+    if total_iter is not None and step.every is not None and (step.steps - 1) * step.every >= total_iter:
+        raise OptionsError(f'{where}: the last of {step.steps} stages comes after iteration '
+                           f'{(step.steps - 1) * step.every:,} (every {step.every:,}), but train.total_iter is '
+                           f'{total_iter:,}; expected (steps - 1) * every to be less')

@@ -1,0 +1,202 @@
+"""The keys of KDRealESRGANModel and PruneRealESRGANModel that other models do not have, with the names of Real-ESRGAN's
+options files. Imports neither torch nor BasicSR.
+"""
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.convert import Section, convert
+
+MODELS = ('KDRealESRGANModel', 'PruneRealESRGANModel')
+PHOTO_SETS = ('RealESRGANDataset', 'RealESRGANDataset_basicsr')
+TRAIN_KEYS = {'ldl_opt'}
+CROP = 400
+"""The side of what BasicSR's RealESRGANDataset gives, in pixels."""
+_BLUR, _USM = 21, 51  # sides of its kernels: blur and sinc filter, sharpening
+
+_NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
+_Quality = Annotated[float, msgspec.Meta(ge=1, le=100)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+_UpDownKeep = tuple[_NotNegative, _NotNegative, _NotNegative]
+_Kernel = Literal['iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso']
+
+
+class TargetOptions(Section):
+    """What the losses compare with, and whether low resolution is made at all."""
+    high_order_degradation: bool = True
+    l1_gt_usm: bool = True
+    percep_gt_usm: bool = True
+    gan_gt_usm: bool = True
+
+
+class SynthesisOptions(Section):
+    """The two degradations; ranges are from … to."""
+    resize_prob: _UpDownKeep
+    resize_range: tuple[_Positive, _Positive]
+    gaussian_noise_prob: _Share
+    noise_range: tuple[_NotNegative, _NotNegative]
+    poisson_scale_range: tuple[_NotNegative, _NotNegative]
+    gray_noise_prob: _Share
+    jpeg_range: tuple[_Quality, _Quality]
+    second_blur_prob: _Share
+    resize_prob2: _UpDownKeep
+    resize_range2: tuple[_Positive, _Positive]
+    gaussian_noise_prob2: _Share
+    noise_range2: tuple[_NotNegative, _NotNegative]
+    poisson_scale_range2: tuple[_NotNegative, _NotNegative]
+    gray_noise_prob2: _Share
+    jpeg_range2: tuple[_Quality, _Quality]
+    gt_size: _Count
+    queue_size: _Count = 180
+
+
+class PhotoOptions(Section):
+    """The keys of a training set of type RealESRGANDataset that must be right before it runs."""
+    dataroot_gt: str
+    io_backend: dict[str, Any]
+    kernel_list: list[_Kernel]
+    kernel_prob: list[_NotNegative]
+    blur_kernel_size: int
+    blur_sigma: tuple[_NotNegative, _NotNegative]
+    betag_range: tuple[_NotNegative, _NotNegative]
+    betap_range: tuple[_NotNegative, _NotNegative]
+    sinc_prob: _Share
+    kernel_list2: list[_Kernel]
+    kernel_prob2: list[_NotNegative]
+    blur_kernel_size2: int
+    blur_sigma2: tuple[_NotNegative, _NotNegative]
+    betag_range2: tuple[_NotNegative, _NotNegative]
+    betap_range2: tuple[_NotNegative, _NotNegative]
+    sinc_prob2: _Share
+    final_sinc_prob: _Share
+    use_hflip: bool
+    use_rot: bool
+    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0)]
+    batch_size_per_gpu: _Count
+    meta_info: str | None = None  # left out: all photos of dataroot_gt
+    crop_size: _Count | None = None  # ours: of what low resolution is made; left out: 400, as in BasicSR
+
+
+TOP_KEYS = {*TargetOptions.__struct_fields__, *SynthesisOptions.__struct_fields__}
+
+
+def synthesises(opt: dict[str, Any]) -> bool:
+    """Whether the model of these options makes its low resolution in training."""
+    return opt['model_type'] in MODELS and opt.get('high_order_degradation', True)
+
+
+def check_real_esrgan(opt: dict[str, Any]) -> list[str]:
+    """Check what the Real-ESRGAN models have besides for training, and fill in defaults, in place.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        OptionsError: A key that is missing or not possible, or a training set of another kind.
+    """
+    _convert(opt, TargetOptions, '')
+    train = opt['train']
+    warnings = []
+    if train.get('ldl_opt') is not None:
+        if train.get('gan_opt') is None:
+            warnings.append('train.ldl_opt: not used, train.gan_opt is not given')
+        elif not train.get('ema_decay'):
+            raise OptionsError("train.ldl_opt compares with EMA's network; give train.ema_decay, e.g. 0.999")
+    if synthesises(opt):
+        return warnings + check_synthesis(opt)
+    size = opt['datasets']['train'].get('gt_size')
+    if isinstance(size, int) and size <= _USM // 2:
+        raise OptionsError(f'datasets.train.gt_size: found {size}, expected at least {_USM // 2 + 1}, below which '
+                           'images are too small to be sharpened')
+    return warnings
+
+
+def check_synthesis(opt: dict[str, Any]) -> list[str]:
+    """Check what low resolution is made with, and fill in defaults, in place.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        OptionsError: A key that is missing or not possible.
+    """
+    _convert(opt, SynthesisOptions, '')
+    photos = opt['datasets']['train']
+    _convert(photos, PhotoOptions, 'datasets.train')
+    for key in ('', '2'):
+        kernels, weights = photos[f'kernel_list{key}'], photos[f'kernel_prob{key}']
+        if not kernels or len(kernels) != len(weights) or not sum(weights):
+            raise OptionsError(f'datasets.train.kernel_prob{key}: found {weights} for {len(kernels)} kernels in '
+                               f'kernel_list{key}, expected a share for each, not all zero')
+    _check_sizes(opt, photos)
+    if photos.get('gt_size') in (None, opt['gt_size']):
+        return []
+    return [f'datasets.train.gt_size: {photos["gt_size"]} is not used, gt_size of the file itself ({opt["gt_size"]}) '
+            'is']
+
+
+def smallest_crop(opt: dict[str, Any]) -> int:
+    """The least side of an image that low resolution can be made of: a blur mirrors half its size at each border."""
+    half, scale = _BLUR // 2, opt['scale']
+    return max(math.ceil((half + 1) / min(opt['resize_range'][0], 1) / scale), half + 1) * scale
+
+
+def check_training_set(opt: dict[str, Any]) -> None:
+    """Photos are for the models that make low resolution of them, and pairs of images for the others.
+
+    Raises:
+        OptionsError: The training set is of the wrong kind.
+    """
+    found, model = opt['datasets']['train'].get('type'), opt['model_type']
+    if found in PHOTO_SETS and not synthesises(opt):
+        raise OptionsError(f'datasets.train.type: {found} has no low resolution, which {model} does not make' +
+                           (' with high_order_degradation: false; leave that out' if model in MODELS else
+                            f'; use model_type: {MODELS[model.startswith("Prune")]}'))
+    if found not in PHOTO_SETS and synthesises(opt):
+        raise OptionsError(f'datasets.train.type: found {found}, expected RealESRGANDataset, of which {model} makes '
+                           'low resolution (high_order_degradation: false takes pairs of images instead)')
+
+
+def _convert(section: dict[str, Any], kind: type[Section], path: str) -> None:
+    """Check the keys of a struct in a section that may have others, and fill in its defaults."""
+    ours = {key: section[key] for key in kind.__struct_fields__ if key in section}
+    section.update(msgspec.to_builtins(convert(ours, kind, path, {path: kind})))
+    for key, value in ((key, section[key]) for key in kind.__struct_fields__):
+        where = f'{path}.{key}'.lstrip('.')
+        if key.startswith('resize_prob') and not sum(value):
+            raise OptionsError(f'{where}: found {list(value)}, expected how often to go up, down and to stay, not all '
+                               'zero')
+        if key.rstrip('2').endswith(('_range', '_sigma')) and value[0] > value[1]:
+            raise OptionsError(f'{where}: found {list(value)}, expected the smaller number first')
+
+
+def _check_sizes(opt: dict[str, Any], photos: dict[str, Any]) -> None:
+    scale, size, pool, batch = opt['scale'], opt['gt_size'], opt['queue_size'], photos['batch_size_per_gpu']
+    photos['crop_size'] = crop = photos['crop_size'] or CROP - CROP % scale
+    least = smallest_crop(opt)
+    if crop % scale or not least <= crop <= CROP:
+        raise OptionsError(f'datasets.train.crop_size: found {crop}, expected a multiple of the scale ({scale}) from '
+                           f'{least}, below which shrunk images (resize_range) are too small to be blurred, to {CROP}, '
+                           'what BasicSR cuts out of a photo')
+    if size % scale or not _USM // 2 < size <= crop:
+        raise OptionsError(f'gt_size: found {size}, expected a multiple of the scale ({scale}) from {_USM // 2 + 1} to '
+                           f'{crop} (datasets.train.crop_size), of which low resolution is made')
+    if pool % batch:
+        raise OptionsError(f'queue_size: found {pool}, expected a multiple of datasets.train.batch_size_per_gpu '
+                           f'({batch}), such as {-(-pool // batch) * batch}')
+
+
+def gt_size(opt: dict[str, Any]) -> int:
+    """Height and width of the images that the discriminator sees in training."""
+    return (opt if synthesises(opt) else opt['datasets']['train']).get('gt_size') or 128
+
+
+def gt_size_key(opt: dict[str, Any]) -> str:
+    """Where options say `gt_size`."""
+    return 'gt_size' if synthesises(opt) else 'datasets.train.gt_size'

@@ -1,0 +1,106 @@
+"""The keys of `val:` that are ours, and what our metrics take there. Imports neither torch nor BasicSR."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.convert import Section, Structs, convert, unknown_keys
+
+"""Types of metrics that a set has and no single image, and what `SetScores` calls them."""
+_BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
+
+
+class AnyValOptions(Section):
+    """The keys of `val:` that images and clips share."""
+    amp: Literal['fp32', 'same'] = 'fp32'  # same: as train.amp; in test, where nothing trains, fp32 too
+
+
+class ValOptions(AnyValOptions):
+    """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
+    tile: Annotated[int, msgspec.Meta(ge=0)] = 0  # images in pieces of so many low-resolution pixels; 0: whole
+    tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16
+    pictures: Annotated[int, msgspec.Meta(ge=0)] = 0  # of so many images of a set, side by side in TensorBoard
+
+
+class _OurMetric(Section, tag_field='type'):
+    better: Literal['lower'] = 'lower'  # which BasicSR would take for `higher` where it is left out
+    weights: str | None = None  # of the backbone; left out: torch's cache folder, else a download
+
+
+class LPIPSOptions(_OurMetric, tag='calculate_lpips', kw_only=True):
+    """A metric of type `calculate_lpips`."""
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    net: Literal['alex', 'vgg', 'squeeze'] = 'alex'
+
+
+class FIDOptions(_OurMetric, tag='calculate_fid'):
+    """A metric of type `calculate_fid`, of a whole set."""
+
+
+class KIDOptions(_OurMetric, tag='calculate_kid'):
+    """A metric of type `calculate_kid`, of a whole set."""
+    patch: Annotated[int, msgspec.Meta(ge=8)] = 64
+
+
+class NIQEOptions(Section, tag_field='type', tag='calculate_niqe', kw_only=True):
+    """A metric of type `calculate_niqe`, BasicSR's."""
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    input_order: Literal['HWC'] = 'HWC'  # as results are
+    convert_to: Literal['y', 'gray'] = 'y'
+    better: Literal['lower'] = 'lower'
+
+
+_METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions)}
+
+
+def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
+              check_metric: Callable[[dict[str, Any], str], dict[str, Any]] | None = None) -> list[str]:
+    """Check the section `val:` and fill in defaults, in place.
+
+    Args:
+        val: The section.
+        kind: Its keys that are ours.
+        check_metric: Takes a metric's section and its key, gives it with defaults; left out: of images.
+
+    Returns:
+        Warnings, a line each: keys nobody reads.
+
+    Raises:
+        OptionsError: A key or value that is not possible.
+    """
+    warnings = unknown_keys(val, _BASICSR_KEYS.union(kind.__struct_fields__), 'val.')
+    ours = {key: val[key] for key in kind.__struct_fields__ if key in val}
+    val.update(msgspec.to_builtins(convert(ours, kind, 'val', {'val': kind})))
+    val.setdefault('suffix', None)
+    val.setdefault('save_img', False)
+    metrics = val.get('metrics') or {}
+    if not isinstance(metrics, dict):
+        raise OptionsError(f'val.metrics: found {metrics!r}, expected a section with a metric a key')
+    for name, metric in metrics.items():
+        if isinstance(metric, dict):  # `basicsr_kd.preflight` says what else is wrong
+            metrics[name] = (check_metric or _check_metric)(metric, f'val.metrics.{name}')
+    return warnings
+
+
+def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
+    struct: Any = _METRICS.get(metric.get('type'))
+    if struct is None:
+        if metric.get('better', 'higher') not in ('higher', 'lower'):
+            raise OptionsError(f'{key}.better: found {metric["better"]!r}. Possible: higher, lower')
+        return metric
+    structs: Structs = {key: struct}
+    checked = msgspec.to_builtins(convert(metric, struct, key, structs))
+    if checked.get('weights'):
+        checked['weights'] = os.path.expanduser(checked['weights'])
+    return checked
+
+
+def has_truth(dataset: Mapping[str, Any]) -> bool:
+    """Whether results on a set of images or clips, a section of `datasets:`, can be compared with something."""
+    if dataset['type'] == 'TecoGANTestDataset':
+        return bool(dataset.get('dataroot_gt'))
+    return dataset['type'] != 'SingleImageDataset'

@@ -1,0 +1,154 @@
+"""The order of all checks, and what ends a run that does not pass them."""
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from typing import Any
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+from basicsr_kd import options
+from basicsr_kd.data.seeds import vary_worker_seeds
+from basicsr_kd.errors import CheckpointError, OptionsError, PruningError
+from basicsr_kd.metrics.truth import needs_truth
+from basicsr_kd.options.val import has_truth
+from basicsr_kd.options.video import is_video
+from basicsr_kd.preflight.arguments import check_arguments, must_be_registered, must_exist
+from basicsr_kd.preflight.clips import check_clip_metric, check_sets
+from basicsr_kd.preflight.datasets import check_datasets, check_photos
+from basicsr_kd.preflight.devices import check_device, check_speed
+from basicsr_kd.preflight.networks import check_training_networks, read_test_network
+from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
+from basicsr_kd.preflight.sizes import check_image_sizes
+from basicsr_kd.preflight.teacher import check_teacher
+from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
+from basicsr_kd.runs.resume import resumes
+
+
+def check_options(opt: dict[str, Any], is_train: bool) -> None:
+    """End the process on wrong options of one of our models; on others only a misspelt name of ours is looked for.
+
+    BasicSR moves the folder of an earlier run away soon after parsing, long before it builds a model, so this is the
+    last moment at which a mistake costs nothing.
+    """
+    everywhere = options_of_ranks(opt)
+    if not any(rank.get('model_type') in options.OUR_MODELS for rank in everywhere):
+        _check_model_type(opt.get('model_type'))
+        return
+    warnings, mistake = [], ''
+    try:
+        must_agree(everywhere)
+        warnings = options.validate(opt, is_train)
+        check(opt)
+    except (OptionsError, CheckpointError, PruningError) as error:
+        mistake = str(error)
+    mistakes = [found for found in from_all_ranks(mistake) if found]  # files may be missing on one machine
+    if mistakes:
+        refuse(mistakes[0])
+    vary_worker_seeds()
+    if opt['rank'] == 0:
+        for warning in warnings:
+            warn(warning)
+
+
+def _check_model_type(found: Any) -> None:
+    close = difflib.get_close_matches(str(found), options.OUR_MODELS, n=1, cutoff=0.7)
+    if close and found not in MODEL_REGISTRY:
+        sys.exit(f'basicsr_kd: model_type: found {found!r}; did you mean {close[0]!r}?')
+
+
+def check(opt: dict[str, Any]) -> None:
+    """Check the options of our models against files and networks, before anything is created.
+
+    In test, `network_g` is replaced by what the shapes in `path.pretrain_network_g` say, where that is an RRDBNet.
+
+    Args:
+        opt: Options that `basicsr_kd.options.validate` has passed.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+        CheckpointError: A checkpoint that cannot be read.
+    """
+    check_device(opt)
+    _check_files(opt)
+    _check_names(opt)
+    check_sets(opt)
+    check_datasets(opt)
+    check_photos(opt)
+    if opt['is_train']:
+        check_speed(opt)
+        net_g = check_training_networks(opt)
+        if opt.get('teacher'):
+            check_teacher(opt, net_g)
+    else:
+        net_g = read_test_network(opt)
+    if not is_video(opt):
+        check_image_sizes(opt, net_g)
+
+
+def _check_files(opt: dict[str, Any]) -> None:
+    path = opt['path']
+    resuming = opt['is_train'] and resumes(opt)
+    if not opt['is_train'] and not path.get('pretrain_network_g'):
+        raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
+    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place, which `compat` looks for
+        for key in ('pretrain_network_g', 'pretrain_network_d'):
+            if path.get(key):
+                _must_stay(path[key], f'path.{key}', opt)
+    inherited = resuming and (not opt['train'].get('distill_opt') or
+                              os.path.isfile(os.path.join(path['models'], 'teacher.pth')))
+    if opt.get('teacher') and not inherited:
+        _must_stay(opt['teacher']['path'], 'teacher.path', opt)
+
+
+def _must_stay(path: str, key: str, opt: dict[str, Any]) -> None:
+    """The file exists, and not in the folder of an earlier run of this name, which BasicSR moves away at the start."""
+    must_exist(path, key)
+    if not opt['is_train'] or resumes(opt):
+        return
+    own = os.path.realpath(opt['path']['experiments_root'])
+    if os.path.realpath(path).startswith(own + os.sep):
+        raise OptionsError(f'{key}: {path} lies in the folder of this run, which BasicSR moves away at the start; copy '
+                           f'it elsewhere or change the name of this run ({opt["name"]})')
+
+
+def _check_names(opt: dict[str, Any]) -> None:
+    train = opt.get('train') or {}
+    for phase, dataset in opt['datasets'].items():
+        must_be_registered(dataset.get('type'), DATASET_REGISTRY, f'datasets.{phase}.type')
+    for key in ('pixel_opt', 'perceptual_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt'):
+        if train.get(key):
+            check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
+    for key in ('optim_g', 'optim_d'):
+        if train.get(key):
+            check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        _check_metric(metric, f'val.metrics.{name}', opt)
+    pictures = (opt.get('val') or {}).get('pictures')
+    if opt['is_train'] and pictures and not (opt.get('logger') or {}).get('use_tb_logger'):
+        raise OptionsError(f'val.pictures: found {pictures}, which are for TensorBoard, and logger.use_tb_logger is '
+                           'not set; set it to true, or leave val.pictures out')
+
+
+def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
+    """The metric is there, its backbone's file too, and ground truth for it in some set; of clips in every set."""
+    given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # which the protocol of clips says
+    check_arguments(metric, METRIC_REGISTRY, key, given)
+    check_clip_metric(metric['type'], key, opt)
+    if metric.get('weights'):
+        must_exist(metric['weights'], f'{key}.weights')
+    sets = {phase: dataset for phase, dataset in opt['datasets'].items() if phase != 'train'}
+    without = [phase for phase, dataset in sets.items() if not has_truth(dataset)]
+    if without and (is_video(opt) or needs_truth(metric['type']) and len(without) == len(sets)):
+        dataset = sets[without[0]]
+        raise OptionsError(f'{key}: {metric["type"]} compares with ground truth, which datasets.{without[0]} '
+                           f'({dataset["type"]}) does not have; remove the metric, or give dataroot_gt' +
+                           (' (type: PairedImageDataset)' if dataset['type'] == 'SingleImageDataset' else ''))
+
+
+def _optimizers() -> dict[str, Any]:
+    """PyTorch's optimizers by name; BasicSR 1.4.2 takes only Adam of them, later versions more."""
+    found = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type)}
+    return {name: cls for name, cls in found.items() if issubclass(cls, torch.optim.Optimizer)}

@@ -1,0 +1,65 @@
+"""The checks of `basicsr_kd.preflight` that keep clips and images apart: sets, networks and metrics of TecoGANModel."""
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from basicsr_kd.archs.probe import is_recurrent, makes_low_resolution
+from basicsr_kd.data.tecogan_train_dataset import check_crop
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.video import MODEL, is_video
+
+_IMAGES = ('PairedImageDataset', 'SingleImageDataset', 'RealESRGANDataset', 'FFHQDataset')  # BasicSR's
+_OF_CLIPS = ('calculate_tof', 'calculate_tlp')
+
+
+def check_sets(opt: dict[str, Any]) -> None:
+    """The model has sets of clips, and only TecoGANModel has.
+
+    Raises:
+        OptionsError: A set that the model cannot use.
+    """
+    for phase, dataset in opt['datasets'].items():
+        found, key = dataset.get('type'), f'datasets.{phase}.type'
+        if not is_video(opt):
+            if found in ('TecoGANTrainDataset', 'TecoGANTestDataset'):
+                raise OptionsError(f'{key}: {found} has clips, {opt["model_type"]} takes images; use model_type: '
+                                   f'{MODEL}')
+        elif phase != 'train' and found != 'TecoGANTestDataset':
+            raise OptionsError(f'{key}: found {found}, expected TecoGANTestDataset, which {MODEL} reads frame by frame')
+        elif phase != 'train' and opt['degradation']['type'] == 'BI' and not dataset.get('dataroot_lq'):
+            raise OptionsError(f'datasets.{phase}.dataroot_lq is missing: with degradation.type: BI low resolution '
+                               'must be given, only BD can be made')
+        elif found in _IMAGES:
+            raise OptionsError(f'{key}: found {found}, which has images; expected clips, TecoGANTrainDataset')
+        elif phase == 'train' and isinstance(dataset.get('gt_size'), int):  # of BasicSR's sets, too
+            check_crop(dataset['gt_size'], opt['scale'], 'datasets.train.gt_size')
+
+
+def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:
+    """A network of TecoGANModel is an FRNet, perhaps pruned, for the degradation of the options.
+
+    Raises:
+        OptionsError: It is another.
+    """
+    if not is_video(opt):
+        return
+    if not is_recurrent(net):
+        raise OptionsError(f'{key}: found {type(net).__name__}, expected FRNet, the only network that {MODEL} can run '
+                           'frame by frame')
+    found, expected = 'BD' if makes_low_resolution(net) else 'BI', opt['degradation']['type']
+    if found != expected:
+        raise OptionsError(f'{key}: found an FRNet of degradation {found}, expected {expected} as degradation.type has '
+                           'it; give both the same')
+
+
+def check_clip_metric(kind: str, key: str, opt: dict[str, Any]) -> None:
+    """A metric of clips is asked of a model that has them.
+
+    Raises:
+        OptionsError: It is not.
+    """
+    if kind in _OF_CLIPS and not is_video(opt):
+        raise OptionsError(f'{key}: {kind} is a metric of clips, and {opt["model_type"]} works on single images; '
+                           f'remove it, or use model_type: {MODEL}')

@@ -1,0 +1,191 @@
+"""The checks of `basicsr_kd.preflight` on `datasets:`: pairs of images, photos, video clips."""
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils import scandir
+from basicsr.utils.registry import DATASET_REGISTRY
+from PIL import Image
+
+from basicsr_kd.archs.build import registered
+from basicsr_kd.data import CachedPairedImageDataset, RealESRGANPhotoDataset, TecoGANTestDataset, TecoGANTrainDataset
+from basicsr_kd.data.cached_paired_image_dataset import files_of
+from basicsr_kd.data.ram import lack_of_memory
+from basicsr_kd.errors import BadImageError, ClipError, EvaluationError, OptionsError
+from basicsr_kd.options.realesrgan import synthesises
+from basicsr_kd.preflight.arguments import must_exist
+
+_ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
+_TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
+
+_TYPES = (PairedImageDataset.__name__, TecoGANTrainDataset.__name__)
+
+
+def check_datasets(opt: dict[str, Any]) -> None:
+    """Folders exist, GT and LQ images are equally many, and enough for one batch; photos and clips are as they should.
+
+    Raises:
+        OptionsError: BasicSR would fail after it has moved an earlier run away, or, with fewer images than a batch,
+            train nothing and save the network as it was.
+    """
+    for phase, dataset in opt['datasets'].items():
+        key = f'datasets.{phase}'
+        check_cache_key(dataset, phase)
+        for root in ('dataroot_gt', 'dataroot_lq', 'meta_info'):
+            if isinstance(dataset.get(root), str):
+                must_exist(dataset[root], f'{key}.{root}')
+        if registered(dataset['type'], DATASET_REGISTRY) in (TecoGANTestDataset, TecoGANTrainDataset):
+            _check_clips(dataset, phase, opt['world_size'])
+        if phase == 'train' and opt['is_train'] and synthesises(opt):
+            _must_fill_batch(use_photos(dataset, opt['gt_size']), 'photos', dataset, key, opt['world_size'])
+        if dataset['type'] == 'PairedImageDataset':
+            _check_pairs(dataset, phase, opt['world_size'])
+        if dataset.get('cache'):
+            put_into_cache(dataset)
+
+
+def _check_pairs(dataset: dict[str, Any], phase: str, world_size: int) -> None:
+    key = f'datasets.{phase}'
+    for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
+        if dataset.get(needed) is None:
+            raise OptionsError(f'{key}.{needed} is missing')
+    if dataset.get('meta_info_file') is None and dataset['io_backend'].get('type') == 'disk':
+        _check_images(dataset, key, world_size if phase == 'train' else None)
+
+
+def _check_images(dataset: dict[str, Any], key: str, world_size: int | None) -> None:
+    gt, lq = (sum(entry.is_file() and not entry.name.startswith('.') for entry in os.scandir(dataset[root]))
+              for root in ('dataroot_gt', 'dataroot_lq'))
+    if gt != lq:
+        raise OptionsError(f'{key}: {gt} images in dataroot_gt, {lq} in dataroot_lq; expected as many')
+    if gt == 0:
+        raise OptionsError(f'{key}.dataroot_gt: no images in {dataset["dataroot_gt"]}')
+    if world_size is not None:
+        _must_fill_batch(gt, 'images', dataset, key, world_size)
+
+
+def _check_clips(dataset: dict[str, Any], phase: str, world_size: int) -> None:
+    kind = DATASET_REGISTRY.get(dataset['type'])
+    expected = TecoGANTrainDataset if phase == 'train' else TecoGANTestDataset
+    if kind is not expected:
+        raise OptionsError(f'datasets.{phase}.type: found {dataset["type"]}, expected {expected.__name__}')
+    try:
+        read = {name: value for name, value in dataset.items() if name != 'cache'}  # which would decode all frames
+        clips = kind({**read, 'phase': phase})  # BasicSR has phase `val` for val_2 too
+    except ClipError as error:
+        raise OptionsError(f'datasets.{phase}: {error}') from None
+    if phase == 'train':
+        _must_fill_batch(len(clips), 'frames', dataset, 'datasets.train', world_size)
+
+
+def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, world_size: int) -> None:
+    drawn = found * dataset.get('dataset_enlarge_ratio', 1)
+    batch = dataset['batch_size_per_gpu'] * world_size
+    if drawn < batch:
+        raise OptionsError(f'{key}: {found} {what}, the batch is {batch} and a last one that is not full is dropped, '
+                           f'so nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
+
+
+def check_cache_key(dataset: dict[str, Any], phase: str) -> None:
+    """`cache` says `ram`, if anything, and stands where it can be had.
+
+    Raises:
+        OptionsError: It does not.
+    """
+    cache, key = dataset.get('cache'), f'datasets.{phase}.cache'
+    if cache is None:
+        return
+    if cache != 'ram':
+        raise OptionsError(f'{key}: found {cache!r}. Possible: ram')
+    if phase != 'train' or dataset['type'] not in _TYPES:
+        raise OptionsError(f'{key}: only datasets.train of type {" or ".join(_TYPES)} can be kept in memory; leave it '
+                           'out')
+
+
+def put_into_cache(dataset: dict[str, Any]) -> None:
+    """Make `datasets.train`, in place, one that decodes all its images when it is built; here nothing is decoded.
+
+    Raises:
+        OptionsError: An image cannot be read, GT and LQ do not belong together, or memory does not suffice.
+    """
+    plain = copy.deepcopy({key: value for key, value in dataset.items() if key != 'cache'})
+    try:
+        if dataset['type'] == TecoGANTrainDataset.__name__:
+            lack = lack_of_memory(*TecoGANTrainDataset(plain).files())
+        else:
+            lack = lack_of_memory(*files_of(PairedImageDataset(plain)))
+            dataset['type'] = CachedPairedImageDataset.__name__
+    except (BadImageError, AssertionError) as error:  # BasicSR asserts that images come in pairs
+        raise OptionsError(f'datasets.train: {error}') from None
+    if lack:
+        raise OptionsError(f'datasets.train.cache: ram: {lack}')
+
+
+def check_photos(opt: dict[str, Any]) -> None:
+    """Photos to validate or test on are there, and images.
+
+    Raises:
+        OptionsError: BasicSR would fail at the first validation, after hours of training.
+    """
+    for phase, dataset in opt['datasets'].items():
+        if dataset['type'] != 'SingleImageDataset':
+            continue
+        for needed in ('name', 'dataroot_lq', 'io_backend'):
+            if dataset.get(needed) is None:
+                raise OptionsError(f'datasets.{phase}.{needed} is missing')
+        if dataset['io_backend'].get('type') == 'disk' and 'meta_info_file' not in dataset:
+            _check_photo_folder(dataset['dataroot_lq'], f'datasets.{phase}.dataroot_lq')
+
+
+def _check_photo_folder(folder: str, key: str) -> None:
+    photos = sorted(scandir(folder, full_path=True)) if os.path.isdir(folder) else []
+    if not photos:
+        raise OptionsError(f'{key}: no photos in {folder}; expected a folder of images')
+    for photo in photos:
+        try:
+            Image.open(photo).close()  # reads no more than the header
+        except OSError:
+            raise OptionsError(f'{key}: {photo} cannot be read as an image, and BasicSR takes every file of the '
+                               'folder; move it away') from None
+
+
+def use_photos(dataset: dict[str, Any], gt_size: int) -> int:
+    """Make `datasets.train`, in place, one that does without a list of files, and look at what it has.
+
+    Files are opened no further than their headers, and not at all in an LMDB. Grey photos and such with transparency or
+    16 bits are none of its business: BasicSR has OpenCV turn all into 8-bit colour.
+
+    Returns:
+        How many photos there are.
+
+    Raises:
+        OptionsError: A photo that is missing or smaller than `gt_size`, or none at all.
+    """
+    dataset['type'] = RealESRGANPhotoDataset.__name__
+    disk = dataset['io_backend'].get('type') == 'disk'
+    try:
+        paths = RealESRGANPhotoDataset(copy.deepcopy(dataset)).paths
+    except (EvaluationError, OSError, ValueError) as error:
+        raise OptionsError(f'datasets.train: {error}') from None
+    for path in paths if disk else ():
+        _check_photo(path, gt_size, dataset)
+    return len(paths)
+
+
+def _check_photo(path: str, gt_size: int, dataset: dict[str, Any]) -> None:
+    if not os.path.isfile(path):
+        raise OptionsError(f'datasets.train.meta_info: {dataset["meta_info"]} lists {path}, which is not there. '
+                           'Expected paths below dataroot_gt, one a line; leave meta_info out to take all its images')
+    try:
+        with Image.open(path) as photo:
+            width, height = photo.size
+    except OSError:
+        raise OptionsError(f'datasets.train.dataroot_gt: {path} cannot be read as an image; replace it or move it '
+                           'away') from None
+    if min(width, height) < gt_size:
+        raise OptionsError(f'datasets.train.dataroot_gt: {path} has {width}x{height} pixels, expected at least '
+                           f'{gt_size}x{gt_size} (gt_size); BasicSR would fill it up with its mirror image. Move it '
+                           'away, or make gt_size smaller')

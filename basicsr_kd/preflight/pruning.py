@@ -1,0 +1,100 @@
+"""The checks of `basicsr_kd.preflight` on a `prune:` section: what it asks of its network and of its images."""
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from basicsr_kd.archs.probe import is_recurrent, makes_low_resolution
+from basicsr_kd.data.run_inputs import calibration_images, calibration_root
+from basicsr_kd.errors import ClipError, OptionsError
+from basicsr_kd.options.prune import CalibrationOptions, prune_steps
+from basicsr_kd.options.realesrgan import synthesises
+from basicsr_kd.preflight.arguments import must_exist
+from basicsr_kd.pruning import PruningError, check_prune, needs_calibration
+from basicsr_kd.pruning.job import Job
+from basicsr_kd.pruning.request import Request
+
+
+def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> nn.Module:
+    """The network can be pruned as the section says, and the images for it are there.
+
+    Args:
+        net: What is pruned; on the meta device is enough.
+        section: A `prune:` section that `basicsr_kd.options.validate` has passed.
+        key: Its name in the options file.
+        opt: The options.
+
+    Returns:
+        The network with as many blocks as the steps leave; its channels are those before.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+    """
+    left = net
+    for index, step in enumerate(prune_steps(section)):
+        where = f'{key}[{index}]' if isinstance(section, list) else key
+        request = Request(**step.arguments())
+        try:
+            if not index or step.keep is not None:
+                check_prune(left, **step.arguments())
+            else:  # how far it reaches is only known once the steps before it are done
+                request.check(net)
+            if step.layout == 'blocks':
+                left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
+        except PruningError as error:
+            raise OptionsError(f'{where}: {_said(error)}') from None
+        check_calibration(net, needs_calibration(**step.looks()), step.calibration, where, opt)
+    return left
+
+
+def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationOptions, key: str,
+                      opt: dict[str, Any]) -> None:
+    """The calibration images are there and the network runs on them.
+
+    Args:
+        net: What looks at them; on the meta device is enough.
+        why: What needs them; nothing is checked where nothing does.
+        calibration: The section that says which.
+        key: The section in the options file that `calibration` belongs to.
+        opt: The options.
+
+    Raises:
+        OptionsError: The key's path, what was found, what is possible.
+    """
+    if not why:
+        return
+    root, said_by = calibration_root(net, calibration, opt)
+    if root is None:
+        raise OptionsError(f'{key}: {why} looks at {_wanted(net)}, and nothing says where they are; give '
+                           f'{key}.calibration.dataroot: a folder (or .lmdb) of them')
+    where = f'{key}.{said_by}' if calibration.dataroot else f'{key}: {why}: {said_by}'
+    must_exist(root, where)
+    if synthesises(opt) and not calibration.dataroot:
+        calibration = msgspec.structs.replace(calibration, num=1)  # making each takes half a second on a CPU
+    try:
+        images = calibration_images(net, calibration, opt)
+    except (ClipError, PruningError) as error:
+        raise OptionsError(f'{where}: {_said(error)}') from None
+    assert images is not None  # for the root is there
+    try:
+        with torch.no_grad():
+            net(images[:1].to(next(net.parameters()).device))
+    except Exception as error:  # whatever a network's own code raises
+        height, width = images.shape[-2:]
+        raise OptionsError(f'{key}.calibration.size: {type(net).__name__} cannot be run on images of {height} x {width}'
+                           f' pixels, as they are cut out of {root} with size {calibration.size}: '
+                           f'{str(error) or type(error).__name__}') from None
+
+
+def _wanted(net: nn.Module) -> str:
+    """What `calibration.dataroot` is to hold."""
+    if not is_recurrent(net):
+        return 'low-resolution images'
+    return f'clips of {"ground truth" if makes_low_resolution(net) else "low resolution"}'
+
+
+def _said(error: Exception) -> str:
+    return str(error).removeprefix('prune: ')

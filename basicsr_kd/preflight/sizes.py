@@ -1,0 +1,67 @@
+"""The checks of `basicsr_kd.preflight` on the sizes of images, for networks that do not take every size."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from basicsr_kd.archs.probe import enlargement
+from basicsr_kd.errors import OptionsError
+
+_MULTIPLE = 8  # of what a better size is one
+_SETS = ('PairedImageDataset', 'SingleImageDataset')
+
+
+def check_image_sizes(opt: dict[str, Any], net: nn.Module) -> None:
+    """The network can be run on the low resolution of all sets for validation or test, by their headers.
+
+    An RRDBNet of scale 2 (RealESRGAN_x2plus) begins with a pixel-unshuffle, which takes even sides only.
+
+    Args:
+        opt: The options.
+        net: `network_g`; on the meta device is enough.
+
+    Raises:
+        OptionsError: It would fail at an image of the first validation, after hours of training.
+    """
+    try:
+        _, multiple = enlargement(net, (opt.get('network_g') or {}).get('num_in_ch', 3))
+    except ValueError:  # no trial tells
+        return
+    if multiple == 1:
+        return
+    val = opt.get('val') or {}
+    tile = val.get('tile', 0) and val['tile'] + 2 * val['tile_overlap']
+    for phase, dataset in opt['datasets'].items():
+        if phase == 'train' or dataset['type'] not in _SETS or dataset['io_backend'].get('type') != 'disk':
+            continue
+        for path, width, height in _sizes(dataset['dataroot_lq']):
+            if any(min(side, tile or side) % multiple for side in (width, height)):
+                raise OptionsError(f'datasets.{phase}.dataroot_lq: {path} has {width}x{height} pixels, and network_g '
+                                   f'({type(net).__name__}) takes sides that are multiples of {multiple} only; cut the '
+                                   'image' + (' and its ground truth' if dataset['type'] == _SETS[0] else ''))
+
+
+def better_size(run: Callable[[Tensor], Any], image: Tensor) -> str:
+    """What to say of a network that cannot be run on an image (n, c, h, w), where one little larger would do."""
+    height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in image.shape[2:])
+    try:
+        if image.shape[2:] != (height, width):
+            run(image.new_zeros((*image.shape[:2], height, width)))
+            return f'. It takes {height}x{width}: the sides must be multiples of a power of 2'
+    except Exception:  # whatever a network's own code raises: the size is not what is wrong
+        pass
+    return ''
+
+
+def _sizes(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Path, width and height of the images in a folder."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        try:
+            with Image.open(entry.path) as image:
+                yield entry.path, *image.size
+        except OSError:  # no image, or a folder
+            continue

@@ -1,0 +1,1 @@
+"""Which channels go: groups, importance, the search for a budget."""

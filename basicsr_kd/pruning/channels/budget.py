@@ -1,0 +1,103 @@
+"""The budget: how wide every channel group is to be, so that the whole costs what was asked for."""
+from __future__ import annotations
+
+import math
+
+from basicsr_kd.pruning.channels.global_search import PROMISED, GlobalSearch
+from basicsr_kd.pruning.channels.groups import ChannelGroup
+from basicsr_kd.pruning.channels.layouts import Room
+from basicsr_kd.pruning.cost import Account
+
+
+def choose_widths(room: Room, account: Account, *, budget: float, allocation: str, round_to: int) -> dict[str, int]:
+    """Choose the width of every group that a layout may take.
+
+    The residual stream (layout ``width``) has one width, a multiple of ``round_to`` or the full one, whichever costs
+    nearest to the budget. Together with other groups (``balanced``) it gets the width nearest to the share whose square
+    is the budget's share, and the others make up the rest; where they cannot, the next nearest width is tried.
+
+    The other groups under ``uniform``: the same width for all (a group that is narrower already stays as it is),
+    whichever costs nearest to the budget.
+
+    The other groups under ``global``: step by step, a group drops to the next multiple of ``round_to``, losing its
+    least important channels. The step is the one that loses the least importance per parameter (or MAC) saved, as a
+    knapsack is emptied. The saving is what the step saves *now*: where a dense block has lost channels already, the
+    next ones read and feed fewer and save less, so cuts spread over the blocks and none is emptied early. When the
+    cheapest step would overshoot, the one that lands nearest to the budget (or none) ends the search. Small networks,
+    whose steps all save about the same, may then still be off by more than 0.5 %: single steps are taken back for
+    others as long as that brings the cost nearer.
+
+    Args:
+        room: the groups.
+        account: the costs of what the budget counts, with all widths as they are.
+        budget: the cost to reach; at least :func:`least_cost`.
+        allocation: 'uniform' or 'global'.
+        round_to: widths are multiples of it (or what they were).
+
+    Returns:
+        Root of each group to its width.
+    """
+    if not room.stream:
+        return _choose_free(room, account, budget, allocation, round_to)
+    if not room.free:
+        return _choose_equal(room.stream, account, budget, round_to, 1)
+    share = math.sqrt(budget / account.cost()) * max(group.size for group in room.stream)
+    best: tuple[float, dict[str, int]] | None = None
+    for width in sorted(_equal_widths(room.stream, round_to, 1), key=lambda width: (abs(width - share), width)):
+        shrunk = Account(account.costs, account.of)
+        widths = {group.root: min(group.size, width) for group in room.stream}
+        for group in room.stream:
+            shrunk.drop(group, group.size - widths[group.root])
+        widths.update(_choose_free(room, shrunk, budget, allocation, round_to))
+        miss = abs(shrunk.cost() - budget)
+        if best is None or miss < best[0]:
+            best = miss, widths
+        if miss <= PROMISED * budget:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _choose_free(room: Room, account: Account, budget: float, allocation: str, round_to: int) -> dict[str, int]:
+    """The widths of the groups that may each have their own; the account has them afterwards."""
+    if allocation == 'uniform':
+        return _choose_equal(room.free, account, budget, round_to, room.least)
+    search = GlobalSearch(room.free, account, budget, round_to, room.least)
+    search.run()
+    return {group.root: width for group, width in zip(room.free, search.widths, strict=True)}
+
+
+def least_cost(room: Room, account: Account, round_to: int) -> int:
+    """What is left when every group has its least width; the account is as before afterwards."""
+    least = [(group, group.size - min(_equal_widths([group], round_to, floor)))
+             for groups, floor in ((room.stream, 1), (room.free, room.least)) for group in groups]
+    for group, channels in least:
+        account.drop(group, channels)
+    cost = account.cost()
+    for group, channels in least:
+        account.drop(group, -channels)
+    return cost
+
+
+def _equal_widths(groups: list[ChannelGroup], round_to: int, least: int) -> list[int]:
+    """The widths that all of some groups can have together: multiples, and the full one."""
+    largest = max(group.size for group in groups)
+    return [width for width in range(0, largest, round_to) if width >= least] + [largest]
+
+
+def _choose_equal(groups: list[ChannelGroup], account: Account, budget: float, round_to: int,
+                  least: int) -> dict[str, int]:
+    """One width for all, whichever costs nearest to the budget; the account has it afterwards."""
+    def set_widths(width: int) -> None:
+        for group in groups:
+            new = min(group.size, width)
+            account.drop(group, widths[group.root] - new)
+            widths[group.root] = new
+
+    widths = {group.root: group.size for group in groups}
+    misses: dict[int, float] = {}
+    for width in reversed(_equal_widths(groups, round_to, least)):
+        set_widths(width)
+        misses[width] = abs(account.cost() - budget)
+    set_widths(min(misses, key=lambda width: (misses[width], -width)))
+    return widths

@@ -1,0 +1,1 @@
+"""The layers after pruned ones, refitted by least squares."""

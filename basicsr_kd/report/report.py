@@ -1,0 +1,77 @@
+"""Puts a report together: what it shows, what it says, and what it has to leave out."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from basicsr_kd.report.cells import Table
+from basicsr_kd.report.crops import find_comparisons
+from basicsr_kd.report.figure import Comparison
+from basicsr_kd.report.methods import Method, group_methods
+from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, quality_notes
+from basicsr_kd.report.pareto import Panel, pareto_panels
+from basicsr_kd.report.runs import Runs, read_runs
+from basicsr_kd.report.tables import cost_table, overview_table, parts_table, table_1, table_2
+
+_NO_TABLE_1 = ('No table1: it takes students of one width from teachers pruned by different ratios, tagged with role, '
+               'features and pruned.')
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the pages show."""
+
+    runs: Runs
+    methods: Sequence[Method]
+    tables: Sequence[Table] = ()
+    panels: Sequence[Panel] = ()
+    comparisons: Sequence[Comparison] = ()
+    left_out: Sequence[str] = field(default_factory=list)
+    """A sentence for each thing that is not here, with the reason."""
+
+    def notes(self, table: Table) -> list[str]:
+        """What a reader of this table must know."""
+        costs = cost_notes(self.runs, self.methods)
+        return costs if table.name == 'cost' else [*quality_notes(self.runs, self.methods), *costs,
+                                                   *paper_notes(self.runs, self.methods, [table])]
+
+    def all_notes(self) -> list[str]:
+        """What a reader of the whole must know."""
+        return [*quality_notes(self.runs, self.methods), *cost_notes(self.runs, self.methods),
+                *paper_notes(self.runs, self.methods, self.tables), *missing_controls(self.runs, self.methods),
+                *self.runs.notes, *self.left_out]
+
+    def subject(self) -> str:
+        """Of what this is a report, in one sentence."""
+        return f'{len(self.methods)} methods on {", ".join(map(str, self.runs.sets))}.'
+
+
+def build_report(paths: Sequence[Path], about: Path | None = None, images: Path | None = None,
+                 progress: bool = False) -> Report:
+    """Read evaluations, and the pictures that belong to them.
+
+    Args:
+        paths: files of `basicsr-kd evaluate --json`.
+        about: tags by method name, see :func:`~basicsr_kd.report.runs.read_runs`.
+        images: the folder of `basicsr-kd evaluate --save-images`; without it there is no comparison of crops.
+        progress: whether to show a bar.
+
+    Raises:
+        ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.runs.read_runs`,
+            :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.crops.find_comparisons`.
+    """
+    runs = read_runs(paths, about)
+    methods = group_methods(runs.methods)
+    first, second = table_1(runs, methods), table_2(runs, methods)
+    cost, parts = cost_table(methods), parts_table(runs, methods)
+    panels = pareto_panels(runs, methods)
+    comparisons, left_out = find_comparisons(images, runs, methods, progress) if images else ([], [
+        'No comparison of crops: say --images with the folder of `basicsr-kd evaluate --save-images`.'])
+    left_out += [] if first or runs.clips or runs.photos else [_NO_TABLE_1]
+    left_out += [] if second else ['No table2: no quality was measured.']
+    left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
+    left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and PSNR, LPIPS or tOF, of two '
+                                   'methods on all sets.']
+    tables = [table for table in (overview_table(runs, methods), cost, parts, first, second) if table]
+    return Report(runs, methods, tables, panels, comparisons, left_out)
