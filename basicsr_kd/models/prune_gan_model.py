@@ -4,20 +4,17 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
 from basicsr_kd.archs.from_file import build_from_file, like_file
-from basicsr_kd.archs.probe import probe_image
 from basicsr_kd.archs.sidecar import write_fragment
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.models.training.gan_trainer import GANTrainer
 from basicsr_kd.models.training.gradual import Schedule, Zeros, swap_parameters
 from basicsr_kd.models.training.network_files import prune_to_file, run_file
 from basicsr_kd.options.prune import PruneOptions, prune_steps
-from basicsr_kd.preflight.networks import build_for_check
 from basicsr_kd.runs.distributed import on_master_first
 
 
@@ -48,8 +45,7 @@ class PruneGANModel(GANTrainer):
         self.schedule: Schedule | None = None
         self.zeros: Zeros | None = None
         if steps and steps[0].steps > 1:
-            image = probe_image(self.original.get('num_in_ch', 3), torch.device('cpu'))
-            self.schedule = Schedule(steps[0], build_for_check(self.original, 'network_g', image))
+            self.schedule = Schedule(steps[0], build_for_shapes(self.original))
         if opt['is_train'] and path.get('resume_state'):
             if steps or _was_pruned(opt):
                 opt['network_g'] = like_file(path['pretrain_network_g'], self.original)
