@@ -25,19 +25,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ablation_data import check_data, prepare_data
-from ablation_evaluate import Evaluator, read_sets
-from ablation_jobs import HELD_OUT, REFERENCES, Jobs, places, study_options, write_untrained
-from ablation_plan import AblationError, Run, chosen_arms, read_study, runs_of
-from ablation_report import report
-from ablation_results import Results
-from ablation_run import Trainings
-from demo_run import RunError
-from photo_pairs import PrepareError
-from quality_cases import QualityError, named_folders
+from common.measure import QualityError, named_folders
+from common.runs import RunError
+from studies.ablation.data import check_data, prepare_data
+from studies.ablation.evaluate import Evaluator, read_sets
+from studies.ablation.jobs import HELD_OUT, REFERENCES, Jobs, places, study_options, write_untrained
+from studies.ablation.plan import AblationError, Run, chosen_arms, read_study, runs_of
+from studies.ablation.report import report
+from studies.ablation.results import Results
+from studies.ablation.run import Trainings
 from tqdm import tqdm
 
-from basicsr_kd.errors import CheckpointError
+from basicsr_kd.errors import BasicSRKDError, CheckpointError
 
 FAILURES = (RunError, CheckpointError, OSError)
 HERE = Path(__file__).resolve().parent
@@ -171,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that `kill` ends the trainings too
     try:
         failed = report_only(args) if args.report else ablate(args)
-    except (AblationError, PrepareError, CheckpointError) as error:
+    except BasicSRKDError as error:
         sys.exit(f'ablation: {error}')
     except KeyboardInterrupt:
         sys.exit('ablation: stopped. Run the same command again to go on; finished runs are kept.')

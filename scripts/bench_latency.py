@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_networks import COST_RATIO, DEFAULT_ROUND_TO, load_network
-from bench_pruning import QUARTILES, machine
+from bench.networks import COST_RATIO, DEFAULT_ROUND_TO, QUARTILES, load_network, machine
 from torch import nn
 
 from basicsr_kd.archs.slim_rrdbnet_arch import SlimRRDBNet

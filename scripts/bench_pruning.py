@@ -18,25 +18,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_networks import (
+from bench.networks import (
     COST_RATIO,
     DEFAULT_LAYOUTS,
     DEFAULT_ROUND_TO,
+    QUARTILES,
     Entry,
     load_network,
+    machine,
     pruned_networks,
     pruning_costs,
 )
 from torch import nn
 
-from basicsr_kd.errors import CheckpointError
-from basicsr_kd.metrics.speed import device_info, forward_times
+from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.metrics.speed import forward_times
 from basicsr_kd.report import markdown_table
 from basicsr_kd.utils.modes import fast_formats
 
 CLAIM = 0.05
 """By how much a time ratio may exceed the MAC ratio where the widths are pruning's default."""
-QUARTILES = (0.25, 0.5, 0.75)
 
 
 def measure(networks: dict[Entry, nn.Module], device: str, lr_size: int, batch: int,
@@ -91,13 +92,6 @@ def cost_table(costs: Sequence[dict[str, Any]]) -> str:
          f'{cost["peak_gib"]:.2f} GiB' if cost.get('peak_gib') else '-'] for cost in costs])
 
 
-def machine(device: str) -> str:
-    """What the figures hold for."""
-    info = device_info(device)
-    threads = f' ({torch.backends.cpu.get_cpu_capability()}), {info["threads"]} threads' if device == 'cpu' else ''
-    return f'{info["name"]}{threads}, PyTorch {info["torch"]}'
-
-
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--weights', help='checkpoint of the network to prune (default: a random 16.7 M RRDBNet)')
@@ -126,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         networks = pruned_networks(load_network(args.weights), args.layouts, args.ratios, args.round_to)
-    except CheckpointError as error:
+    except BasicSRKDError as error:
         sys.exit(f'bench_pruning: {error}')
     costs = pruning_costs(args.weights, args.cost_layouts)
     times = measure(networks, args.device, args.lr_size, args.batch, args.turns)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch.distributed as dist
-from bench_pruning import QUARTILES, machine
-from bench_steps import (
+from bench.networks import QUARTILES, machine
+from bench.steps import (
     BF16,
     DEFAULT,
     FP32_CHANNELS_LAST,

@@ -22,11 +22,11 @@ from typing import get_args, get_type_hints
 import numpy as np
 import torch
 import torch._dynamo.config
-from bench_floor import count_flops, floor, matrix_rates, seconds_of
-from bench_parts import part_seconds
-from bench_pruning import machine
-from bench_results import Results, losses_note, targets
-from bench_steps import (
+from bench.floor import count_flops, floor, matrix_rates, seconds_of
+from bench.networks import machine
+from bench.parts import part_seconds
+from bench.results import Results, losses_note, targets
+from bench.steps import (
     OPTIONS,
     RATIO,
     WARM_UP,

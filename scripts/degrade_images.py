@@ -24,7 +24,7 @@ from tqdm import tqdm
 from basicsr_kd.data import RealESRGANPhotoDataset
 from basicsr_kd.data.second_order import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded
-from basicsr_kd.errors import EvaluationError, OptionsError
+from basicsr_kd.errors import BasicSRKDError, EvaluationError, OptionsError
 from basicsr_kd.options.realesrgan import check_synthesis, smallest_crop
 from basicsr_kd.utils.images import read_image, write_image
 
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
             lq, hr = degrade(photos, index, opt, args.seed)
             for folder, image in (('HR', hr), (f'LRx{opt["scale"]}', lq)):
                 write_image(args.output / folder / name, image)
-    except (EvaluationError, OptionsError, OSError, yaml.YAMLError) as error:
+    except (BasicSRKDError, OSError, yaml.YAMLError) as error:
         sys.exit(f'degrade_images: {error}')
     print(f'{len(photos)} pairs in {args.output}/HR and {args.output}/LRx{opt["scale"]}.')
 

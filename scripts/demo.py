@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from demo_data import make_demo_data
-from demo_run import RunError, run_logged, total_iterations
-from measure import MEASURE_ERRORS, measure, report_of, sets_of
+from common.demo_photos import make_demo_data
+from common.measure import measure, report_of, sets_of
+from common.runs import run_logged, total_iterations
 
+from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.report.text import evaluation_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +76,7 @@ def main() -> None:
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '0')  # nets this small need no second GPU
     try:
         demo(args.iters)
-    except (RunError, FileNotFoundError, *MEASURE_ERRORS) as error:
+    except (BasicSRKDError, FileNotFoundError) as error:
         sys.exit(f'demo: {error}')
 
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import degrade_images
 import yaml
-from ablation_data import split
-from ablation_options import override
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from measure import IMAGES, measure, report_of, sets_of
-from planned_runs import PlanError, Run, run_script, train, write_options
+from common.measure import IMAGES, measure, report_of, sets_of
+from common.overrides import override
+from common.runs import PlanError, Run, run_script, train, write_options
 from prepare_images import find_photos
+from studies.ablation.data import split
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.cli import main as cli

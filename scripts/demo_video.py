@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ablation_options import override
-from measure import measure, report_of, sets_of
-from planned_runs import Run, run_script, train, write_options
+from common.measure import measure, report_of, sets_of
+from common.overrides import override
+from common.runs import Run, run_script, train, write_options
 
 from basicsr_kd.report.text import evaluation_text
 from basicsr_kd.utils.text import markdown_table

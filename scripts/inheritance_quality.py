@@ -13,17 +13,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.measure import QualityError
 from pruning_quality import TEACHER, read_sets
-from quality_cases import Judge, QualityError
+from studies.pruning_cases import Judge
 from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.from_file import build_from_file, read_architecture
 from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.distillation.inheritance import InheritanceError, inherit
-from basicsr_kd.errors import CheckpointError
-from basicsr_kd.pruning import PruningError, read_calibration
+from basicsr_kd.distillation.inheritance import inherit
+from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.pruning import read_calibration
 from basicsr_kd.report import markdown_table
 
 WAYS = {'l2': ('l2', False), 'taylor': ('taylor', False), 'taylor, refitted': ('taylor', True)}
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         print(measure(args))
-    except (CheckpointError, InheritanceError, PruningError, QualityError, ValueError) as error:
+    except (BasicSRKDError, ValueError) as error:
         sys.exit(f'inheritance_quality: {error}')
 
 

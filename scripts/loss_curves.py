@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from demo_data import make_demo_data
-from demo_run import iteration
+from common.demo_photos import make_demo_data
+from common.runs import Run, iteration, run_script, train, write_options
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from planned_runs import Run, run_script, train, write_options
 
 from basicsr_kd.report import markdown_table
 from basicsr_kd.utils.modes import fast_formats

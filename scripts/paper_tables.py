@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from demo_data import make_demo_data
-from measure import measure, report_of, sets_of
-from paper_plan import SCALES, plan, teacher_file
-from planned_runs import PlanError, run_script, train, write_options
+from common.demo_photos import make_demo_data
+from common.measure import measure, report_of, sets_of
+from common.runs import PlanError, run_script, train, write_options
+from studies.paper_plan import SCALES, plan, teacher_file
 
 from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.report.text import evaluation_text

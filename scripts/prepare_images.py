@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from photo_pairs import Outcome, PrepareError, Settings, prepare_photo
+from common.photos import Outcome, PrepareError, Settings, prepare_photo
 from tqdm import tqdm
 
 PHOTO_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}

@@ -16,25 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality_cases import (
-    IMPORTANCES,
-    LAYOUTS,
-    SEEDS,
-    SELECTS,
-    Case,
-    Judge,
-    QualityError,
-    judge_case,
-    named_folders,
-    read_set,
-)
-from quality_tables import quality_tables
+from common.measure import QualityError, named_folders, read_set
+from studies.pruning_cases import IMPORTANCES, LAYOUTS, SEEDS, SELECTS, Case, Judge, judge_case, quality_tables
 from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.archs.from_file import build_from_file
-from basicsr_kd.errors import CheckpointError
-from basicsr_kd.pruning import PruningError, read_calibration
+from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.pruning import read_calibration
 
 TEACHER = Path(__file__).parents[1] / 'basicsr_kd/weights/demo_teacher.pth'
 
@@ -160,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         text = run(args)
-    except (CheckpointError, PruningError, QualityError) as error:
+    except BasicSRKDError as error:
         sys.exit(f'pruning_quality: {error}')
     except KeyboardInterrupt:
         sys.exit('pruning_quality: stopped. Run the same command again to go on; what was measured is kept.')

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from infer_helpers import write_inputs
-from video_helpers import frvsr_options, with_gan, write_clip
+from helpers.infer import write_inputs
+from helpers.video import frvsr_options, with_gan, write_clip
 
 from basicsr_kd.cli.main import main
 
@@ -145,7 +145,7 @@ def teco_opt(frvsr_opt: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def clip_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with the inputs of `infer_helpers`."""
+    """The working directory, with the inputs of `helpers.infer`."""
     monkeypatch.chdir(tmp_path)
     write_inputs()
     return tmp_path

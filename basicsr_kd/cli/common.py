@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr_kd.errors import BasicSRKDError
 
-class Refusal(Exception):
+
+class Refusal(BasicSRKDError):
     """What was asked for cannot be done; the text says why and what to do."""
 
 

@@ -14,6 +14,7 @@ from basicsr_kd.cli.evaluate_arguments import (
     check_for_images,
     folders,
 )
+from basicsr_kd.errors import BasicSRKDError
 
 if TYPE_CHECKING:
     from basicsr_kd.evaluation.methods import Bicubic, Method, Network
@@ -43,12 +44,11 @@ def run(args: argparse.Namespace) -> int:
             check_folder(args.save_images, args.force)
         from basicsr_kd import plugin
         plugin.register()
-        from basicsr_kd.errors import CheckpointError, ClipError, EvaluationError, InferError, MetricError
     except Refusal as error:
         return refuse('evaluate', error)
     try:
         return _evaluate(args)
-    except (Refusal, EvaluationError, ClipError, InferError, CheckpointError, MetricError, OSError) as error:
+    except (BasicSRKDError, OSError) as error:
         return refuse('evaluate', error)
 
 

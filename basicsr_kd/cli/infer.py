@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, usable_device
+from basicsr_kd.errors import BasicSRKDError
 
 if TYPE_CHECKING:
     from basicsr_kd.evaluation.methods import Network
@@ -26,12 +27,11 @@ def run(args: argparse.Namespace) -> int:
         check_arguments(args)
         from basicsr_kd import plugin
         plugin.register()
-        from basicsr_kd.errors import CheckpointError, ClipError, EvaluationError, InferError
     except Refusal as error:
         return refuse('infer', error)
     try:
         return _infer(args)
-    except (Refusal, InferError, EvaluationError, ClipError, CheckpointError, OSError) as error:
+    except (BasicSRKDError, OSError) as error:
         return refuse('infer', error)
 
 

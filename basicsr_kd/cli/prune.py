@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_kd.cli.common import Refusal, check_outputs, refuse, write_json
+from basicsr_kd.errors import BasicSRKDError
 
 EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
          basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png"""
@@ -24,15 +25,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         check_arguments(args)
         from basicsr_kd import plugin
-        from basicsr_kd.errors import CheckpointError
-        from basicsr_kd.pruning import PruningError
         plugin.register()
     except Refusal as error:
         return refuse('prune', error)
     try:
         check_outputs([args.out, args.out and args.out.with_suffix('.yml'), args.json, args.plot], args.force)
         return _scan(args) if args.scan else _prune(args)
-    except (Refusal, CheckpointError, PruningError, OSError) as error:
+    except (BasicSRKDError, OSError) as error:
         return refuse('prune', error)
 
 

@@ -5,7 +5,8 @@ import io
 import sys
 from pathlib import Path
 
-from basicsr_kd.cli.common import Refusal, check_folder, refuse
+from basicsr_kd.cli.common import check_folder, refuse
+from basicsr_kd.errors import BasicSRKDError
 
 EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.yml --images pictures --out report
 
@@ -30,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Makes the report; what cannot be done is one line on stderr and exit status 2, with nothing written."""
-    from basicsr_kd.errors import ReportError
     from basicsr_kd.report.cells import to_markdown
     from basicsr_kd.report.report import build_report
     from basicsr_kd.report.write import write_report
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.out, args.force)
         report = build_report(args.runs, args.about, args.images, progress=sys.stderr.isatty())
         written = write_report(report, args.out)
-    except (Refusal, ReportError, OSError) as error:
+    except (BasicSRKDError, OSError) as error:
         return refuse('report', error)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only

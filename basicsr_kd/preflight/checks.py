@@ -11,7 +11,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGIS
 
 from basicsr_kd import options
 from basicsr_kd.data.seeds import vary_worker_seeds
-from basicsr_kd.errors import CheckpointError, OptionsError, PruningError
+from basicsr_kd.errors import BasicSRKDError, OptionsError
 from basicsr_kd.metrics.truth import needs_truth
 from basicsr_kd.options.val import has_truth
 from basicsr_kd.options.video import is_video
@@ -42,7 +42,7 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
         must_agree(everywhere)
         warnings = options.validate(opt, is_train)
         check(opt)
-    except (OptionsError, CheckpointError, PruningError) as error:
+    except BasicSRKDError as error:
         mistake = str(error)
     mistakes = [found for found in from_all_ranks(mistake) if found]  # files may be missing on one machine
     if mistakes:

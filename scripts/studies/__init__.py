@@ -1,0 +1,1 @@
+"""Parts of the scripts that study what a choice is worth."""
