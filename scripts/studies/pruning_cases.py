@@ -110,7 +110,7 @@ def quality_tables(rows: Sequence[Row], unpruned: Mapping[str, Mapping[str, floa
     """A Markdown table a network and set, what beats random there, and why cells are empty.
 
     Args:
-        rows: as `quality_cases.judge_case` gives them, in any order of layouts.
+        rows: as `judge_case` gives them, in any order of layouts.
         unpruned: PSNR of each network itself by set; empty where its own output is the reference.
     """
     parts = []
