@@ -19,8 +19,8 @@ from common.measure import measure, report_of, sets_of
 from common.runs import PlanError, run_script, train, write_options
 from studies.paper_plan import SCALES, plan, teacher_file
 
-from basicsr_kd.evaluation.protocol import IMAGE_METRICS, SET_METRICS
 from basicsr_kd.report.text import evaluation_text
+from basicsr_kd.utils.metric_names import IMAGE_METRICS, SET_METRICS
 
 DEMO = Path('datasets/demo')
 DEMO_SETS = [f'demo={DEMO}/val/HR,{DEMO}/val/LRx4']

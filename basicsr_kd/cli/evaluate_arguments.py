@@ -1,13 +1,15 @@
 """The arguments of `basicsr-kd evaluate`: what they are, and which go together. Imports nothing heavy."""
 import argparse
+import textwrap
 from pathlib import Path
+from typing import Literal
 
 from basicsr_kd.cli.common import Refusal
+from basicsr_kd.utils.metric_names import METRICS
 
 BICUBIC = 'bicubic'
-METRICS = ('psnr', 'ssim', 'lpips', 'niqe', 'fid', 'kid', 'tof', 'tlp')
-_OF_IMAGES = ('ssim', 'niqe')
-_OF_CLIPS = ('tof', 'tlp')
+_DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': ['niqe']}
+_ABOUT_WIDTH = 44  # of a metric's help, behind its name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,18 +64,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
-    metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=METRICS,
-                         help='psnr       of every image or frame\n'
-                              'ssim       of every image (default: psnr ssim)\n'
-                              'tof        motion, of clips (default: psnr tof)\n'
-                              'lpips      perceptual distance; wants the weights of a\n'
-                              '           backbone, see below\n'
-                              'tlp        change over time by LPIPS, of clips\n'
-                              'niqe       of images, without ground truth (default\n'
-                              '           where there is none)\n'
-                              'fid        of a whole set, by its distribution; only\n'
-                              '           for thousands of images or frames\n'
-                              'kid        the same on patches, for small sets')
+    metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=tuple(METRICS), help=_about_metrics())
     metrics.add_argument('--protocol', choices=('official', 'training'),
                          help="of clips: what of them is scored, as in TecoGAN's paper\nor in TecoGAN-PyTorch's "
                               'training (default: official)')
@@ -88,6 +79,13 @@ def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
                               'downloaded)')
     metrics.add_argument('--inception-weights', metavar='FILE', type=Path,
                          help='weights of FID and KID as pytorch-fid publishes them')
+
+
+def _about_metrics() -> str:
+    lines = [f'{kind}: {" ".join(names)}' for kind, names in _DEFAULT.items()]
+    about = [('\n' + 11 * ' ').join([f'{name:<11}{first}', *rest]) for name, metric in METRICS.items()
+             for first, *rest in [textwrap.wrap(metric.about, _ABOUT_WIDTH)]]
+    return '\n'.join([*about, 'default of', *(f'  {line}' for line in lines)])
 
 
 def folders(args: argparse.Namespace) -> list[Path]:
@@ -138,9 +136,9 @@ def check_for_images(args: argparse.Namespace) -> None:
     if args.protocol:
         raise Refusal(f'--protocol is for clips, and {folders(args)[0]} has images. Leave it out, or give a folder '
                       'with a folder a clip.')
-    _set_metrics(args, 'images', ['psnr', 'ssim'] if args.hr else ['niqe'], _OF_CLIPS)
-    if not args.hr and args.metrics != ['niqe']:
-        compared = ' '.join(name for name in args.metrics if name != 'niqe')
+    _set_metrics(args, 'images', _DEFAULT['images' if args.hr else 'photos without ground truth'])
+    compared = ' '.join(name for name in args.metrics if METRICS[name].needs_truth)
+    if not args.hr and compared:
         raise Refusal(f'--metrics {compared}: {args.lr[0]} comes without ground truth. Give --hr, or leave --metrics '
                       'out: niqe needs none.')
 
@@ -160,12 +158,13 @@ def check_for_clips(args: argparse.Namespace) -> None:
             raise Refusal(f'--{name} is for images, and {args.hr[0]} has clips, of which --protocol says what is '
                           'scored. Leave it out.')
     args.protocol = args.protocol or 'official'
-    _set_metrics(args, 'clips', ['psnr', 'tof'], _OF_IMAGES)
+    _set_metrics(args, 'clips', _DEFAULT['clips'])
 
 
-def _set_metrics(args: argparse.Namespace, kind: str, default: list[str], others: tuple[str, ...]) -> None:
+def _set_metrics(args: argparse.Namespace, kind: Literal['images', 'clips'], default: list[str]) -> None:
     args.metrics = list(dict.fromkeys(args.metrics or default))
-    wrong = [name for name in args.metrics if name in others]
+    possible = [name for name, metric in METRICS.items() if kind in metric.of or 'sets' in metric.of]
+    wrong = [name for name in args.metrics if name not in possible]
     if wrong:
-        possible = ', '.join(name for name in METRICS if name not in others)
-        raise Refusal(f'--metrics {" ".join(wrong)}: {folders(args)[0]} has {kind}. Possible for {kind}: {possible}.')
+        raise Refusal(f'--metrics {" ".join(wrong)}: {folders(args)[0]} has {kind}. Possible for {kind}: '
+                      f'{", ".join(possible)}.')

@@ -10,13 +10,11 @@ from tqdm import tqdm
 
 from basicsr_kd.errors import BadImageError, EvaluationError, MetricError
 from basicsr_kd.evaluation.clip_sets import ClipSet
-from basicsr_kd.evaluation.protocol import CLIP_METRICS, IMAGE_METRICS, SET_METRICS
 from basicsr_kd.evaluation.sets import ImagePair, ImageSet
 from basicsr_kd.metrics.clip_protocol import VideoProtocol
-from basicsr_kd.metrics.image_scores import SSIM_WINDOW
-from basicsr_kd.metrics.lpips import SMALLEST as LPIPS_SMALLEST
 from basicsr_kd.metrics.set_scores import FEWEST_IMAGES, PATCH
 from basicsr_kd.utils.images import read_image
+from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, SET_METRICS
 
 _Sizes = dict[Path, tuple[int, int]]
 
@@ -86,7 +84,7 @@ def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int
 
     Args:
         checked: The sets.
-        metrics: Of `protocol.IMAGE_METRICS` and `protocol.SET_METRICS`.
+        metrics: Of `IMAGE_METRICS` and `SET_METRICS`.
         border: Pixels left out on each side.
 
     Raises:
@@ -98,19 +96,19 @@ def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int
         if strictest and min(height, width) - 2 * border < _smallest(strictest):
             least = f'{_smallest(strictest)}x{_smallest(strictest)}'
             raise EvaluationError(f'{file} is {width}x{height} pixels, of which {border} on each side are left out. '
-                                  f'Expected at least {least} to be left for {strictest.upper()}.')
+                                  f'Expected at least {least} to be left for {METRICS[strictest].title}.')
     found = {name: max(sum(_counts(name, checked.sizes[pair.file]) for pair in one.pairs) for one in checked.sets)
              for name in SET_METRICS if name in metrics}
     if not of_images and all(images < FEWEST_IMAGES[name] for name, images in found.items()):
         needed = {'fid': 'images', 'kid': f'images of two patches of {PATCH}x{PATCH} pixels'}
         raise EvaluationError('There is nothing to measure: ' + '; '.join(
-            f'{name.upper()} needs at least {FEWEST_IMAGES[name]} {needed[name]}, found {images}'
+            f'{METRICS[name].title} needs at least {FEWEST_IMAGES[name]} {needed[name]}, found {images}'
             for name, images in found.items()) + '.')
 
 
 def _smallest(metric: str) -> int:
     """Side of the smallest image that a metric takes."""
-    return {'ssim': SSIM_WINDOW, 'lpips': LPIPS_SMALLEST}.get(metric, 1)
+    return METRICS[metric].smallest
 
 
 def _counts(metric: str, size: tuple[int, int]) -> bool:
@@ -158,16 +156,17 @@ def check_clips(sets: Sequence[ClipSet], metrics: Collection[str], protocol: Vid
         BadImageError: A file cannot be read.
         EvaluationError: Frames are too small, or all clips of a set too short.
     """
-    if any(name in CLIP_METRICS for name in metrics):
+    of_frames = [name for name in CLIP_METRICS if name in metrics]
+    if of_frames:
         for one in sets:
-            _check_clips_measurable(one, 'lpips' in metrics or 'tlp' in metrics, protocol)
+            _check_clips_measurable(one, of_frames, protocol)
     pairs = [pair for one in sets for pairs in one.clips.values() for pair in pairs]
     for pair in tqdm(pairs, 'reading', unit=' frames', disable=not progress):
         for path in filter(None, [pair.hr, pair.lr, *pair.results.values()]):
             read_image(path)
 
 
-def _check_clips_measurable(one: ClipSet, lpips: bool, protocol: VideoProtocol) -> None:
+def _check_clips_measurable(one: ClipSet, metrics: Sequence[str], protocol: VideoProtocol) -> None:
     longest = max(one.clips, key=lambda clip: len(one.clips[clip]))
     if len(one.clips[longest]) < protocol.least_frames:
         raise EvaluationError(f'There is nothing to measure in {one.hr}: its longest clip, {longest}, has '
@@ -177,6 +176,9 @@ def _check_clips_measurable(one: ClipSet, lpips: bool, protocol: VideoProtocol) 
             window = protocol.window(*one.size(clip))
         except MetricError as error:
             raise EvaluationError(f'{pairs[0].hr}: {error}') from None
-        if lpips and (least := min(part.stop - part.start for part in window)) < LPIPS_SMALLEST:
+        least = min(part.stop - part.start for part in window)
+        strict = [METRICS[name] for name in metrics if METRICS[name].smallest > least]
+        if strict:
             raise EvaluationError(f'{pairs[0].hr}: {least} pixels are scored on its shorter side. Expected at least '
-                                  f'{LPIPS_SMALLEST} for LPIPS and tLP.')
+                                  f'{max(metric.smallest for metric in strict)} for '
+                                  f'{" and ".join(metric.title for metric in strict)}.')

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from basicsr_kd.data.degradation import SIGMA
-from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS
-from basicsr_kd.metrics.image_scores import METRICS
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
+from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS
 from basicsr_kd.utils.text import some
-
-IMAGE_METRICS = METRICS
-CLIP_METRICS = VIDEO_METRICS
-SET_METRICS = ('fid', 'kid')
 
 
 @dataclass(frozen=True)
@@ -43,17 +39,14 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
         scale: How many times results are larger than what they were made of; None where that is not known.
         cropped: Images whose ground truth was cut.
     """
-    channel = 'Y of YCbCr' if protocol.channel == 'y' else 'RGB'
-    higher = ' and '.join(words for name, words in (('psnr', 'PSNR (dB)'), ('ssim', 'SSIM')) if name in metrics)
-    lower = ' and '.join(words for name, words in (('lpips', f'LPIPS ({protocol.lpips_net}) on RGB'),
-                                                   ('niqe', 'NIQE on Y')) if name in metrics)
     parts = [f'x{scale}'] if scale else []
-    if higher:
-        parts.append(f'{higher} on {channel}: higher is better')
-    if lower:
-        parts.append(f'{lower}: lower is better')
+    of_images = [name for name in IMAGE_METRICS if name in metrics]
+    for words, higher in (('higher', True), ('lower', False)):
+        names = [name for name in of_images if METRICS[name].higher_is_better is higher]
+        if names:
+            parts.append(f'{_named(names, protocol)}: {words} is better')
     parts.append('8-bit images')
-    if higher or lower:
+    if of_images:
         parts.append(f'{protocol.border} border pixels left out, mean over the images of a set')
     parts += _of_sets(metrics, 'images')
     if cropped:
@@ -81,6 +74,16 @@ def describe_clips(protocol: Protocol, metrics: Collection[str], scale: int | No
     if bicubic:
         parts.append("bicubic: TensorFlow's, a = -0.75, aligned at the top left")
     return '; '.join(parts) + '.'
+
+
+def _named(names: Sequence[str], protocol: Protocol) -> str:
+    """Metrics of images and what of an image each is on."""
+    details = {name: METRICS[name].unit for name in names} | {'lpips': protocol.lpips_net}
+    titles = {name: METRICS[name].title + (f' ({details[name]})' if details[name] else '') for name in names}
+    on_channel = ' and '.join(titles[name] for name in names if not METRICS[name].on)
+    channel = 'Y of YCbCr' if protocol.channel == 'y' else 'RGB'
+    return ' and '.join([*([f'{on_channel} on {channel}'] if on_channel else []),
+                         *(f'{titles[name]} on {METRICS[name].on}' for name in names if METRICS[name].on)])
 
 
 def _of_sets(metrics: Collection[str], images: str) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from basicsr_kd.errors import BackboneError
-from basicsr_kd.evaluation.protocol import CLIP_METRICS, IMAGE_METRICS, SET_METRICS, Protocol
+from basicsr_kd.evaluation.protocol import Protocol
 from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
@@ -18,6 +18,7 @@ from basicsr_kd.metrics.fid import inception_network
 from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score, niqe
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, SET_METRICS
 from basicsr_kd.utils.text import some
 
 
@@ -35,9 +36,9 @@ class Scorer:
         self.protocol = protocol
         self.device = device
         self.left_out: dict[str, str] = {}
-        self.lpips = self._network(['lpips', 'tlp'],
-                                   lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
-        self._network(SET_METRICS, lambda: inception_network(protocol.inception_weights, device))
+        self.lpips = self._network(
+            'lpips', lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
+        self._network('inception', lambda: inception_network(protocol.inception_weights, device))
 
     @property
     def metrics(self) -> list[str]:
@@ -49,8 +50,8 @@ class Scorer:
         names = [name for name in self.metrics if name in SET_METRICS]
         return SetScores(names, self.protocol.inception_weights, self.device, truths=truths) if names else None
 
-    def _network(self, metrics: Any, build: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
-        wanted = [name for name in metrics if name in self.protocol.metrics]
+    def _network(self, backbone: str, build: Callable[[], torch.nn.Module]) -> torch.nn.Module | None:
+        wanted = [name for name in self.protocol.metrics if METRICS[name].backbone == backbone]
         try:
             return build() if wanted else None
         except BackboneError as error:

@@ -9,8 +9,8 @@ import numpy as np
 
 from basicsr_kd.errors import MetricError
 from basicsr_kd.utils.arrays import as_bgr, as_pair
+from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
 
-VIDEO_METRICS = ('psnr', 'lpips', 'tof', 'tlp')
 MOST_EXCESS = 3
 """Pixels by which result and ground truth may differ: ToS3's 534 rows have 134 of LR and 536 of the result."""
 
@@ -59,7 +59,7 @@ class VideoProtocol:
         """The protocol in words, for beside the figures.
 
         Args:
-            metrics: of `VIDEO_METRICS`: those that were measured.
+            metrics: of `CLIP_METRICS`: those that were measured.
         """
         left_out = f'first and last {self.dropped} frames of a clip left out' if self.dropped else 'all frames'
         part = (f'centre crop to multiples of {self.multiple}, at least {self.margin} pixels left out'
@@ -68,7 +68,7 @@ class VideoProtocol:
         words = {'psnr': f'PSNR (dB) on Y of BT.601, {rounded}: higher is better', 'lpips': 'LPIPS (alex) on RGB',
                  'tof': 'tOF (pixels) by Farneback flow of the whole frames',
                  'tlp': 'tLP times 100 (LPIPS alex)'}
-        named = [words[name] for name in VIDEO_METRICS if name in metrics]
+        named = [words.get(name, METRICS[name].title) for name in CLIP_METRICS if name in metrics]
         return '; '.join([self.title, left_out, part, *named,
                           f'published figures under it are means over {self.average}']) + '.'
 

@@ -11,10 +11,11 @@ from basicsr.metrics import calculate_psnr
 from basicsr.utils import bgr2ycbcr
 
 from basicsr_kd.errors import MetricError
-from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS, VideoProtocol, Window, cut_to_one_size
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VideoProtocol, Window, cut_to_one_size
 from basicsr_kd.metrics.lpips import lpips_distance, lpips_network
 from basicsr_kd.metrics.tlp import perceptual_change_distance
 from basicsr_kd.metrics.tof import flow_distance
+from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
 
 Frames = list[dict[str, float]]
 """By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before."""
@@ -40,7 +41,7 @@ class ClipScores:
     """Scores clips as their frames come; holds no more of them than the frame before.
 
     Args:
-        names: of `VIDEO_METRICS`.
+        names: of `CLIP_METRICS`.
         protocol: what of a clip counts.
         weights: file of AlexNet's weights, which LPIPS and tLP rest on; left out: PyTorch's cache, else they are
             downloaded.
@@ -53,11 +54,12 @@ class ClipScores:
 
     def __init__(self, names: Collection[str], protocol: VideoProtocol = PROTOCOLS['official'],
                  weights: str | Path | None = None, device: str | torch.device = 'cpu') -> None:
-        if unknown := set(names) - set(VIDEO_METRICS):
-            raise MetricError(f'found {sorted(unknown)} as metrics of clips. Expected {", ".join(VIDEO_METRICS)}.')
+        if unknown := set(names) - set(CLIP_METRICS):
+            raise MetricError(f'found {sorted(unknown)} as metrics of clips. Expected {", ".join(CLIP_METRICS)}.')
         self.names = names
         self._protocol = protocol
-        self._lpips = lpips_network('alex', weights, device) if {'lpips', 'tlp'}.intersection(names) else None
+        on_lpips = any(METRICS[name].backbone == 'lpips' for name in names)
+        self._lpips = lpips_network('alex', weights, device) if on_lpips else None
         self._clips: dict[str, Frames] = {}
         self._last: _Frame | None = None
 

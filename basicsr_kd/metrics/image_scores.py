@@ -1,19 +1,20 @@
-"""Scores of one image: PSNR, SSIM and NIQE as BasicSR computes them, and LPIPS."""
+"""Scores of one image by the names of metrics."""
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Literal
 
 import numpy as np
-from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim
+from basicsr.metrics import calculate_niqe
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch import nn
 
 from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.lpips import lpips_distance
 from basicsr_kd.utils.arrays import as_bgr, as_pair
+from basicsr_kd.utils.metric_names import IMAGE_METRICS, METRICS
 
-METRICS = ('psnr', 'ssim', 'lpips', 'niqe')
-SSIM_WINDOW = 11
 NIQE_BLOCK = 96
 
 
@@ -22,7 +23,7 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int
     """Score an image against its ground truth.
 
     Args:
-        name: one of `METRICS`.
+        name: one of `IMAGE_METRICS`.
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
         truth: of the same size.
         border: pixels left out on each side.
@@ -38,14 +39,15 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int
     """
     if name == 'lpips' and lpips:
         return lpips_distance(lpips, result, truth, border)
-    if name not in METRICS or name == 'lpips':
+    if name not in IMAGE_METRICS or name == 'lpips':
         raise MetricError(f'found {name!r} as a metric{", without its network" if name == "lpips" else ""}. '
-                          f'Expected one of {", ".join(METRICS)}.')
-    result, truth = as_pair(result, truth, border, SSIM_WINDOW if name == 'ssim' else 1)
+                          f'Expected one of {", ".join(IMAGE_METRICS)}.')
+    result, truth = as_pair(result, truth, border, METRICS[name].smallest)
     if name == 'niqe':
         return niqe(result, 0)
-    metric = calculate_psnr if name == 'psnr' else calculate_ssim
-    return float(metric(result, truth, crop_border=0, test_y_channel=channel == 'y'))
+    metric = METRIC_REGISTRY.get(f'calculate_{name}')
+    options = {} if METRICS[name].on else {'test_y_channel': channel == 'y'}
+    return float(metric(result, truth, crop_border=0, **options))
 
 
 def niqe(image: np.ndarray, border: int) -> float | None:
@@ -72,3 +74,9 @@ def niqe(image: np.ndarray, border: int) -> float | None:
     except np.linalg.LinAlgError:  # what comes of statistics of less than two blocks
         return None
     return score if np.isfinite(score) else None
+
+
+def needs_truth(kind: str) -> bool:
+    """Whether a registered metric compares a result with something; of one that is not ours its signature tells."""
+    metric = METRICS.get(kind.removeprefix('calculate_'))
+    return metric.needs_truth if metric else 'img2' in inspect.signature(METRIC_REGISTRY.get(kind)).parameters

@@ -13,10 +13,9 @@ from torch import nn
 from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.backbones import backbone_state
 from basicsr_kd.utils.arrays import as_pair, as_tensor
+from basicsr_kd.utils.metric_names import METRICS
 
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
-SMALLEST = 32
-"""Side of the smallest image: AlexNet's second pooling needs 31 pixels."""
 
 
 @functools.cache
@@ -63,7 +62,8 @@ def lpips_distance(network: nn.Module, result: np.ndarray, truth: np.ndarray, bo
         MetricError: they are no pair of images, or too small.
     """
     device = next(network.parameters()).device
-    images = [as_tensor(image).to(device) * 2 - 1 for image in as_pair(result, truth, border, SMALLEST)]
+    pair = as_pair(result, truth, border, METRICS['lpips'].smallest)
+    images = [as_tensor(image).to(device) * 2 - 1 for image in pair]
     return network(*images).item()
 
 
@@ -85,5 +85,5 @@ def calculate_lpips(img: np.ndarray, img2: np.ndarray, crop_border: int, input_o
         BackboneError: the backbone's weights cannot be had.
     """
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    result, truth = as_pair(img, img2, crop_border, SMALLEST, input_order)
+    result, truth = as_pair(img, img2, crop_border, METRICS['lpips'].smallest, input_order)
     return lpips_distance(lpips_network(net, weights, device), result, truth)

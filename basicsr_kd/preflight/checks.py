@@ -12,7 +12,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGIS
 from basicsr_kd import options
 from basicsr_kd.data.seeds import vary_worker_seeds
 from basicsr_kd.errors import BasicSRKDError, OptionsError
-from basicsr_kd.metrics.truth import needs_truth
+from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.options.val import has_truth
 from basicsr_kd.options.video import is_video
 from basicsr_kd.preflight.arguments import check_arguments, must_be_registered, must_exist

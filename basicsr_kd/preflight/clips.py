@@ -9,9 +9,10 @@ from basicsr_kd.archs.probe import is_recurrent, makes_low_resolution
 from basicsr_kd.data.tecogan_train_dataset import check_crop
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.video import MODEL, is_video
+from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS
 
 _IMAGES = ('PairedImageDataset', 'SingleImageDataset', 'RealESRGANDataset', 'FFHQDataset')  # BasicSR's
-_OF_CLIPS = ('calculate_tof', 'calculate_tlp')
+_OF_CLIPS = [f'calculate_{name}' for name in CLIP_METRICS if name not in IMAGE_METRICS]
 
 
 def check_sets(opt: dict[str, Any]) -> None:

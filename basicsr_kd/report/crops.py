@@ -16,6 +16,7 @@ from basicsr_kd.report.figure import Comparison, TimeSlice, busiest_box
 from basicsr_kd.report.methods import Method
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.utils.images import image_files, read_image
+from basicsr_kd.utils.metric_names import METRICS
 
 _PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
 _LR, _TRUTH = 'LR', 'ground truth'  # labels
@@ -23,7 +24,7 @@ _SIDE = 64  # of the part, in pixels of the ground truth
 _SIDE_OF_PHOTOS = 128  # where there is none: what is a fault and what is not is seen in larger parts
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
 _EXCESS = 3  # rows and columns that a frame may have more than its ground truth: LR has a pixel for each begun square
-_NOTES = {'psnr': '{:.2f} dB', 'ssim': '{:.4f}', 'niqe': 'NIQE {:.2f}', 'lpips': 'LPIPS {:.4f}', 'tof': 'tOF {:.4f}'}
+_UNNAMED = ('psnr', 'ssim')  # whose figures tell which they are
 
 
 def caption(runs: Runs) -> str:
@@ -169,7 +170,13 @@ def _text(method: Method, images: ImageSet, of: Literal['images', 'clips'], metr
     scores = method.runs[0].scores.get(images.name)
     figures: Mapping[str, Mapping[str, Score]] = getattr(scores, of, {})  # none of a set that it lacks
     values = {metric: figures.get(metric, {}).get(name) for metric in metrics}
-    return ' / '.join(_NOTES[metric].format(float(value)) for metric, value in values.items() if value is not None)
+    return ' / '.join(_figure(metric, float(value)) for metric, value in values.items() if value is not None)
+
+
+def _figure(metric: str, value: float) -> str:
+    about = METRICS[metric]
+    figure = f'{about.shown(value):.{about.decimals}f}'
+    return f'{figure} {about.unit}'.rstrip() if metric in _UNNAMED else f'{about.column} {figure}'
 
 
 def _side(images: ImageSet) -> int:

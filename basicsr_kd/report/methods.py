@@ -9,11 +9,8 @@ from typing import get_args
 from basicsr_kd.errors import ReportError
 from basicsr_kd.evaluation.schema import About, Kid, Role, Speed
 from basicsr_kd.evaluation.schema import Method as Run
+from basicsr_kd.utils.metric_names import METRICS, SET_METRICS
 
-METRICS = {'psnr': ('PSNR', 2, True), 'ssim': ('SSIM', 4, True), 'lpips': ('LPIPS', 4, False),
-           'tof': ('tOF', 4, False), 'tlp': ('tLP x 100', 3, False), 'fid': ('FID', 2, False),
-           'kid': ('KID', 4, False), 'niqe': ('NIQE', 2, False)}
-"""Title, decimals, and whether higher is better."""
 # in a group: otherwise its mean is of different things
 _MUST_AGREE = ('role', 'pruned', 'features', 'blocks', 'iterations')
 _ROLES: tuple[str | None, ...] = get_args(Role)
@@ -57,7 +54,8 @@ class Method:
     def clip_values(self, name: str, metric: str) -> list[float]:
         """The means over the clips of one set, each of which counts the same, one a seed that was measured."""
         found = [run.scores[name].clips.get(metric, {}).values() for run in self.runs if name in run.scores]
-        return [math.fsum(float(value) for value in values) / len(values) for values in found if values]
+        return [METRICS[metric].shown(math.fsum(float(value) for value in values) / len(values))
+                for values in found if values]
 
     def averages(self, names: Sequence[str], metric: str) -> list[float]:
         """The plain means over the sets, one a seed that was measured on all of them."""
@@ -129,11 +127,11 @@ def _value(run: Run, name: str, metric: str) -> float | None:
     scores = run.scores.get(name)
     if scores is None:
         return None
-    if metric in ('fid', 'kid'):
-        found = scores.fid if metric == 'fid' else scores.kid
-        return found.value if found else None
+    if metric in SET_METRICS:
+        found = getattr(scores, metric)
+        return METRICS[metric].shown(found.value) if found else None
     mean = scores.mean.get(metric)
-    return None if mean is None else float(mean)
+    return None if mean is None else METRICS[metric].shown(float(mean))
 
 
 def _place(method: Method) -> tuple[int, int, int, float, int]:

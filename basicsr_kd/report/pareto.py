@@ -1,4 +1,4 @@
-"""What a method costs against how good it is: parameters and measured seconds against PSNR, LPIPS and tOF."""
+"""What a method costs against how good it is: parameters and measured seconds against the metrics for plots."""
 from __future__ import annotations
 
 import math
@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basicsr_kd.report.labels import label_beside
-from basicsr_kd.report.methods import METRICS, Method, number_formats
+from basicsr_kd.report.methods import Method, number_formats
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.report.tables import average_title
+from basicsr_kd.utils.metric_names import METRICS
 
 _MARKS = 'os^Dv<>PX*'
 _WIDTH = 3.9  # inches, without names; one column of panels, so that a telephone shows them large enough
@@ -59,8 +60,9 @@ def pareto_panels(runs: Runs, methods: Sequence[Method]) -> list[Panel]:
     """A panel for each cost and each metric that two methods or more have: quality is the average over the sets."""
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
     panels = []
-    for metric in ('psnr', 'lpips', 'tof'):
-        title, _, higher = METRICS[metric]
+    for metric, about in METRICS.items():
+        if not about.in_plots:
+            continue
         quality = {method.label: values for method in methods
                    if (values := method.averages(names, metric)) and all(map(math.isfinite, values))}
         for x_title in ['parameters (millions)', *(f'measured seconds ({name})' for name in formats)]:
@@ -73,7 +75,8 @@ def pareto_panels(runs: Runs, methods: Sequence[Method]) -> list[Panel]:
                 x, x_spread = _seconds(method, formats[0]) if 'seconds' in x_title else _millions(method)
                 points.append(Point(method.label, x, statistics.fmean(values), x_spread, spread))
             if sum(point.x is not None for point in points) > 1:
-                panels.append(Panel(x_title, f'{title}{" (dB)" if metric == "psnr" else ""}', higher, tuple(points)))
+                unit = f' ({about.unit})' if about.unit else ''
+                panels.append(Panel(x_title, f'{about.column}{unit}', about.higher_is_better, tuple(points)))
     return panels
 
 

@@ -13,7 +13,7 @@ from basicsr_kd.errors import OptionsError, ReportError
 from basicsr_kd.evaluation.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
 from basicsr_kd.options.convert import convert
 from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
-from basicsr_kd.report.methods import METRICS
+from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import closest
 
 
@@ -156,7 +156,7 @@ def _tagged(method: Method, tags: Mapping[str, Any]) -> Method:
 
 
 def _notes(path: Path, evaluation: Evaluation) -> list[str]:
-    metrics = {why: [METRICS[metric][0] if metric in METRICS else metric
+    metrics = {why: [METRICS[metric].title if metric in METRICS else metric
                      for metric, its in evaluation.left_out.items() if its == why]
                for why in evaluation.left_out.values()}
     return [*(f'Without {" and ".join(names)} ({path}): {why}' for why, names in metrics.items()),

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from basicsr_kd.evaluation.schema import ImageSet
 from basicsr_kd.report.cells import NOTHING, Cell, Table, amount, score, seconds, table
-from basicsr_kd.report.methods import METRICS, Method, measured, number_formats
+from basicsr_kd.report.methods import Method, measured, number_formats
 from basicsr_kd.report.paper import average_beside, beside
 from basicsr_kd.report.paper_video import change_beside
 from basicsr_kd.report.runs import Runs
+from basicsr_kd.utils.metric_names import METRICS
 
-_PART_METRICS = ('psnr', 'lpips', 'tof')
 _PART_TITLES = {'fnet': 'FNet', 'srnet': 'SRNet'}
 
 _CONTROLS = ('student_l1', 'student_without_distillation')
@@ -50,8 +50,7 @@ def cost_table(methods: Sequence[Method]) -> Table | None:
 
 def metric_title(metric: str) -> str:
     """With an arrow that says which way is better."""
-    title, _, higher = METRICS[metric]
-    return f'{title} {"↑" if higher else "↓"}'
+    return f'{METRICS[metric].column} {"↑" if METRICS[metric].higher_is_better else "↓"}'
 
 
 def seconds_title(number_format: str) -> str:
@@ -69,7 +68,7 @@ def average_title(runs: Runs) -> str:
 def average(runs: Runs, method: Method, metric: str) -> Cell:
     """Over the sets of the report, with the paper's where it compares."""
     names = [images.name for images in runs.sets]
-    return score(method.averages(names, metric), METRICS[metric][1], average_beside(runs, method, metric))
+    return score(method.averages(names, metric), METRICS[metric].decimals, average_beside(runs, method, metric))
 
 
 def size(method: Method, methods: Sequence[Method]) -> list[Cell]:
@@ -112,7 +111,8 @@ def parts_table(runs: Runs, methods: Sequence[Method]) -> Table | None:
     shown = [method for method in methods if _parts(method)]
     if not shown:
         return None
-    columns = [(metric, images.name) for images in runs.sets for metric in _PART_METRICS if metric in measured(shown)]
+    columns = [(metric, images.name) for images in runs.sets for metric in measured(shown)
+               if METRICS[metric].in_plots]
     blocks = [_block(runs, method, methods, columns) for method in shown]
     quality = [f'{metric_title(metric)} ({name})' for metric, name in columns]
     return table('parts', 'Parameters and operations by part', ['method', 'blocks', 'part', 'parameters', 'MACs (G)',
@@ -127,7 +127,7 @@ def _block(runs: Runs, method: Method, methods: Sequence[Method],
     for metric, name in columns:
         before = teacher.values(name, metric) if teacher else []
         paper = change_beside(runs, method, teacher, metric, name) if teacher else None
-        quality.append(_quality(method.values(name, metric), before, METRICS[metric][1], paper))
+        quality.append(_quality(method.values(name, metric), before, METRICS[metric].decimals, paper))
     rows = []
     for part in [*_parts(method), None]:
         params, macs = ((_counts(method, part, name), _counts(teacher, part, name) if teacher else [])
@@ -228,10 +228,11 @@ def _averages(images: ImageSet) -> list[str]:
 
 def _score(runs: Runs, method: Method, metric: str, name: str, over: str) -> Cell:
     if over == 'clips':
-        return score(method.clip_values(name, metric), METRICS[metric][1])
+        return score(method.clip_values(name, metric), METRICS[metric].decimals)
     kid = method.kid(name) if metric == 'kid' else None
-    return score(method.values(name, metric), METRICS[metric][1], beside(runs, method, metric, name),
-                 (kid.low, kid.high) if kid else None)
+    shown = METRICS[metric].shown
+    return score(method.values(name, metric), METRICS[metric].decimals, beside(runs, method, metric, name),
+                 (shown(kid.low), shown(kid.high)) if kid else None)
 
 
 def _floor(methods: Sequence[Method], columns: Sequence[tuple[ImageSet, str]]) -> list[Cell]:
@@ -240,6 +241,8 @@ def _floor(methods: Sequence[Method], columns: Sequence[tuple[ImageSet, str]]) -
     for images, over in columns:
         kid = next((found for method in methods for run in method.runs
                     if images.name in run.scores and (found := run.scores[images.name].kid)), None)
-        cells.append(score([kid.floor], METRICS['kid'][1], interval=(kid.floor_low, kid.floor_high))
+        shown = METRICS['kid'].shown
+        cells.append(score([shown(kid.floor)], METRICS['kid'].decimals,
+                           interval=(shown(kid.floor_low), shown(kid.floor_high)))
                      if kid and over != 'clips' else NOTHING)
     return cells

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import markdown_table
 
-_DECIMALS = {'psnr': 2, 'ssim': 4, 'lpips': 4, 'niqe': 2, 'tof': 4, 'tlp': 3}
-_TITLES = {'tof': 'tOF', 'tlp': 'tLP x 100'}  # where it is not just the name in capitals
 _PARTS = {'fnet': 'FNet', 'srnet': 'SRNet'}
 _FORMATS = ('fp32', 'bf16', 'fp16')
 _SPARSE = 0.99  # below this share of non-zero weights they have a column; trained weights may hold a chance zero
@@ -49,7 +48,7 @@ def left_out_text(left_out: Mapping[str, str]) -> list[str]:
     """One sentence a reason why metrics are left out; by metric."""
     metrics: dict[str, list[str]] = {}
     for name, reason in left_out.items():
-        metrics.setdefault(reason, []).append(name.upper())
+        metrics.setdefault(reason, []).append(METRICS[name].title)
     return [f'{" and ".join(names)} left out: {reason}' for reason, names in metrics.items()]
 
 
@@ -64,12 +63,12 @@ def quality_table(evaluation: Row, over_clips: bool = False) -> str:
     scores = [(method['name'], name, method['scores'][name]) for name in names for method in evaluation['methods']]
     mean = _mean_over_clips if over_clips else _mean
     columns: dict[str, Callable[[Row], str]] = {
-        _TITLES.get(metric, metric.upper()): partial(mean, metric)
+        METRICS[metric].column: partial(mean, metric)
         for _, _, found in scores for metric in found['mean']}
     if not over_clips and any('fid' in found for _, _, found in scores):
-        columns['FID'] = _fid
+        columns[METRICS['fid'].column] = _fid
     if not over_clips and any('kid' in found for _, _, found in scores):
-        columns['KID x 1000'] = partial(_kid, ('value', 'low', 'high'))
+        columns[METRICS['kid'].column] = partial(_kid, ('value', 'low', 'high'))
         columns['its floor'] = partial(_kid, ('floor', 'floor_low', 'floor_high'))
     several = len(names) > 1
     return markdown_table(['method', *(['set'] if several else []), *columns],
@@ -151,16 +150,15 @@ def _mean_over_clips(metric: str, found: Row) -> str:
 def _figure(metric: str, value: float | str | None) -> str:
     if value is None or isinstance(value, str):  # 'inf'
         return value or _MISSING
-    return f'{value:.{_DECIMALS[metric]}f}'
+    return f'{METRICS[metric].shown(value):.{METRICS[metric].decimals}f}'
 
 
 def _fid(found: Row) -> str:
-    return f'{found["fid"]["value"]:.1f}' if 'fid' in found else _MISSING
+    return _figure('fid', found['fid']['value']) if 'fid' in found else _MISSING
 
 
 def _kid(keys: Sequence[str], found: Row) -> str:
-    return '{:.2f} ({:.2f} to {:.2f})'.format(*(1000 * found['kid'][key] for key in keys)) if 'kid' in found \
-        else _MISSING
+    return '{} ({} to {})'.format(*(_figure('kid', found['kid'][key]) for key in keys)) if 'kid' in found else _MISSING
 
 
 def _milliseconds(speed: Row | None) -> str:

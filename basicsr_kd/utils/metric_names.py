@@ -1,4 +1,68 @@
-"""The names of all metrics. Imports neither torch nor BasicSR."""
+"""The one table of all metrics. Imports neither torch nor BasicSR.
+
+What computes one is `calculate_<name>` in BasicSR's METRIC_REGISTRY; everything that lists, names, orders or prints
+metrics reads this table.
+"""
 from __future__ import annotations
 
-METRICS_OF_SETS = {'calculate_fid': 'fid', 'calculate_kid': 'kid'}
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What holds for a metric wherever it is measured and shown."""
+
+    title: str
+    decimals: int
+    """As people read it, see `times`."""
+    higher_is_better: bool
+    of: tuple[Literal['images', 'clips', 'sets'], ...]
+    """What has a figure of it: an image, a clip from frame to frame, only a whole set of images or frames."""
+    about: str
+    """For the command line's help."""
+    unit: str = ''
+    on: str = ''
+    """Of what of an image; '': of what the protocol's channel says."""
+    times: int = 1
+    """By what people multiply it, which is said behind its title."""
+    stored_times: int = 1
+    """By what it is multiplied already in files and logs."""
+    smallest: int = 1
+    """Side of the smallest image that it takes."""
+    needs_truth: bool = True
+    """Whether it compares a result with ground truth."""
+    backbone: Literal['lpips', 'inception'] | None = None
+    """The pretrained network that it rests on."""
+    in_plots: bool = False
+    """Whether it stands in the plots of quality against cost and in the table of a network's parts."""
+
+    @property
+    def column(self) -> str:
+        """Its title over figures as `shown` gives them."""
+        return self.title + (f' x {self.times}' if self.times > 1 else '')
+
+    def shown(self, value: float) -> float:
+        """A stored figure as people read it."""
+        return value * (self.times // self.stored_times)
+
+
+METRICS = {
+    'psnr': Metric('PSNR', 2, True, ('images', 'clips'), 'of every image or frame', unit='dB', in_plots=True),
+    'ssim': Metric('SSIM', 4, True, ('images',), 'of every image', smallest=11),
+    # smallest: AlexNet's second pooling needs 31 pixels
+    'lpips': Metric('LPIPS', 4, False, ('images', 'clips'), 'perceptual distance; wants the weights of a backbone, see '
+                    'below', on='RGB', smallest=32, backbone='lpips', in_plots=True),
+    'tof': Metric('tOF', 4, False, ('clips',), 'motion, of clips', in_plots=True),
+    'tlp': Metric('tLP', 3, False, ('clips',), 'change over time by LPIPS, of clips', times=100, stored_times=100,
+                  smallest=32, backbone='lpips'),
+    'fid': Metric('FID', 2, False, ('sets',), 'of a whole set, by its distribution; only for thousands of images or '
+                  'frames', backbone='inception'),
+    'kid': Metric('KID', 2, False, ('sets',), 'the same on patches, for small sets', times=1000, backbone='inception'),
+    'niqe': Metric('NIQE', 2, False, ('images',), 'of images, without ground truth', on='Y', needs_truth=False),
+}
+IMAGE_METRICS = tuple(name for name, metric in METRICS.items() if 'images' in metric.of)
+CLIP_METRICS = tuple(name for name, metric in METRICS.items() if 'clips' in metric.of)
+SET_METRICS = tuple(name for name, metric in METRICS.items() if 'sets' in metric.of)
+SET_TYPES = {f'calculate_{name}': name for name in SET_METRICS}
+"""In options files: types of metrics that a set has and no single image."""

@@ -11,7 +11,7 @@ from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils import tensor2img
 
 from basicsr_kd.checkpoint import write_checkpoint
-from basicsr_kd.errors import CheckpointError, EvaluationError
+from basicsr_kd.errors import CheckpointError, EvaluationError, InferError
 from basicsr_kd.evaluation.methods import Bicubic, Network, unique_names
 from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.utils.arrays import as_tensor
@@ -100,7 +100,7 @@ def test_values_that_are_not_finite_are_refused(network):
     method = network(compact())
     method.net.body[0].bias.data[0] = float('nan')
 
-    with pytest.raises(EvaluationError, match=r'net\.pth makes values of .*LR/x.png that are not finite'):
+    with pytest.raises(InferError, match=r'net\.pth makes values of .*LR/x.png that are not finite'):
         method.run(PAIR, LR)
 
 
@@ -108,12 +108,12 @@ def test_a_network_that_fails_is_told_with_the_image_and_a_way_out(network):
     method = network(compact())
     method.net.forward = lambda image: torch.empty(2**62)  # more memory than there is
 
-    with pytest.raises(EvaluationError, match=r'net\.pth fails on .*LR/x.png, 34x21: .* --tile 256'):
+    with pytest.raises(InferError, match=r'net\.pth fails on .*LR/x.png, 34x21: .* --tile 256'):
         method.run(PAIR, LR)
 
 
 def test_a_network_of_grey_images_is_refused(network):
-    with pytest.raises(EvaluationError, match=r'net\.pth does not enlarge RGB images: RuntimeError: .* 1 channels?'):
+    with pytest.raises(InferError, match=r'net\.pth does not enlarge RGB images: RuntimeError: .* 1 channels?'):
         network(compact(num_in_ch=1, num_out_ch=1))
 
 

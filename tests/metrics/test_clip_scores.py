@@ -15,9 +15,10 @@ from helpers.clips import Clip, moving_clip
 
 from basicsr_kd.archs.upsample import upsample_bd
 from basicsr_kd.errors import BackboneError, MetricError
-from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VIDEO_METRICS
+from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.lpips import lpips_network
+from basicsr_kd.utils.metric_names import CLIP_METRICS
 
 LENGTHS = {'b': 6, 'a': 8, 'c': 7}
 Values = dict[str, list[float]]
@@ -40,7 +41,7 @@ def clips() -> dict[str, Clip]:
     return {name: moving_clip(length, 80 + 2 * length, 84, seed=length) for name, length in LENGTHS.items()}
 
 
-def scored(clips: dict[str, Clip], names=VIDEO_METRICS, protocol: str = 'official', **options) -> ClipScores:
+def scored(clips: dict[str, Clip], names=CLIP_METRICS, protocol: str = 'official', **options) -> ClipScores:
     scores = ClipScores(names, PROTOCOLS[protocol], **options)
     for clip, frames in clips.items():
         for index, (result, truth) in enumerate(frames):
@@ -99,8 +100,8 @@ def test_scores_are_those_of_a_computation_that_holds_all_frames(clips, backbone
 
     found = scored(chosen, protocol=protocol, weights=backbone).results()
 
-    assert list(found) == list(VIDEO_METRICS)
-    for metric in VIDEO_METRICS:
+    assert list(found) == list(CLIP_METRICS)
+    for metric in CLIP_METRICS:
         values = {clip: of_clip[metric] for clip, of_clip in wanted.items()}
         pairs = metric in ('tof', 'tlp')
         assert [len(of_clip) for of_clip in values.values()] == [

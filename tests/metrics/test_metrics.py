@@ -17,8 +17,9 @@ from helpers.backbones import accept, random_backbone, random_features
 from torch import nn
 
 from basicsr_kd.errors import BackboneError, MetricError
-from basicsr_kd.metrics.image_scores import METRICS, image_score
+from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.metrics.lpips import BACKBONES, calculate_lpips, lpips_network
+from basicsr_kd.utils.metric_names import IMAGE_METRICS
 
 BORDER = 4
 
@@ -112,7 +113,7 @@ def test_lpips_of_a_batch_is_that_of_its_images(network, result, truth):
 
 def scores(result: np.ndarray, truth: np.ndarray, network: nn.Module, **options) -> dict[str, float | None]:
     return {name: image_score(name, result, truth, lpips=network, **{'border': BORDER, 'channel': 'y', **options})
-            for name in METRICS}
+            for name in IMAGE_METRICS}
 
 
 def test_equal_images_have_perfect_scores(network, truth):
@@ -144,7 +145,7 @@ def test_a_grey_image_has_the_scores_of_three_equal_channels(network, result, tr
     (lambda image: image / 255, r'an array of float64 of shape \(208, 300, 3\). Expected uint8'),
 ])
 def test_what_is_no_pair_of_images_is_refused_by_every_metric(network, result, truth, spoil, message):
-    for name in METRICS:
+    for name in IMAGE_METRICS:
         with pytest.raises(MetricError, match=message):
             image_score(name, spoil(result), truth, border=BORDER, channel='y', lpips=network)
     with pytest.raises(MetricError, match=message):

@@ -90,9 +90,9 @@ def test_table_2_has_a_block_a_method_with_metrics_down_and_sets_across(build):
 
     assert found.header == ('method', 'metric', 'Set14', 'BSD100', 'average', 'iterations', 'seeds', 'seconds (fp32)')
     assert [[row[1].text for row in block] for block in found.blocks[:-1]] == [
-        ['PSNR ↑', 'SSIM ↑', 'LPIPS ↓', 'FID ↓', 'KID ↓']] * 11
-    assert cell_of(found, 'Student_48 (13 M)', 'average', 'KID') == '0.0086'
-    assert cell_of(found, 'Student_48 (13 M)', 'Set14', 'KID') == '0.0086 [0.0066, 0.0106]'
+        ['PSNR ↑', 'SSIM ↑', 'LPIPS ↓', 'FID ↓', 'KID x 1000 ↓']] * 11
+    assert cell_of(found, 'Student_48 (13 M)', 'average', 'KID x 1000') == '8.56'
+    assert cell_of(found, 'Student_48 (13 M)', 'Set14', 'KID x 1000') == '8.56 [6.56, 10.56]'
     assert cell_of(found, 'two halves of the ground truth', 'Set14') == '0.0003 [-0.0008, 0.0014]'
     assert cell_of(found, 'Twin_16 (6.54 M)', 'Set14', 'PSNR') == '25.60 ± 0.02'
     assert [found.header[index] for index in sorted(found.once)] == ['method', 'iterations', 'seeds', 'seconds (fp32)']
@@ -111,7 +111,7 @@ def test_table_1_has_a_column_a_pruning_and_the_controls_before(build):
                             'Student_16 from 0.5', 'Student_16 from 0.8')
     assert [row[0] for row in text_of(found)] == [
         'teacher pruned by', 'parameters', 'iterations', 'seeds', 'seconds (fp32)', 'PSNR ↑', 'SSIM ↑', 'LPIPS ↓',
-        'FID ↓', 'KID ↓']
+        'FID ↓', 'KID x 1000 ↓']
     assert text_of(found)[0][1:] == ['-', '-', '-', '-', '0', '0.3', '0.5', '0.8']
     assert cell_of(found, 'PSNR ↑', 'Student_16 from 0.8') == '25.15'
 
@@ -268,7 +268,7 @@ def test_csv_repeats_what_a_block_is_about_and_leaves_empty_what_is_not_there(bu
 
     assert len(rows) == 11 * 5 + 1 and all(row['method'] and row['metric'] for row in rows)
     student_16 = [row for row in rows if row['method'] == 'Student_16 (6.54 M)']
-    assert [row['metric'] for row in student_16] == ['PSNR', 'SSIM', 'LPIPS', 'FID', 'KID']
+    assert [row['metric'] for row in student_16] == ['PSNR', 'SSIM', 'LPIPS', 'FID', 'KID x 1000']
     assert (student_16[0]['BSD100 paper'], student_16[3]['BSD100 paper'], rows[0]['iterations']) == ('25.34', '', '')
     assert student_16[0]['iterations'] == '100000'
 

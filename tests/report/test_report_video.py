@@ -63,7 +63,7 @@ def test_kid_of_clips_has_its_floor_over_frames_alone(build):
     content['methods'][0]['scores']['Vid4']['kid'] = {
         'value': 0.01, 'low': 0.0, 'high': 0.02, 'floor': 0.001, 'floor_low': 0.0, 'floor_high': 0.002, 'patches': 99}
     floor = cells(named(build(content), 'table2'))[-1]
-    assert floor['Vid4 (frames)'].text.startswith('0.0010 [') and floor['Vid4 (clips)'].text == '-'
+    assert floor['Vid4 (frames)'].text.startswith('1.00 [') and floor['Vid4 (clips)'].text == '-'
 
 
 def test_methods_are_called_and_ordered_by_their_blocks(tmp_path):

@@ -13,7 +13,7 @@ from basicsr_kd.metrics.clip_scores import ClipMeans, ClipScores
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.models.validation.scores import Score, kid_score, set_scores
 from basicsr_kd.runs.distributed import from_all_ranks
-from basicsr_kd.utils.metric_names import METRICS_OF_SETS
+from basicsr_kd.utils.metric_names import METRICS, SET_TYPES
 
 
 class VideoScores:
@@ -35,18 +35,19 @@ class VideoScores:
         self._metrics = metrics
         self._sets: dict[str, SetScores] = {}
         for name, metric in metrics.items():
-            if metric['type'] in METRICS_OF_SETS and name not in self.left_out:
+            if metric['type'] in SET_TYPES and name not in self.left_out:
                 try:
                     self._sets[name] = set_scores(metric, device)
                 except BackboneError as error:
                     self.left_out[name] = str(error)
         self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()
-                       if metric['type'] not in METRICS_OF_SETS}
+                       if metric['type'] not in SET_TYPES}
         weights = next((metrics[name]['weights'] for name in self._kinds if metrics[name].get('weights')), None)
         try:
             self._scores = self._build(protocol, weights, device)
         except BackboneError as error:
-            self.left_out.update((name, str(error)) for name, kind in self._kinds.items() if kind in ('lpips', 'tlp'))
+            self.left_out.update((name, str(error)) for name, kind in self._kinds.items()
+                                 if METRICS[kind].backbone == 'lpips')
             self._scores = self._build(protocol, weights, device)
 
     def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
@@ -98,6 +99,6 @@ class VideoScores:
 
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
-        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        asked = {SET_TYPES.get(metric['type'], '') for metric in self._metrics.values()}
         return [*self._scores.warnings(),
                 *(text for scores in self._sets.values() for text in scores.warnings(asked))]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.errors import MetricError
-from basicsr_kd.metrics.truth import needs_truth
+from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.models.training.acceleration import Acceleration
 from basicsr_kd.models.validation.clip_scores import VideoScores
 from basicsr_kd.models.validation.pictures import Pictures

@@ -15,7 +15,7 @@ from basicsr_kd.metrics.kid import Kid
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.arrays import as_pair
-from basicsr_kd.utils.metric_names import METRICS_OF_SETS
+from basicsr_kd.utils.metric_names import SET_TYPES
 
 
 class Score(NamedTuple):
@@ -60,7 +60,7 @@ class Scores:
                 self.left_out[name] = str(error)
 
     def _add(self, name: str, metric: Mapping[str, Any], index: int, images: Mapping[str, np.ndarray]) -> None:
-        kind = METRICS_OF_SETS.get(metric['type'])
+        kind = SET_TYPES.get(metric['type'])
         if kind is None:
             if 'img2' in images:
                 as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
@@ -94,14 +94,14 @@ class Scores:
             if values:
                 found[name] = Score(sum(values) / len(values))
             elif name in self._sets:
-                result = self._sets[name].results().get(METRICS_OF_SETS[metric['type']])
+                result = self._sets[name].results().get(SET_TYPES[metric['type']])
                 if result is not None:
                     found[name] = kid_score(result) if isinstance(result, Kid) else Score(result)
         return found
 
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
-        asked = {METRICS_OF_SETS.get(metric['type'], '') for metric in self._metrics.values()}
+        asked = {SET_TYPES.get(metric['type'], '') for metric in self._metrics.values()}
         found = [warning for name, scores in self._sets.items() if name not in self.left_out
                  for warning in scores.warnings(asked)]
         for name, values in self._values.items():
@@ -124,12 +124,12 @@ def _niqe(images: Mapping[str, np.ndarray], metric: Mapping[str, Any]) -> float 
 
 
 def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
-    """What gathers a metric of a set, a section of `val: metrics:` whose type is in `METRICS_OF_SETS`.
+    """What gathers a metric of a set, a section of `val: metrics:` whose type is in `SET_TYPES`.
 
     Raises:
         BackboneError: Inception's weights cannot be had.
     """
-    kind = METRICS_OF_SETS[metric['type']]
+    kind = SET_TYPES[metric['type']]
     patch = {'patch': metric['patch']} if kind == 'kid' else {}
     return SetScores([kind], weights=metric['weights'], device=device, **patch)
 
