@@ -93,7 +93,7 @@ def test_table_2_has_a_block_a_method_with_metrics_down_and_sets_across(build):
         ['PSNR ↑', 'SSIM ↑', 'LPIPS ↓', 'FID ↓', 'KID x 1000 ↓']] * 11
     assert cell_of(found, 'Student_48 (13 M)', 'average', 'KID x 1000') == '8.56'
     assert cell_of(found, 'Student_48 (13 M)', 'Set14', 'KID x 1000') == '8.56 [6.56, 10.56]'
-    assert cell_of(found, 'two halves of the ground truth', 'Set14') == '0.0003 [-0.0008, 0.0014]'
+    assert cell_of(found, 'two halves of the ground truth', 'Set14') == '0.30 [-0.80, 1.40]'
     assert cell_of(found, 'Twin_16 (6.54 M)', 'Set14', 'PSNR') == '25.60 ± 0.02'
     assert [found.header[index] for index in sorted(found.once)] == ['method', 'iterations', 'seeds', 'seconds (fp32)']
 
