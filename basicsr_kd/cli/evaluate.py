@@ -1,9 +1,11 @@
 """`basicsr-kd evaluate`: measures networks on images or clips: quality, size, speed, memory, beside bicubic."""
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, usable_device, write_json
 from basicsr_kd.cli.evaluate_arguments import (
@@ -17,12 +19,12 @@ from basicsr_kd.cli.evaluate_arguments import (
 from basicsr_kd.errors import BasicSRKDError
 
 if TYPE_CHECKING:
-    from basicsr_kd.evaluation.methods import Bicubic, Method, Network
-    from basicsr_kd.evaluation.protocol import Protocol
-    from basicsr_kd.evaluation.scorer import Scorer
-if TYPE_CHECKING:
+    from basicsr_kd.evaluation.checks import CheckedSets
     from basicsr_kd.evaluation.clip_sets import ClipSet
     from basicsr_kd.evaluation.methods import Network
+    from basicsr_kd.evaluation.protocol import Protocol
+    from basicsr_kd.evaluation.schema import Evaluation
+    from basicsr_kd.evaluation.scorer import Scorer
     from basicsr_kd.evaluation.sets import ImageSet
 
 EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr Set5/HR --lr Set5/LRx4
@@ -67,7 +69,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     result = (_of_clips if clips else _of_images)(args, files, finished, device)
     unwritten = None
     try:
-        write_json(args.json, result)  # before printing, which may end in a pipe that closes
+        write_json(args.json, msgspec.to_builtins(result))  # before printing, which may end in a pipe that closes
     except (OSError, ValueError) as error:
         unwritten = Refusal(f'{args.json} cannot be written: {error}. The figures are above, in short.')
     print(evaluation_text(result))
@@ -79,12 +81,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
-               device: str) -> dict[str, Any]:
+               device: str) -> 'Evaluation':
     from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.errors import BadImageError
     from basicsr_kd.evaluation.checks import check_sets
-    from basicsr_kd.evaluation.evaluate import evaluate
-    from basicsr_kd.evaluation.methods import Bicubic
     from basicsr_kd.evaluation.protocol import Protocol
     sets = image_sets(args, finished)
     networks = _networks(args, files, device)
@@ -97,17 +97,14 @@ def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Ma
     except BadImageError as error:
         raise Refusal(f'{error} With --skip-bad such images are left out.') from None
     border = args.border if args.border is not None else checked.scale or 0
-    scorer = _scorer(Protocol(args.metrics, border, args.channel, args.lpips_net, args.lpips_weights,
-                              args.inception_weights), device)
-    methods = _methods(files, networks, finished, lambda name: Bicubic(name, checked.scale or 1))
-    return evaluate(methods, checked, scorer, **_manner(args, device))
+    return _measured(args, files, networks, finished, checked, Protocol(
+        args.metrics, border, args.channel, args.lpips_net, args.lpips_weights, args.inception_weights), device)
 
 
 def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
-              device: str) -> dict[str, Any]:
+              device: str) -> 'Evaluation':
     from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.evaluation.checks import check_clips
-    from basicsr_kd.evaluation.evaluate import ClipBicubic, evaluate_clips
     from basicsr_kd.evaluation.protocol import Protocol
     from basicsr_kd.metrics.clip_protocol import PROTOCOLS
     networks = _networks(args, files, device)
@@ -117,23 +114,27 @@ def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Map
                           'out.')
     sets = clip_sets(args, finished, networks)
     check_clips(sets, args.metrics, PROTOCOLS[args.protocol], sys.stderr.isatty())
-    scorer = _scorer(Protocol(args.metrics, border=0, lpips_weights=args.lpips_weights,
-                              inception_weights=args.inception_weights, clips=args.protocol), device)
-    methods = _methods(files, networks, finished, lambda name: ClipBicubic(name, sets[0].scale or 1))
-    return evaluate_clips(methods, sets, scorer, **_manner(args, device))
+    return _measured(args, files, networks, finished, sets, Protocol(
+        args.metrics, border=0, lpips_weights=args.lpips_weights, inception_weights=args.inception_weights,
+        clips=args.protocol), device)
+
+
+def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Mapping[str, 'Network'],
+              finished: Mapping[str, Path], sets: 'CheckedSets | Sequence[ClipSet]', protocol: 'Protocol',
+              device: str) -> 'Evaluation':
+    from basicsr_kd.evaluation.evaluate import evaluate
+    from basicsr_kd.evaluation.methods import FinishedImages
+    from basicsr_kd.utils.modes import fast_formats
+    methods = {name: networks.get(name) for name in files}  # the others are the word for bicubic
+    return evaluate({**methods, **{name: FinishedImages(name, folder) for name, folder in finished.items()}}, sets,
+                    _scorer(protocol, device), lr_size=args.lr_size,
+                    formats=() if args.no_speed else fast_formats(device), save_images=args.save_images,
+                    progress=sys.stderr.isatty())
 
 
 def _networks(args: argparse.Namespace, files: Mapping[str, Path], device: str) -> dict[str, 'Network']:
     from basicsr_kd.evaluation.methods import Network
     return {name: Network(name, file, device, args.tile) for name, file in files.items() if str(file) != BICUBIC}
-
-
-def _methods(files: Mapping[str, Path], networks: Mapping[str, 'Network'], finished: Mapping[str, Path],
-             bicubic: Callable[[str], 'Bicubic']) -> list['Method']:
-    """In the order in which they were given."""
-    from basicsr_kd.evaluation.methods import FinishedImages
-    return [*(networks[name] if name in networks else bicubic(name) for name in files),
-            *(FinishedImages(name, folder) for name, folder in finished.items())]
 
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
@@ -146,12 +147,6 @@ def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
     for reason in reasons:  # now, not after hours
         print(f'basicsr-kd evaluate: {reason}', file=sys.stderr)
     return scorer
-
-
-def _manner(args: argparse.Namespace, device: str) -> dict[str, Any]:
-    from basicsr_kd.utils.modes import fast_formats
-    return {'lr_size': args.lr_size, 'formats': () if args.no_speed else fast_formats(device),
-            'save_images': args.save_images, 'progress': sys.stderr.isatty()}
 
 
 def image_sets(args: argparse.Namespace, finished: Mapping[str, Path]) -> list['ImageSet']:

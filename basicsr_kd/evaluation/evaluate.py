@@ -1,10 +1,9 @@
-"""Runs methods over sets of images and measures results, size and speed, into what a JSON file can hold."""
+"""Runs methods over sets of images or clips and measures results, size and speed."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from basicsr.utils import tensor2img
@@ -19,69 +18,15 @@ from basicsr_kd.evaluation.clip_sets import ClipSet
 from basicsr_kd.evaluation.methods import Bicubic, Method, Network
 from basicsr_kd.evaluation.protocol import describe, describe_clips
 from basicsr_kd.evaluation.record import folders_of, network_costs, networks_of, record, results_of
+from basicsr_kd.evaluation.schema import Evaluation, MeasuredSet, SetFigures
 from basicsr_kd.evaluation.scorer import ClipMethodScores, MethodScores, Scorer
-from basicsr_kd.evaluation.sets import ImagePair, read_pair
+from basicsr_kd.evaluation.sets import ImagePair, ImageSet, read_pair
 from basicsr_kd.utils.arrays import as_tensor
 from basicsr_kd.utils.images import write_image
 from basicsr_kd.utils.modes import full_fp32
 
 _Frames = Iterable[tuple[ImagePair, np.ndarray | None]]
-
-
-def evaluate(methods: Sequence[Method], checked: CheckedSets, scorer: Scorer, *, lr_size: int = 64,
-             formats: Sequence[str] = (), save_images: Path | None = None, progress: bool = False) -> dict[str, Any]:
-    """Evaluate methods on sets.
-
-    Args:
-        methods: What to compare, with names that differ.
-        checked: The sets; with LR for all but finished images, without ground truth for NIQE alone.
-        scorer: What to measure, and where.
-        lr_size: Side of the LR image that cost and speed of networks are stated for.
-        formats: Number formats in which networks are timed, none: no timing.
-        save_images: Folder for the results, as <method>/<set>/<image>.png.
-        progress: Whether to show a bar.
-
-    Returns:
-        What a JSON file can hold, the PSNR of equal images being 'inf': `format`, `protocol`, `device`, `sets`, metrics
-        `left_out` and files `skipped` with the reason, `warnings`, and `methods`, each with its `network` options,
-        `complexity`, `speed` by format, and `scores` by set: `images` by metric and image, their `mean`, `fid`, `kid`.
-        `about` is empty, for the reader's own tags.
-
-    Raises:
-        EvaluationError: Images or sets are too small, a network is for another scale or fails, or two methods would
-            save into one folder.
-        MetricError: A result cannot be compared with its ground truth.
-        OSError: An image cannot be saved.
-    """
-    check_measurable(checked, scorer.metrics, scorer.protocol.border)
-    folders = folders_of(methods, save_images) if save_images else {}
-    networks = networks_of(methods, checked.scale)
-    warnings: list[str] = []
-    scores: dict[str, dict[str, Any]] = {method.name: {} for method in methods}
-    total = sum(len(one.pairs) for one in checked.sets) * len(methods)
-    with full_fp32(), tqdm(total=total, desc='evaluating', unit=' images', disable=not progress) as bar:
-        for one in checked.sets:
-            truths: dict[str | int, dict[str, Tensor]] = {}
-            gathered = {method.name: MethodScores(scorer, truths) for method in methods}
-            for pair in one.pairs:
-                lr, hr = read_pair(pair, checked.scale)
-                for method in methods:
-                    bar.set_postfix_str(f'{method.name} on {one.name}', refresh=False)
-                    result = method.run(pair, lr)
-                    try:
-                        gathered[method.name].add(pair.name, result, hr)
-                    except MetricError as error:
-                        raise MetricError(f'{pair.file}, {method.name}: {error}') from error
-                    if folders:
-                        write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
-                    bar.update()
-            results_of(one.name, gathered, scores, warnings)
-    costs = network_costs(networks, lr_size, formats, scorer.device, warnings, progress)
-    return record(methods, scorer, scale=checked.scale, scores=scores, costs=costs, warnings=warnings,
-                  text=describe(scorer.protocol, scorer.metrics, checked.scale, checked.cropped),
-                  sets=[{'name': one.name, 'images': [pair.name for pair in one.pairs],
-                         'hr': one.hr and str(one.hr), 'lr': one.lr and str(one.lr)} for one in checked.sets],
-                  skipped=checked.skipped)
+_Folders = Mapping[str, Path]  # for the results, by method; none: they are not saved
 
 
 class ClipBicubic(Bicubic):
@@ -92,63 +37,104 @@ class ClipBicubic(Bicubic):
         return tensor2img([upsample_bd(as_tensor(lr), self.scale)])
 
 
-def evaluate_clips(methods: Sequence[Method], sets: Sequence[ClipSet], scorer: Scorer, *, lr_size: int = 64,
-                   formats: Sequence[str] = (), save_images: Path | None = None,
-                   progress: bool = False) -> dict[str, Any]:
-    """Evaluate methods on sets of clips; memory does not grow with their length.
+def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[ClipSet], scorer: Scorer, *,
+             lr_size: int = 64, formats: Sequence[str] = (), save_images: Path | None = None,
+             progress: bool = False) -> Evaluation:
+    """Evaluate methods on sets of images, or on sets of clips, where memory does not grow with their length.
 
     Args:
-        methods: As of `evaluate`.
-        sets: From `find_clip_set`, checked by `check_clips`; with a scale for all but finished frames.
-        scorer: What to measure, and where; its protocol is one of clips.
-        lr_size: As of `evaluate`.
-        formats: As of `evaluate`.
-        save_images: Folder for the results, as <method>/<set>/<clip>/<frame>.png.
-        progress: As of `evaluate`.
+        methods: What to compare, by its name; None: bicubic enlargement as published figures of such sets have it.
+        sets: Of images, from `check_sets`; with LR for all but finished images, without ground truth for metrics alone
+            that need none. Of clips, from `find_clip_set`, checked by `check_clips`; with a scale for all but finished
+            frames.
+        scorer: What to measure, and where; its protocol is one of clips for sets of clips.
+        lr_size: Side of the LR image that cost and speed of networks are stated for.
+        formats: Number formats in which networks are timed, none: no timing.
+        save_images: Folder for the results, as <method>/<set>/<image>.png; of clips <method>/<set>/<clip>/<frame>.png.
+        progress: Whether to show a bar.
 
     Returns:
-        As of `evaluate`; images are the frames that count, called clip/frame (tOF and tLP of a clip's first one are
-        None), and there are `clips` besides: the names of a set's, and in scores their means by metric and clip.
+        The figures. Of clips, images are the frames that count, called clip/frame. `about` is empty, for the reader's
+        own tags.
 
     Raises:
-        EvaluationError: A network is for another scale or fails, or two methods would save into one folder.
-        InferError: A network that goes from frame to frame fails.
+        EvaluationError: Images or sets are too small, a network is for another scale, or two methods would save into
+            one folder.
+        InferError: A network fails.
         MetricError: A result cannot be compared with its ground truth.
-        OSError: A frame cannot be saved.
+        OSError: An image cannot be saved.
     """
-    folders = folders_of(methods, save_images) if save_images else {}
-    scale = sets[0].scale
-    networks = networks_of(methods, scale)
+    if isinstance(sets, CheckedSets):
+        check_measurable(sets, scorer.metrics, scorer.protocol.border)
+        scale, skipped, what = sets.scale, sets.skipped, 'images'
+        images = sum(len(one.pairs) for one in sets.sets)
+        rows = [method or Bicubic(name, scale or 1) for name, method in methods.items()]
+        text = describe(scorer.protocol, scorer.metrics, scale, sets.cropped)
+    else:
+        scale, skipped, what = sets[0].scale, {}, 'frames'
+        images = sum(len(pairs) for one in sets for pairs in one.clips.values())
+        rows = [method or ClipBicubic(name, scale or 1) for name, method in methods.items()]
+        text = describe_clips(scorer.protocol, scorer.metrics, scale, made=scale is not None and not sets[0].lr,
+                              bicubic=any(method is None for method in methods.values()))
+    folders = folders_of(rows, save_images) if save_images else {}
+    networks = networks_of(rows, scale)
     warnings: list[str] = []
-    scores: dict[str, dict[str, Any]] = {method.name: {} for method in methods}
-    described = []
-    total = sum(len(pairs) for one in sets for pairs in one.clips.values()) * len(methods)
-    with full_fp32(), tqdm(total=total, desc='evaluating', unit=' frames', disable=not progress) as bar:
-        for one in sets:
-            truths: dict[str | int, dict[str, Tensor]] = {}
-            gathered = {method.name: ClipMethodScores(scorer, truths) for method in methods}
-            for clip in one.clips:
-                for method in methods:
-                    bar.set_postfix_str(f'{method.name} on {one.name}/{clip}', refresh=False)
-                    for pair, result, truth in _run(method, one, clip):
-                        # finished frames may have a row that low resolution was rounded up for
-                        height, width = truth.shape[:2]
-                        try:
-                            gathered[method.name].add(clip, pair, result[:height, :width], truth)
-                        except MetricError as error:
-                            raise MetricError(f'{pair.hr}, {method.name}: {error}') from error
-                        if folders:
-                            write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
-                        bar.update()
+    scores: dict[str, dict[str, SetFigures]] = {method.name: {} for method in rows}
+    measured: list[MeasuredSet] = []
+    with full_fp32(), tqdm(total=images * len(rows), desc='evaluating', unit=f' {what}', disable=not progress) as bar:
+        for one in sets.sets if isinstance(sets, CheckedSets) else sets:
+            described, gathered = (_on_images(one, rows, scorer, scale, folders, bar) if isinstance(one, ImageSet) else
+                                   _on_clips(one, rows, scorer, folders, bar))
             results_of(one.name, gathered, scores, warnings)
-            scored = gathered[methods[0].name].scored()
-            described.append({'name': one.name, 'images': [frame for frames in scored.values() for frame in frames],
-                              'hr': str(one.hr), 'lr': one.lr and str(one.lr), 'clips': list(scored)})
+            measured.append(described)
     costs = network_costs(networks, lr_size, formats, scorer.device, warnings, progress)
-    text = describe_clips(scorer.protocol, scorer.metrics, scale, made=scale is not None and not sets[0].lr,
-                          bicubic=any(isinstance(method, ClipBicubic) for method in methods))
-    return record(methods, scorer, scale=scale, text=text, sets=described, scores=scores, costs=costs,
-                  warnings=warnings, skipped={})
+    return record(rows, scorer, scale=scale, text=text, sets=measured, scores=scores, costs=costs, warnings=warnings,
+                  skipped=skipped)
+
+
+def _on_images(one: ImageSet, methods: Sequence[Method], scorer: Scorer, scale: int | None, folders: _Folders,
+               bar: tqdm) -> tuple[MeasuredSet, dict[str, MethodScores]]:
+    truths: dict[str | int, dict[str, Tensor]] = {}
+    gathered = {method.name: MethodScores(scorer, truths) for method in methods}
+    for pair in one.pairs:
+        lr, hr = read_pair(pair, scale)
+        for method in methods:
+            bar.set_postfix_str(f'{method.name} on {one.name}', refresh=False)
+            result = method.run(pair, lr)
+            try:
+                gathered[method.name].add(pair.name, result, hr)
+            except MetricError as error:
+                raise MetricError(f'{pair.file}, {method.name}: {error}') from error
+            if folders:
+                write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
+            bar.update()
+    return MeasuredSet(one.name, [pair.name for pair in one.pairs], _text(one.hr), _text(one.lr)), gathered
+
+
+def _on_clips(one: ClipSet, methods: Sequence[Method], scorer: Scorer, folders: _Folders, bar: tqdm
+              ) -> tuple[MeasuredSet, dict[str, ClipMethodScores]]:
+    truths: dict[str | int, dict[str, Tensor]] = {}
+    gathered = {method.name: ClipMethodScores(scorer, truths) for method in methods}
+    for clip in one.clips:
+        for method in methods:
+            bar.set_postfix_str(f'{method.name} on {one.name}/{clip}', refresh=False)
+            for pair, result, truth in _run(method, one, clip):
+                # finished frames may have a row that low resolution was rounded up for
+                height, width = truth.shape[:2]
+                try:
+                    gathered[method.name].add(clip, pair, result[:height, :width], truth)
+                except MetricError as error:
+                    raise MetricError(f'{pair.hr}, {method.name}: {error}') from error
+                if folders:
+                    write_image(folders[method.name] / one.name / f'{pair.name}.png', result)
+                bar.update()
+    scored = gathered[methods[0].name].scored()
+    return MeasuredSet(one.name, [frame for frames in scored.values() for frame in frames], _text(one.hr),
+                       _text(one.lr), list(scored)), gathered
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
 
 
 def _run(method: Method, one: ClipSet, clip: str) -> Iterator[tuple[ImagePair, np.ndarray, np.ndarray]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from basicsr.utils.matlab_functions import imresize
@@ -18,8 +19,7 @@ class Method(ABC):
     """A way to an enlarged image."""
 
     name: str
-    kind: str
-    """'bicubic', 'network' or 'images'."""
+    kind: Literal['bicubic', 'network', 'images']
     file: Path | None
     """The checkpoint, or the folder of finished images."""
 

@@ -1,27 +1,27 @@
-"""What an evaluation leaves, as a JSON file holds it: the same for images and clips."""
+"""Puts together what an evaluation leaves: the same for images and clips."""
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.methods import Method, Network
+from basicsr_kd.evaluation.schema import Evaluation, MeasuredMethod, MeasuredProtocol, MeasuredSet, SetFigures
 from basicsr_kd.evaluation.scorer import ClipMethodScores, MethodScores, Scorer
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.metrics.speed import Speed, device_info, measure_speed
+from basicsr_kd.metrics.speed import device_info, measure_speed
+from basicsr_kd.utils.measured import Complexity, Speed
 
-FORMAT = 'basicsr-kd evaluation 1'
+Costs = Mapping[str, tuple[Complexity | None, dict[str, Speed]]]
+"""By method: size and work, None where they cannot be counted, and speed by number format."""
 
 
-def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text: str,
-           sets: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Any]],
-           costs: Mapping[str, Mapping[str, Any]], warnings: Sequence[str],
-           skipped: Mapping[str, str]) -> dict[str, Any]:
+def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text: str, sets: Sequence[MeasuredSet],
+           scores: Mapping[str, dict[str, SetFigures]], costs: Costs, warnings: Sequence[str],
+           skipped: Mapping[str, str]) -> Evaluation:
     """Put figures together with what they hold for.
 
     Args:
@@ -31,25 +31,23 @@ def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text
         text: The protocol in words.
         sets: What was measured on.
         scores: By method and set.
-        costs: Of networks, by method.
+        costs: Of networks.
         warnings: What a reader has to know.
         skipped: Files and why they are left out.
-
-    Returns:
-        What a JSON file can hold, the PSNR of equal images being 'inf'.
     """
     protocol = scorer.protocol
-    return _without_infinity({
-        'format': FORMAT,
-        'protocol': {'scale': scale, 'border': protocol.border, 'channel': protocol.channel,
-                     'lpips_net': protocol.lpips_net if scorer.lpips else None, 'clips': protocol.clips, 'text': text},
-        'device': device_info(scorer.device),
-        'sets': list(sets),
-        'left_out': scorer.left_out, 'skipped': dict(skipped), 'warnings': list(warnings),
-        'methods': [{'name': method.name, 'kind': method.kind, 'file': method.file and str(method.file),
-                     'network': method.options if isinstance(method, Network) else None, 'about': {},
-                     **costs.get(method.name, {'complexity': None, 'speed': {}}), 'scores': scores[method.name]}
-                    for method in methods]})
+    rows = []
+    for method in methods:
+        complexity, speed = costs.get(method.name, (None, {}))
+        rows.append(MeasuredMethod(
+            name=method.name, kind=method.kind, file=str(method.file) if method.file else None,
+            network=method.options if isinstance(method, Network) else None, complexity=complexity, speed=speed,
+            scores=scores[method.name]))
+    return Evaluation(
+        protocol=MeasuredProtocol(scale=scale, border=protocol.border, channel=protocol.channel, text=text,
+                                  lpips_net=protocol.lpips_net if scorer.lpips else None, clips=protocol.clips),
+        device=device_info(scorer.device), sets=list(sets), left_out=scorer.left_out, skipped=dict(skipped),
+        warnings=list(warnings), methods=rows)
 
 
 def networks_of(methods: Sequence[Method], scale: int | None) -> dict[str, Network]:
@@ -83,8 +81,8 @@ def folders_of(methods: Sequence[Method], root: Path) -> dict[str, Path]:
     return folders
 
 
-def results_of(one: str, gathered: Mapping[str, MethodScores | ClipMethodScores], scores: Mapping[str, dict[str, Any]],
-               warnings: list[str]) -> None:
+def results_of(one: str, gathered: Mapping[str, MethodScores | ClipMethodScores],
+               scores: Mapping[str, dict[str, SetFigures]], warnings: list[str]) -> None:
     """Put what was gathered on a set, by method, into `scores` under its name, and what a reader has to know, too.
 
     A warning stands there once, with the methods before it that it is of, if not of all.
@@ -98,17 +96,8 @@ def results_of(one: str, gathered: Mapping[str, MethodScores | ClipMethodScores]
                  for text, names in methods.items()]
 
 
-def _without_infinity(value: Any) -> Any:
-    """The same, with lists for tuples and with infinity as the word 'inf', since JSON knows none."""
-    if isinstance(value, dict):
-        return {key: _without_infinity(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_infinity(item) for item in value]
-    return 'inf' if value == math.inf else value
-
-
 def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequence[str], device: str | torch.device,
-                  warnings: list[str], progress: bool = False) -> dict[str, dict[str, Any]]:
+                  warnings: list[str], progress: bool = False) -> Costs:
     """Count and time networks; of one that goes from frame to frame, one step.
 
     Args:
@@ -118,9 +107,6 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
         device: Where they are timed.
         warnings: What cannot be had is told here, and left out: the scores hold without.
         progress: Whether to show a bar.
-
-    Returns:
-        `complexity` (None where it cannot be had) and `speed` by format, of each network.
     """
     speeds: dict[str, dict[str, Speed]] = {}
     if networks and formats:
@@ -131,14 +117,12 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
                          for (name, kind), reason in failures.items()]
         except Exception as error:  # no memory for the image; whatever a device raises
             warnings.append(f'Nothing can be timed at {lr_size}x{lr_size}: {error}')
-    costs: dict[str, dict[str, Any]] = {}
+    costs: dict[str, tuple[Complexity | None, dict[str, Speed]]] = {}
     for name, network in networks.items():
         counted = None
         try:
-            counted = {**dataclasses.asdict(complexity(network.net, (lr_size, lr_size))),
-                       'file_bytes': network.file.stat().st_size, 'counter': 'mmengine'}
+            counted = replace(complexity(network.net, (lr_size, lr_size)), file_bytes=network.file.stat().st_size)
         except Exception as error:  # whatever tracing makes of the network's own code
             warnings.append(f'{name}: its operations cannot be counted: {error}')
-        costs[name] = {'complexity': counted, 'speed': {kind: dataclasses.asdict(speed)
-                                                        for kind, speed in speeds.get(name, {}).items()}}
+        costs[name] = counted, speeds.get(name, {})
     return costs

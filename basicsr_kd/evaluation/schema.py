@@ -1,18 +1,22 @@
-"""What `basicsr-kd evaluate --json` writes, as strict structs, and the tags that say what a method is."""
+"""What an evaluation finds, as structs: what `basicsr-kd evaluate --json` writes and `basicsr-kd report` reads."""
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from basicsr_kd.utils.measured import Complexity, Device, Fid, Kid, Speed
+
 FORMAT = 'basicsr-kd evaluation 1'
 Role = Literal['bicubic', 'teacher', 'pruned_teacher', 'student', 'student_without_distillation', 'student_l1', None]
-Score = float | Literal['inf'] | None
-"""One figure; the PSNR of equal images is 'inf', for which JSON has no number; NIQE of a flat image is none, and so
-are tOF and tLP of a clip's first frame."""
+Figure = float | Literal['inf']
+"""The PSNR of equal images is 'inf', for which JSON has no number."""
+Score = Figure | None
+"""Of one image: NIQE of a flat one is none, and so are tOF and tLP of a clip's first frame."""
 
 
-class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """What a method is: figures alone do not tell."""
 
     role: Role = None
@@ -27,7 +31,7 @@ class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Methods of one group are the seeds of one method, which has the group's name."""
 
 
-class Protocol(msgspec.Struct, frozen=True):
+class MeasuredProtocol(msgspec.Struct, frozen=True):
     """How quality was measured."""
 
     scale: int | None
@@ -40,16 +44,7 @@ class Protocol(msgspec.Struct, frozen=True):
     """What of a clip counts; None where the sets are of images."""
 
 
-class Device(msgspec.Struct, frozen=True):
-    """Where time was measured."""
-
-    name: str
-    type: str
-    threads: int
-    torch: str
-
-
-class ImageSet(msgspec.Struct, frozen=True):
+class MeasuredSet(msgspec.Struct, frozen=True):
     """A test set; images are named by their files' stems, frames by their clip and that, `calendar/0003`."""
 
     name: str
@@ -66,86 +61,46 @@ class ImageSet(msgspec.Struct, frozen=True):
         return f'{self.name} ({len(self.clips)} clip{"s" if len(self.clips) > 1 else ""}, {len(self.images)} frames)'
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Size and work of a part of a network."""
-
-    params: int
-    macs: float | None = None
-
-
-class Complexity(msgspec.Struct, frozen=True):
-    """Size and work; MACs and activations are those of an LR image of `lr_size` (height, width)."""
-
-    params: int
-    lr_size: tuple[int, int]
-    counter: str
-    params_nonzero: int | None = None
-    macs: float | None = None
-    activations: float | None = None
-    file_bytes: int | None = None
-    parts: dict[str, Part] = {}
-    """Of a network that goes from frame to frame, by their names in it: 'fnet', 'srnet'."""
-
-
-class Speed(msgspec.Struct, frozen=True):
-    """Measured seconds of one LR image of `lr_size` (height, width): lower quartile, median, upper quartile."""
-
-    seconds: tuple[float, float, float]
-    lr_size: tuple[int, int]
-    peak_bytes: int | None = None
-
-
-class Fid(msgspec.Struct, frozen=True):
-    """The Fréchet distance of a set, and of how many images."""
-
-    value: float
-    samples: int
-
-
-class Kid(msgspec.Struct, frozen=True):
-    """Patch-wise kernel distance of a set with its 95 % interval, and what two halves of the ground truth give."""
-
-    value: float
-    low: float
-    high: float
-    floor: float
-    floor_low: float
-    floor_high: float
-    patches: int
-
-
-class SetScores(msgspec.Struct, frozen=True):
+class SetFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """The quality of one method on one set."""
 
-    images: dict[str, dict[str, Score]] = {}
-    mean: dict[str, Score] = {}
+    images: dict[str, dict[str, Score]]
+    mean: dict[str, Score]
     fid: Fid | None = None
     kid: Kid | None = None
-    clips: dict[str, dict[str, float | Literal['inf']]] = {}
+    clips: dict[str, dict[str, Figure]] = {}
     """Means by metric and clip; `mean` is over the frames of all clips."""
 
 
-class Method(msgspec.Struct, frozen=True):
+class MeasuredMethod(msgspec.Struct, frozen=True, kw_only=True):
     """One row of an evaluation."""
 
     name: str
     kind: Literal['bicubic', 'network', 'images']
-    scores: dict[str, SetScores]
     file: str | None = None
     network: dict[str, Any] | None = None
     about: About = About()
     complexity: Complexity | None = None
     speed: dict[str, Speed] = {}
+    scores: dict[str, SetFigures]
 
 
-class Evaluation(msgspec.Struct, frozen=True):
-    """One file of `basicsr-kd evaluate --json`."""
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, of what, how and where; the content of one file of `basicsr-kd evaluate --json`."""
 
-    format: str
-    protocol: Protocol
+    format: str = FORMAT
+    protocol: MeasuredProtocol
     device: Device
-    sets: list[ImageSet]
-    methods: list[Method]
+    sets: list[MeasuredSet]
     left_out: dict[str, str] = {}
+    """Metrics that could not be measured, and why."""
     skipped: dict[str, str] = {}
+    """Files that were left out, and why."""
     warnings: list[str] = []
+    """What a reader has to know."""
+    methods: list[MeasuredMethod]
+
+
+def figure(value: float) -> Figure:
+    """A figure as a JSON file can hold it."""
+    return 'inf' if value == math.inf else value

@@ -1,7 +1,6 @@
 """Scores of results: image by image, and of a whole set."""
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.evaluation.protocol import Protocol
+from basicsr_kd.evaluation.schema import Score, SetFigures, figure
 from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
@@ -18,6 +18,7 @@ from basicsr_kd.metrics.fid import inception_network
 from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score, niqe
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.utils.measured import Fid
 from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, SET_METRICS
 from basicsr_kd.utils.text import some
 
@@ -89,13 +90,15 @@ class MethodScores:
         if self._set:
             self._set.add(image, result, truth)
 
-    def results(self) -> dict[str, Any]:
-        """`images`: values by metric and image; `mean`: by metric, over images where it is defined; `fid`, `kid`."""
+    def results(self) -> SetFigures:
+        """Values by image, and their means over images where they are defined."""
         defined = {name: [value for value in values.values() if value is not None]
                    for name, values in self._images.items()}
-        found: dict[str, Any] = {'images': self._images, 'mean': {
-            name: float(np.mean(values)) if values else None for name, values in defined.items()}}
-        return found | scores_of_set(self._set)
+        return SetFigures(
+            images={name: {image: None if value is None else figure(value) for image, value in values.items()}
+                    for name, values in self._images.items()},
+            mean={name: figure(float(np.mean(values))) if values else None for name, values in defined.items()},
+            **figures_of_set(self._set))
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""
@@ -108,15 +111,11 @@ class MethodScores:
                 *of_set]
 
 
-def scores_of_set(found: SetScores | None) -> dict[str, Any]:
-    """`fid` and `kid` as a JSON file holds them, those that there are."""
+def figures_of_set(found: SetScores | None) -> dict[str, Any]:
+    """`fid` and `kid` of `SetFigures`, those that there are."""
     results = found.results() if found else {}
-    scores: dict[str, Any] = {}
-    if 'fid' in results:
-        scores['fid'] = {'value': results['fid'], 'samples': results['fid_samples']}
-    if 'kid' in results:
-        scores['kid'] = dataclasses.asdict(results['kid'])
-    return scores
+    return {'fid': Fid(results['fid'], results['fid_samples']) if 'fid' in results else None,
+            'kid': results.get('kid')}
 
 
 class ClipMethodScores:
@@ -154,18 +153,20 @@ class ClipMethodScores:
         return {clip: [self._names[clip][index] for index in indices]
                 for clip, indices in self._clips.counted().items()}
 
-    def results(self) -> dict[str, Any]:
-        """As of `MethodScores`, `images` being frames, and `clips`: means by metric and clip.
+    def results(self) -> SetFigures:
+        """As of `MethodScores`, of frames, and means by clip.
 
         tOF and tLP of a clip's first frame are None: they are with the frame before.
         """
         means, by_frame = self._clips.results(), self._clips.by_frame()
         scored = [frame for frames in self.scored().values() for frame in frames]
-        images = {name: dict.fromkeys(scored) | {
-            self._names[clip][index]: value for clip, values in clips.items() for index, value in values.items()}
-            for name, clips in by_frame.items()}
-        return {'images': images, 'mean': {name: found['frames'] for name, found in means.items()},
-                'clips': {name: found['by_clip'] for name, found in means.items()}} | scores_of_set(self._set)
+        images: dict[str, dict[str, Score]] = {name: dict.fromkeys(scored) for name in by_frame}
+        for name, clips in by_frame.items():
+            images[name].update({self._names[clip][index]: figure(value)
+                                 for clip, values in clips.items() for index, value in values.items()})
+        return SetFigures(images=images, mean={name: figure(found['frames']) for name, found in means.items()},
+                          clips={name: {clip: figure(value) for clip, value in found['by_clip'].items()}
+                                 for name, found in means.items()}, **figures_of_set(self._set))
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""

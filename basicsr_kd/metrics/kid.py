@@ -2,35 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from basicsr_kd.errors import MetricError
+from basicsr_kd.utils.measured import Kid
 
 RESAMPLES = 1000
 HALVES = 200
 MOST = 8192
 """Patches in all, above which every image gives fewer of them: time grows with their square."""
-
-
-@dataclass(frozen=True)
-class Kid:
-    """KID of a result, and what to hold it against. Around 0 for equal distributions; it may be negative."""
-
-    value: float
-    low: float
-    """95 % interval: how much it depends on which images are in the set."""
-    high: float
-    floor: float
-    """Between two halves of the ground truth, whose distributions are equal: mean over random halves."""
-    floor_low: float
-    """95 % interval: a value inside it is no difference that these patches could show. Halves have fewer patches than
-    the whole, so it is rather too wide."""
-    floor_high: float
-    patches: int
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:

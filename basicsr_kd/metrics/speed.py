@@ -7,14 +7,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
+
+from basicsr_kd.utils.measured import Device, Speed
 
 WARM_UP = 2  # turns that do not count
 LEAST_TURNS = 3  # that count, however long they take: quartiles of fewer would say nothing
@@ -24,25 +24,11 @@ Failures = dict[tuple[str, str], str]
 """By network and format the reason why it cannot run."""
 
 
-@dataclass(frozen=True)
-class Speed:
-    """One network in one number format; what it holds for: an image of `lr_size`, one at a time."""
-
-    seconds: tuple[float, float, float]
-    """Lower quartile, median and upper quartile of a forward pass."""
-    peak_bytes: int | None
-    """The weights and the most memory that a forward pass takes besides; None where the system does not tell."""
-    lr_size: tuple[int, int]
-    """(height, width) of the low-resolution input."""
-    turns: int
-    """How many forward passes `seconds` is over."""
-
-
-def device_info(device: str | torch.device) -> dict[str, Any]:
-    """What measured figures hold for: `name` and `type` of the device, `threads` of the CPU, version of `torch`."""
+def device_info(device: str | torch.device) -> Device:
+    """What measured figures hold for."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name()
-    return {'name': name, 'type': device.type, 'threads': torch.get_num_threads(), 'torch': torch.__version__}
+    return Device(name, device.type, torch.get_num_threads(), str(torch.__version__))
 
 
 def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], formats: Sequence[str],
@@ -72,7 +58,7 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
         except Exception as error:  # as below; it did run before, so memory has become short
             failures[name, kind] = _reason(error)
             continue
-        result[name][kind] = Speed((low, median, high), peak, lr_size, len(times))
+        result[name][kind] = Speed(seconds=(low, median, high), peak_bytes=peak, lr_size=lr_size, turns=len(times))
     return result, failures
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from basicsr_kd.errors import ReportError
-from basicsr_kd.evaluation.schema import Evaluation, ImageSet, Method, Part, Protocol, Score, SetScores
+from basicsr_kd.evaluation.schema import (
+    Evaluation,
+    MeasuredMethod,
+    MeasuredProtocol,
+    MeasuredSet,
+    Score,
+    SetFigures,
+)
+from basicsr_kd.utils.measured import Part
 from basicsr_kd.utils.text import some
 
 _SAME_IMAGES = 'Make a report of each, or evaluate all methods on the same images.'
@@ -18,7 +26,7 @@ _RELATIVE = 1e-4
 _ABSOLUTE = 1e-5  # KID is around 0
 
 
-def common_protocol(evaluations: Mapping[Path, Evaluation]) -> Protocol:
+def common_protocol(evaluations: Mapping[Path, Evaluation]) -> MeasuredProtocol:
     """The one way in which quality was measured, in the words of all files.
 
     Raises:
@@ -38,7 +46,7 @@ def common_protocol(evaluations: Mapping[Path, Evaluation]) -> Protocol:
     # each tells of the metrics that it has
     parts = dict.fromkeys(part for evaluation in evaluations.values()
                           for part in evaluation.protocol.text.removesuffix('.').split('; '))
-    return Protocol(**common, text='; '.join(parts) + '.')
+    return MeasuredProtocol(**common, text='; '.join(parts) + '.')
 
 
 def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
@@ -61,7 +69,7 @@ def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
                                   f'{some(sorted(set(one[name]) ^ set(other[name])))}. {_SAME_IMAGES}')
 
 
-def check_images(path: Path, method: Method, sets: Iterable[ImageSet]) -> None:
+def check_images(path: Path, method: MeasuredMethod, sets: Iterable[MeasuredSet]) -> None:
     """That every mean is over all images of its set: means over fewer do not compare.
 
     Raises:
@@ -78,7 +86,7 @@ def check_images(path: Path, method: Method, sets: Iterable[ImageSet]) -> None:
                                   f'{some(sorted(images[name] ^ set(values)))}. Evaluate again.')
 
 
-def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
+def merge(one_path: Path, one: MeasuredMethod, path: Path, other: MeasuredMethod) -> MeasuredMethod:
     """All that two files say of one method; where both say something, what the first says.
 
     Raises:
@@ -87,12 +95,12 @@ def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
     scores = dict(one.scores)
     difference = '' if one.about == other.about else 'the tags'
     for name, found in other.scores.items():
-        first = scores.get(name, SetScores())
+        first = scores.get(name, SetFigures({}, {}))
         left, right = _figures(first), _figures(found)
         for metric in left:
             if metric in right and _differs(left[metric], right[metric]):
                 difference = difference or f'{metric} on {name}'
-        scores[name] = SetScores({**found.images, **first.images}, {**found.mean, **first.mean},
+        scores[name] = SetFigures({**found.images, **first.images}, {**found.mean, **first.mean},
                                  first.fid or found.fid, first.kid or found.kid, {**found.clips, **first.clips})
     if difference:
         raise ReportError(f'{other.name} has other figures or tags in {path} than in {one_path} ({difference}). If '
@@ -102,7 +110,8 @@ def merge(one_path: Path, one: Method, path: Path, other: Method) -> Method:
                                    speed={**other.speed, **one.speed})
 
 
-def drop_other_sizes(methods: Sequence[tuple[Path, Method]]) -> tuple[list[tuple[Path, Method]], list[str]]:
+def drop_other_sizes(
+        methods: Sequence[tuple[Path, MeasuredMethod]]) -> tuple[list[tuple[Path, MeasuredMethod]], list[str]]:
     """Without MACs and activations of another LR size than the first method's.
 
     Returns:
@@ -122,7 +131,7 @@ def drop_other_sizes(methods: Sequence[tuple[Path, Method]]) -> tuple[list[tuple
     return kept, notes
 
 
-def _figures(scores: SetScores) -> dict[str, dict[str, Score]]:
+def _figures(scores: SetFigures) -> dict[str, dict[str, Score]]:
     """All that there is of one set: by metric, and by image or what else a figure is of."""
     found = {metric: dict(values) for metric, values in scores.images.items()}
     for metric, mean in scores.mean.items():

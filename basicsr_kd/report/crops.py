@@ -10,10 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from basicsr_kd.errors import EvaluationError, ReportError
-from basicsr_kd.evaluation.schema import ImageSet, Protocol, Score
+from basicsr_kd.evaluation.schema import MeasuredProtocol, MeasuredSet, Score
 from basicsr_kd.evaluation.sets import ImagePair, pair_folders, read_pair
 from basicsr_kd.report.figure import Comparison, TimeSlice, busiest_box
-from basicsr_kd.report.methods import Method
+from basicsr_kd.report.methods import MethodGroup
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.utils.images import image_files, read_image
 from basicsr_kd.utils.metric_names import METRICS
@@ -38,7 +38,7 @@ def caption(runs: Runs) -> str:
             'clip: what flickers is ragged there')
 
 
-def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
+def find_comparisons(folder: Path, runs: Runs, methods: Sequence[MethodGroup],
                      progress: bool = False) -> tuple[list[Comparison], list[str]]:
     """Photos and parts with the most detail that scaling down loses, so that no one chooses what flatters a method.
 
@@ -83,11 +83,11 @@ def find_comparisons(folder: Path, runs: Runs, methods: Sequence[Method],
     return found, notes
 
 
-def _file(folder: Path, method: Method, images: ImageSet, name: str) -> Path:
+def _file(folder: Path, method: MethodGroup, images: MeasuredSet, name: str) -> Path:
     return folder / method.runs[0].name.replace('/', '_') / images.name / f'{name}.png'
 
 
-def _photos(images: ImageSet, number: int, protocol: Protocol, bar: tqdm) -> list[ImagePair]:
+def _photos(images: MeasuredSet, number: int, protocol: MeasuredProtocol, bar: tqdm) -> list[ImagePair]:
     """The photos of a set whose busiest part has the most detail."""
     hr, lr = (Path(folder) if folder else None for folder in (images.hr, images.lr))
     if images.clips:
@@ -111,7 +111,8 @@ def _photos(images: ImageSet, number: int, protocol: Protocol, bar: tqdm) -> lis
     return [pairs[name] for name in best]
 
 
-def _compare(folder: Path, runs: Runs, methods: Sequence[Method], images: ImageSet, pair: ImagePair) -> Comparison:
+def _compare(folder: Path, runs: Runs, methods: Sequence[MethodGroup], images: MeasuredSet,
+             pair: ImagePair) -> Comparison:
     pictures = _given(pair, runs.protocol.scale)
     *_, whole = pictures
     pictures |= {method.label: read_image(_file(folder, method, images, pair.name)) for method in methods}
@@ -144,12 +145,12 @@ def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             for label, image in pictures.items()}
 
 
-def _truth_of_clips(images: ImageSet) -> Path:
+def _truth_of_clips(images: MeasuredSet) -> Path:
     assert images.hr  # only photos are without
     return Path(images.hr)
 
 
-def _over_time(folder: Path, methods: Sequence[Method], images: ImageSet, pair: ImagePair, crop: Comparison,
+def _over_time(folder: Path, methods: Sequence[MethodGroup], images: MeasuredSet, pair: ImagePair, crop: Comparison,
                bar: tqdm) -> Comparison:
     clip = pair.name.rpartition('/')[0]
     truth = files_of_clip(_truth_of_clips(images), clip)
@@ -160,13 +161,14 @@ def _over_time(folder: Path, methods: Sequence[Method], images: ImageSet, pair: 
                       bar)
 
 
-def _note(method: Method, images: ImageSet, name: str) -> str:
+def _note(method: MethodGroup, images: MeasuredSet, name: str) -> str:
     """Figures of the whole photo or frame, as far as they were measured."""
     of_photos = ['psnr', 'lpips' if images.clips else 'ssim'] if images.hr else ['niqe']
     return _text(method, images, 'images', of_photos, name)
 
 
-def _text(method: Method, images: ImageSet, of: Literal['images', 'clips'], metrics: Sequence[str], name: str) -> str:
+def _text(method: MethodGroup, images: MeasuredSet, of: Literal['images', 'clips'], metrics: Sequence[str],
+          name: str) -> str:
     scores = method.runs[0].scores.get(images.name)
     figures: Mapping[str, Mapping[str, Score]] = getattr(scores, of, {})  # none of a set that it lacks
     values = {metric: figures.get(metric, {}).get(name) for metric in metrics}
@@ -179,11 +181,11 @@ def _figure(metric: str, value: float) -> str:
     return f'{figure} {about.unit}'.rstrip() if metric in _UNNAMED else f'{about.column} {figure}'
 
 
-def _side(images: ImageSet) -> int:
+def _side(images: MeasuredSet) -> int:
     return _SIDE if images.hr else _SIDE_OF_PHOTOS
 
 
-def _box(images: ImageSet, whole: np.ndarray, border: int) -> tuple[int, int, int]:
+def _box(images: MeasuredSet, whole: np.ndarray, border: int) -> tuple[int, int, int]:
     return busiest_box(whole, _blurred(whole), min(_side(images), *whole.shape[:2]), border)
 
 
@@ -193,7 +195,7 @@ def _blurred(whole: np.ndarray) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def middle_frames(images: ImageSet) -> list[str]:
+def middle_frames(images: MeasuredSet) -> list[str]:
     """The middle one of the frames that are scored of each clip."""
     clips: dict[str, list[str]] = {}
     for name in images.images:

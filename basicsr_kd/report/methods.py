@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from basicsr_kd.errors import ReportError
-from basicsr_kd.evaluation.schema import About, Kid, Role, Speed
-from basicsr_kd.evaluation.schema import Method as Run
+from basicsr_kd.evaluation.schema import About, Kid, MeasuredMethod, Role, Speed
 from basicsr_kd.utils.metric_names import METRICS, SET_METRICS
 
 # in a group: otherwise its mean is of different things
@@ -17,15 +16,15 @@ _ROLES: tuple[str | None, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodGroup:
     """One method with all its seeds."""
 
     label: str
     about: About
-    runs: tuple[Run, ...]
+    runs: tuple[MeasuredMethod, ...]
 
     def counts(self, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.evaluation.schema.Complexity`, one a seed that was counted."""
+        """A field of :class:`~basicsr_kd.utils.measured.Complexity`, one a seed that was counted."""
         found = [getattr(run.complexity, name) for run in self.runs if run.complexity]
         return [value for value in found if value is not None]
 
@@ -42,7 +41,7 @@ class Method:
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
 
     def part_counts(self, part: str, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.evaluation.schema.Part`, one a seed that was counted."""
+        """A field of :class:`~basicsr_kd.utils.measured.Part`, one a seed that was counted."""
         found = [getattr(run.complexity.parts[part], name) for run in self.runs
                  if run.complexity and part in run.complexity.parts]
         return [value for value in found if value is not None]
@@ -54,7 +53,7 @@ class Method:
     def clip_values(self, name: str, metric: str) -> list[float]:
         """The means over the clips of one set, each of which counts the same, one a seed that was measured."""
         found = [run.scores[name].clips.get(metric, {}).values() for run in self.runs if name in run.scores]
-        return [METRICS[metric].shown(math.fsum(float(value) for value in values) / len(values))
+        return [METRICS[metric].shown(math.fsum(map(float, values)) / len(values))
                 for values in found if values]
 
     def averages(self, names: Sequence[str], metric: str) -> list[float]:
@@ -80,10 +79,10 @@ class Method:
         low, middle, high = (math.fsum(values) / len(found)
                              for values in zip(*(speed.seconds for speed in found), strict=True))
         peaks = [speed.peak_bytes for speed in found if speed.peak_bytes is not None]
-        return Speed((low, middle, high), found[0].lr_size, max(peaks, default=None))
+        return Speed(seconds=(low, middle, high), lr_size=found[0].lr_size, peak_bytes=max(peaks, default=None))
 
 
-def group_methods(runs: Sequence[Run]) -> list[Method]:
+def group_methods(runs: Sequence[MeasuredMethod]) -> list[MethodGroup]:
     """Put seeds together, in the order: bicubic, teachers, students by their width, all others as they come.
 
     Those of equal place with more residual blocks come first.
@@ -91,7 +90,7 @@ def group_methods(runs: Sequence[Run]) -> list[Method]:
     Raises:
         ReportError: a group's members are no seeds of one method, or two have the same seed.
     """
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[MeasuredMethod]] = {}
     for run in runs:
         groups.setdefault(run.about.group or run.name, []).append(run)
     for label, members in groups.items():
@@ -106,24 +105,24 @@ def group_methods(runs: Sequence[Run]) -> list[Method]:
             if run.about.seed is not None and seeds.count(run.about.seed) > 1:
                 raise ReportError(f'the group {label} has the seed {run.about.seed} more than once '
                                   f'({", ".join(other.name for other in members)}). Every seed counts once.')
-    methods = [Method(label, members[0].about, tuple(sorted(members, key=lambda run: run.about.seed or 0)))
+    methods = [MethodGroup(label, members[0].about, tuple(sorted(members, key=lambda run: run.about.seed or 0)))
                for label, members in groups.items()]
     return sorted(methods, key=_place)
 
 
-def measured(methods: Sequence[Method]) -> list[str]:
+def measured(methods: Sequence[MethodGroup]) -> list[str]:
     """The metrics that some method has."""
     return [metric for metric in METRICS if any(_value(run, name, metric) is not None for method in methods
                                                 for run in method.runs for name in run.scores)]
 
 
-def number_formats(methods: Sequence[Method]) -> list[str]:
+def number_formats(methods: Sequence[MethodGroup]) -> list[str]:
     """The number formats that something was timed in, fp32 first."""
     found = {number_format for method in methods for run in method.runs for number_format in run.speed}
     return sorted(found, key=lambda number_format: (number_format != 'fp32', number_format))
 
 
-def _value(run: Run, name: str, metric: str) -> float | None:
+def _value(run: MeasuredMethod, name: str, metric: str) -> float | None:
     scores = run.scores.get(name)
     if scores is None:
         return None
@@ -134,7 +133,7 @@ def _value(run: Run, name: str, metric: str) -> float | None:
     return None if mean is None else METRICS[metric].shown(float(mean))
 
 
-def _place(method: Method) -> tuple[int, int, int, float, int]:
+def _place(method: MethodGroup) -> tuple[int, int, int, float, int]:
     about = method.about
     kind, fewer_blocks = _ROLES.index(about.role), -(about.blocks or 0)
     if about.role and about.role.startswith('student'):  # by width; of each width the controls before the distilled

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from basicsr_kd.report import paper, paper_video
 from basicsr_kd.report.cells import Table
-from basicsr_kd.report.methods import Method, measured
+from basicsr_kd.report.methods import MethodGroup, measured
 from basicsr_kd.report.runs import Runs
 
 _CONTROLS = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher', 'student_l1': 'a student trained with L1 alone',
@@ -14,7 +14,7 @@ _CONTROLS_OF_VIDEO = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher',
                       'pruned_teacher': 'the pruned teacher, fine-tuned without distillation'}
 
 
-def quality_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
+def quality_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
     """How to read figures of quality."""
     found = [runs.protocol.text]
     if len(runs.sets) > 1:
@@ -37,7 +37,7 @@ def quality_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
     return [*found, f'Rows are in a fixed order (bicubic, teachers, {order}), not ranked.']
 
 
-def cost_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
+def cost_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
     """How to read sizes and seconds."""
     found = []
     counted = [run.complexity for method in methods for run in method.runs if run.complexity]
@@ -54,7 +54,7 @@ def cost_notes(runs: Runs, methods: Sequence[Method]) -> list[str]:
     return found
 
 
-def paper_notes(runs: Runs, methods: Sequence[Method], tables: Sequence[Table]) -> list[str]:
+def paper_notes(runs: Runs, methods: Sequence[MethodGroup], tables: Sequence[Table]) -> list[str]:
     """Whether a paper's figures stand beside ours in these tables, what that takes, and what it claims."""
     shown = any(' paper' in title for table in tables for block in table.blocks for row in block for cell in row
                 for title in cell.figures)
@@ -67,7 +67,7 @@ def paper_notes(runs: Runs, methods: Sequence[Method], tables: Sequence[Table]) 
     return [paper_video.CLAIM, paper_video.SHOWN if shown else paper_video.NOT_SHOWN]
 
 
-def missing_controls(runs: Runs, methods: Sequence[Method]) -> list[str]:
+def missing_controls(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
     """The comparisons that a student's figures need and that were not given."""
     roles = {method.about.role for method in methods}
     controls = _CONTROLS_OF_VIDEO if runs.clips else _CONTROLS

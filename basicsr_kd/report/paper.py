@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from basicsr_kd.report.methods import Method
+from basicsr_kd.report.methods import MethodGroup
 from basicsr_kd.report.runs import Runs
 
 SETS = ('BSD100', 'Set14', 'KHU', 'MIV', 'VRroom', 'Urban100')
@@ -54,7 +54,7 @@ NOT_SHOWN = ("None of the paper's figures (J. Broadcast Engineering 29(6), 2024)
              f'Urban100), x4, RGB, border 4, LPIPS of AlexNet; and for FID {FID_SAMPLES:,} images.')
 
 
-def beside(runs: Runs, method: Method, metric: str, name: str) -> float | None:
+def beside(runs: Runs, method: MethodGroup, metric: str, name: str) -> float | None:
     """The paper's figure for this method and metric on this set; None where there is none that compares."""
     model = _model(method)
     if model is None or method.about.pruned != 0.3 or not _comparable(runs, method, metric, name):
@@ -62,7 +62,7 @@ def beside(runs: Runs, method: Method, metric: str, name: str) -> float | None:
     return TABLE_2[model][metric][SETS.index(name)]
 
 
-def average_beside(runs: Runs, method: Method, metric: str) -> float | None:
+def average_beside(runs: Runs, method: MethodGroup, metric: str) -> float | None:
     """The paper's average over the sets of this report; None where there is none that compares."""
     names = [images.name for images in runs.sets]
     found = [value for name in names if (value := beside(runs, method, metric, name)) is not None]
@@ -74,7 +74,7 @@ def average_beside(runs: Runs, method: Method, metric: str) -> float | None:
     return None
 
 
-def _model(method: Method) -> str | None:
+def _model(method: MethodGroup) -> str | None:
     """Its name in the paper, if it is one of the paper's models at full size."""
     # 30 % of the weights at zero is one reading of the paper's pruning, so either count may be the paper's
     counts = [values[0] for values in (method.counts('params'), method.counts('params_nonzero')) if values]
@@ -83,7 +83,7 @@ def _model(method: Method) -> str | None:
                  and any(abs(count / model.parameters - 1) < _TOLERANCE for count in counts)), None)
 
 
-def _comparable(runs: Runs, method: Method, metric: str, name: str) -> bool:
+def _comparable(runs: Runs, method: MethodGroup, metric: str, name: str) -> bool:
     """Whether the images and, as far as it is known, the protocol are the paper's."""
     images = next(len(images.images) for images in runs.sets if images.name == name)
     protocol = runs.protocol

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from basicsr_kd.report.methods import Method
+from basicsr_kd.report.methods import MethodGroup
 from basicsr_kd.report.runs import Runs
 
 SETS = {'Vid4': 4, 'ToS3': 3}
@@ -24,7 +24,7 @@ NOT_SHOWN = ("The paper's changes of quality compare with none of these. That ta
              "clips) or ToS3 (3), x4, TecoGAN's official protocol.")
 
 
-def change_beside(runs: Runs, method: Method, teacher: Method, metric: str, name: str) -> float | None:
+def change_beside(runs: Runs, method: MethodGroup, teacher: MethodGroup, metric: str, name: str) -> float | None:
     """By how much the paper's pruned model differs from its unpruned one; None where these two are not such."""
     clips = next(len(images.clips) for images in runs.sets if images.name == name)
     models = [(method, 5), (teacher, 10)]
@@ -34,6 +34,6 @@ def change_beside(runs: Runs, method: Method, teacher: Method, metric: str, name
     return CHANGES.get(metric) if comparable else None
 
 
-def lost_blocks(methods: Sequence[Method]) -> bool:
+def lost_blocks(methods: Sequence[MethodGroup]) -> bool:
     """Whether networks with fewer residual blocks stand beside such with more, which is what the paper prunes."""
     return len({method.about.blocks for method in methods} - {None}) > 1

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basicsr_kd.report.labels import label_beside
-from basicsr_kd.report.methods import Method, number_formats
+from basicsr_kd.report.methods import MethodGroup, number_formats
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.report.tables import average_title
 from basicsr_kd.utils.metric_names import METRICS
@@ -56,7 +56,7 @@ class Panel:
         return found
 
 
-def pareto_panels(runs: Runs, methods: Sequence[Method]) -> list[Panel]:
+def pareto_panels(runs: Runs, methods: Sequence[MethodGroup]) -> list[Panel]:
     """A panel for each cost and each metric that two methods or more have: quality is the average over the sets."""
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
     panels = []
@@ -135,12 +135,12 @@ def _colour(order: Sequence[str], point: Point) -> tuple[float, float, float, fl
     return (0.0, 0.0, 0.0, 1.0) if point.x is None else colormaps['tab10'](order.index(point.label) % 10)
 
 
-def _millions(method: Method) -> tuple[float | None, tuple[float, float]]:
+def _millions(method: MethodGroup) -> tuple[float | None, tuple[float, float]]:
     counts = method.counts('params')
     return (statistics.fmean(counts) / 1e6 if counts else None), (0.0, 0.0)
 
 
-def _seconds(method: Method, number_format: str) -> tuple[float | None, tuple[float, float]]:
+def _seconds(method: MethodGroup, number_format: str) -> tuple[float | None, tuple[float, float]]:
     speed = method.speed(number_format)
     if speed is None:
         return None, (0.0, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.crops import find_comparisons
 from basicsr_kd.report.figure import Comparison
-from basicsr_kd.report.methods import Method, group_methods
+from basicsr_kd.report.methods import MethodGroup, group_methods
 from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, quality_notes
 from basicsr_kd.report.pareto import Panel, pareto_panels
 from basicsr_kd.report.runs import Runs, read_runs
@@ -23,7 +23,7 @@ class Report:
     """All that the pages show."""
 
     runs: Runs
-    methods: Sequence[Method]
+    methods: Sequence[MethodGroup]
     tables: Sequence[Table] = ()
     panels: Sequence[Panel] = ()
     comparisons: Sequence[Comparison] = ()

@@ -10,7 +10,15 @@ import msgspec
 import yaml
 
 from basicsr_kd.errors import OptionsError, ReportError
-from basicsr_kd.evaluation.schema import FORMAT, About, Device, Evaluation, ImageSet, Method, Protocol
+from basicsr_kd.evaluation.schema import (
+    FORMAT,
+    About,
+    Device,
+    Evaluation,
+    MeasuredMethod,
+    MeasuredProtocol,
+    MeasuredSet,
+)
 from basicsr_kd.options.convert import convert
 from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
 from basicsr_kd.utils.metric_names import METRICS
@@ -34,11 +42,11 @@ class Timing:
 class Runs:
     """The methods of some evaluations that compare: one protocol, the same images."""
 
-    protocol: Protocol
+    protocol: MeasuredProtocol
     timing: Timing | None
     """None where nothing was timed."""
-    sets: tuple[ImageSet, ...]
-    methods: tuple[Method, ...]
+    sets: tuple[MeasuredSet, ...]
+    methods: tuple[MeasuredMethod, ...]
     """Every seed is a method of its own here."""
     notes: tuple[str, ...]
     """What a reader must know of the figures, a sentence or two each."""
@@ -76,7 +84,7 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
     sets = next(iter(files.values())).sets
     tags = _read_tags(about, [method.name for found in files.values() for method in found.methods]) if about else {}
     notes = [note for path, found in files.items() for note in _notes(path, found)]
-    methods: dict[tuple[str, int | None], tuple[Path, Method]] = {}
+    methods: dict[tuple[str, int | None], tuple[Path, MeasuredMethod]] = {}
     timing = None
     for path, found in files.items():
         for method in found.methods:
@@ -144,7 +152,7 @@ def _read_tags(path: Path, names: Sequence[str]) -> Mapping[str, dict[str, Any]]
     return content
 
 
-def _tagged(method: Method, tags: Mapping[str, Any]) -> Method:
+def _tagged(method: MeasuredMethod, tags: Mapping[str, Any]) -> MeasuredMethod:
     """With the given tags before its own, and its own before what its kind and its network's options tell."""
     told: dict[str, Any] = {'role': 'bicubic'} if method.kind == 'bicubic' else {}
     network = method.network or {}

@@ -5,20 +5,20 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from basicsr_kd.evaluation.schema import ImageSet
+from basicsr_kd.evaluation.schema import MeasuredSet
 from basicsr_kd.report.cells import NOTHING, Cell, Table, amount, score, seconds, table
-from basicsr_kd.report.methods import Method, measured, number_formats
+from basicsr_kd.report.methods import MethodGroup, measured, number_formats
 from basicsr_kd.report.paper import average_beside, beside
 from basicsr_kd.report.paper_video import change_beside
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.utils.metric_names import METRICS
 
-_PART_TITLES = {'fnet': 'FNet', 'srnet': 'SRNet'}
+PART_TITLES = {'fnet': 'FNet', 'srnet': 'SRNet'}
 
 _CONTROLS = ('student_l1', 'student_without_distillation')
 
 
-def overview_table(runs: Runs, methods: Sequence[Method]) -> Table:
+def overview_table(runs: Runs, methods: Sequence[MethodGroup]) -> Table:
     """A line a method: size, time in the first number format, training, and the averages of all metrics."""
     formats, metrics = number_formats(methods)[:1], measured(methods)
     rows = [[Cell(method.label), Cell(method.role) if method.role else NOTHING, *size(method, methods),
@@ -29,7 +29,7 @@ def overview_table(runs: Runs, methods: Sequence[Method]) -> Table:
                   *map(metric_title, metrics)], [[row] for row in rows])
 
 
-def cost_table(methods: Sequence[Method]) -> Table | None:
+def cost_table(methods: Sequence[MethodGroup]) -> Table | None:
     """A line a method with all that it costs; None where nothing was counted or timed."""
     formats = number_formats(methods)
     counted = [method for method in methods if method.counts('params') or any(map(method.speed, formats))]
@@ -65,13 +65,13 @@ def average_title(runs: Runs) -> str:
     return f'{of}, means over frames' if runs.clips else of
 
 
-def average(runs: Runs, method: Method, metric: str) -> Cell:
+def average(runs: Runs, method: MethodGroup, metric: str) -> Cell:
     """Over the sets of the report, with the paper's where it compares."""
     names = [images.name for images in runs.sets]
     return score(method.averages(names, metric), METRICS[metric].decimals, average_beside(runs, method, metric))
 
 
-def size(method: Method, methods: Sequence[Method]) -> list[Cell]:
+def size(method: MethodGroup, methods: Sequence[MethodGroup]) -> list[Cell]:
     """Parameters and MACs in G, with their shares of the unpruned teacher's."""
     teacher = unpruned_teacher(method, methods)
     whole = {name: statistics.fmean(counts) for name in ('params', 'macs')
@@ -80,7 +80,7 @@ def size(method: Method, methods: Sequence[Method]) -> list[Cell]:
             amount(method.counts('macs'), whole.get('macs'), 1e9, 2)]
 
 
-def times(method: Method, methods: Sequence[Method], number_formats: Sequence[str]) -> list[Cell]:
+def times(method: MethodGroup, methods: Sequence[MethodGroup], number_formats: Sequence[str]) -> list[Cell]:
     """Seconds by number format, with their shares of the unpruned teacher's."""
     teacher, cells = unpruned_teacher(method, methods), []
     for number_format in number_formats:
@@ -89,20 +89,20 @@ def times(method: Method, methods: Sequence[Method], number_formats: Sequence[st
     return cells
 
 
-def training(method: Method) -> list[Cell]:
+def training(method: MethodGroup) -> list[Cell]:
     """Iterations, and how many seeds were trained."""
     about = method.about
     return [NOTHING if about.iterations is None else amount([about.iterations]),
             NOTHING if about.seed is None and len(method.runs) == 1 else amount([len(method.runs)])]
 
 
-def unpruned_teacher(method: Method, methods: Sequence[Method]) -> Method | None:
+def unpruned_teacher(method: MethodGroup, methods: Sequence[MethodGroup]) -> MethodGroup | None:
     """What a method's costs are compared with: the unpruned teacher, where there is one and it is another method."""
     teachers = [other for other in methods if other.about.role == 'teacher']
     return teachers[0] if len(teachers) == 1 and teachers[0] is not method else None
 
 
-def parts_table(runs: Runs, methods: Sequence[Method]) -> Table | None:
+def parts_table(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
     """A block a method: its parts and the whole, with changes against the unpruned teacher; quality once.
 
     Returns:
@@ -119,7 +119,7 @@ def parts_table(runs: Runs, methods: Sequence[Method]) -> Table | None:
                                                                 *quality], blocks, once=['method', 'blocks', *quality])
 
 
-def _block(runs: Runs, method: Method, methods: Sequence[Method],
+def _block(runs: Runs, method: MethodGroup, methods: Sequence[MethodGroup],
            columns: Sequence[tuple[str, str]]) -> list[list[Cell]]:
     teacher = unpruned_teacher(method, methods)
     blocks = NOTHING if method.about.blocks is None else amount([method.about.blocks])
@@ -132,17 +132,17 @@ def _block(runs: Runs, method: Method, methods: Sequence[Method],
     for part in [*_parts(method), None]:
         params, macs = ((_counts(method, part, name), _counts(teacher, part, name) if teacher else [])
                         for name in ('params', 'macs'))
-        title = _PART_TITLES.get(part, part) if part else 'whole'
+        title = PART_TITLES.get(part, part) if part else 'whole'
         rows.append([Cell(method.label), blocks, Cell(title), _count(*params), _count(*macs, unit=1e9, decimals=2),
                      *quality])
     return rows
 
 
-def _parts(method: Method) -> list[str]:
+def _parts(method: MethodGroup) -> list[str]:
     return list(dict.fromkeys(part for run in method.runs if run.complexity for part in run.complexity.parts))
 
 
-def _counts(method: Method, part: str | None, name: str) -> list[float]:
+def _counts(method: MethodGroup, part: str | None, name: str) -> list[float]:
     return method.part_counts(part, name) if part else method.counts(name)
 
 
@@ -165,7 +165,7 @@ def _quality(values: Sequence[float], before: Sequence[float], decimals: int, pa
     return Cell(f'{cell.text} ({change:+.{decimals}f}{beside})', {**cell.figures, ' change': change, **figures})
 
 
-def table_1(runs: Runs, methods: Sequence[Method]) -> Table | None:
+def table_1(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
     """A column for each student of one width, by how far its teacher was pruned; before them what they compare with.
 
     Returns:
@@ -191,7 +191,7 @@ def table_1(runs: Runs, methods: Sequence[Method]) -> Table | None:
                  ['figure', *(method.label for method in shown)], blocks)
 
 
-def table_2(runs: Runs, methods: Sequence[Method]) -> Table | None:
+def table_2(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
     """A block of rows for each method, metrics down, sets across, and their average.
 
     A set of several clips has two columns: means over all frames, and means over clips.
@@ -221,12 +221,12 @@ def table_2(runs: Runs, methods: Sequence[Method]) -> Table | None:
                  once=['method', *costs])
 
 
-def _averages(images: ImageSet) -> list[str]:
+def _averages(images: MeasuredSet) -> list[str]:
     """Over what a set's columns are means, where that has to be said."""
     return ['frames', 'clips'] if len(images.clips) > 1 else ['']
 
 
-def _score(runs: Runs, method: Method, metric: str, name: str, over: str) -> Cell:
+def _score(runs: Runs, method: MethodGroup, metric: str, name: str, over: str) -> Cell:
     if over == 'clips':
         return score(method.clip_values(name, metric), METRICS[metric].decimals)
     kid = method.kid(name) if metric == 'kid' else None
@@ -235,7 +235,7 @@ def _score(runs: Runs, method: Method, metric: str, name: str, over: str) -> Cel
                  (shown(kid.low), shown(kid.high)) if kid else None)
 
 
-def _floor(methods: Sequence[Method], columns: Sequence[tuple[ImageSet, str]]) -> list[Cell]:
+def _floor(methods: Sequence[MethodGroup], columns: Sequence[tuple[MeasuredSet, str]]) -> list[Cell]:
     """What KID is between two halves of the ground truth: less than that tells nothing."""
     cells = []
     for images, over in columns:

@@ -109,5 +109,5 @@ def _prune(net: nn.Module, layout: str, ratio: float, round_to: int) -> PruneRep
 def machine(device: str) -> str:
     """What the figures hold for."""
     info = device_info(device)
-    threads = f' ({torch.backends.cpu.get_cpu_capability()}), {info["threads"]} threads' if device == 'cpu' else ''
-    return f'{info["name"]}{threads}, PyTorch {info["torch"]}'
+    threads = f' ({torch.backends.cpu.get_cpu_capability()}), {info.threads} threads' if device == 'cpu' else ''
+    return f'{info.name}{threads}, PyTorch {info.torch}'

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from basicsr_kd.cli.common import write_json
 from basicsr_kd.errors import (
@@ -15,9 +17,10 @@ from basicsr_kd.errors import (
 )
 from basicsr_kd.evaluation.checks import CheckedSets, check_clips, check_sets
 from basicsr_kd.evaluation.clip_sets import ClipSet, find_clip_set
-from basicsr_kd.evaluation.evaluate import ClipBicubic, evaluate, evaluate_clips
-from basicsr_kd.evaluation.methods import Bicubic, Network
+from basicsr_kd.evaluation.evaluate import evaluate
+from basicsr_kd.evaluation.methods import Network
 from basicsr_kd.evaluation.protocol import Protocol
+from basicsr_kd.evaluation.schema import About, Evaluation
 from basicsr_kd.evaluation.scorer import Scorer
 from basicsr_kd.evaluation.sets import ImageSet, are_clips, pair_folders, read_pair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
@@ -58,7 +61,7 @@ def sets_of(options: Sequence[str]) -> CheckedSets | list[ClipSet]:
 
 def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet], folder: Path, *,
             about: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], channel: Literal['y', 'rgb'],
-            lr_size: int = 64, device: str = 'cpu', timed: bool = True) -> dict[str, Any]:
+            lr_size: int = 64, device: str = 'cpu', timed: bool = True) -> Evaluation:
     """Evaluate bicubic and networks; evaluation.json and all images are in the folder afterwards.
 
     Args:
@@ -73,27 +76,24 @@ def measure(networks: Mapping[str, Path], sets: CheckedSets | Sequence[ClipSet],
         timed: whether to measure how fast they are.
 
     Returns:
-        The content of evaluation.json.
+        What evaluation.json holds.
 
     Raises:
-        CheckpointError, EvaluationError, InferError, MetricError: see `evaluation.evaluate`, `evaluate_clips`.
+        CheckpointError, EvaluationError, InferError, MetricError: see `evaluation.evaluate`.
     """
-    built = [Network(name, path, device) for name, path in networks.items()]
-    shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    formats = fast_formats(device) if timed else []
-    manner: dict[str, Any] = {'lr_size': lr_size, 'formats': formats, 'save_images': folder / IMAGES,
-                              'progress': sys.stderr.isatty()}
+    methods = {'bicubic': None, **{name: Network(name, path, device) for name, path in networks.items()}}
     if isinstance(sets, CheckedSets):
-        scale = sets.scale or 1
-        scorer = Scorer(Protocol(metrics, border=scale, channel=channel), device)
-        result = evaluate([Bicubic('bicubic', scale), *built], sets, scorer, **manner)
+        protocol = Protocol(metrics, border=sets.scale or 1, channel=channel)
     else:
-        scorer = Scorer(Protocol(metrics, border=0, channel=channel, clips='official'), device)
-        result = evaluate_clips([ClipBicubic('bicubic', sets[0].scale or 1), *built], sets, scorer, **manner)
-    for method in result['methods']:
-        method['about'] = dict(about.get(method['name'], {}))
-    write_json(folder / EVALUATION, result)
-    return result
+        protocol = Protocol(metrics, border=0, channel=channel, clips='official')
+    shutil.rmtree(folder / IMAGES, ignore_errors=True)
+    found = evaluate(methods, sets, Scorer(protocol, device), lr_size=lr_size,
+                     formats=fast_formats(device) if timed else [], save_images=folder / IMAGES,
+                     progress=sys.stderr.isatty())
+    rows = [replace(method, about=About(**about.get(method.name, {}))) for method in found.methods]
+    found = replace(found, methods=rows)
+    write_json(folder / EVALUATION, msgspec.to_builtins(found))
+    return found
 
 
 def report_of(folder: Path, out: Path) -> Report:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from helpers.backbones import accept, random_backbone
+from msgspec.structs import replace
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -20,6 +22,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.evaluation.methods import Bicubic
+from basicsr_kd.evaluation.schema import Evaluation
 from basicsr_kd.metrics.complexity import complexity
 from basicsr_kd.report.text import evaluation_text
 
@@ -117,7 +120,7 @@ def test_what_is_written_is_what_the_images_say(tool, teacher_file):
     assert result['format'] == 'basicsr-kd evaluation 1' and result['device']['type'] == 'cpu'
     assert {key: result['protocol'][key] for key in ('scale', 'border', 'channel', 'lpips_net')} == {
         'scale': 4, 'border': 4, 'channel': 'y', 'lpips_net': None}
-    assert result['sets'] == [{'name': 'Set', 'images': ['a', 'b', 'c'], 'hr': 'Set/HR', 'lr': 'Set/LR'}]
+    assert result['sets'] == [{'name': 'Set', 'images': ['a', 'b', 'c'], 'hr': 'Set/HR', 'lr': 'Set/LR', 'clips': []}]
     assert (result['left_out'], result['skipped'], result['warnings']) == ({}, {}, [])
     assert output.startswith('Set (3 images); x4; PSNR (dB) and SSIM on Y of YCbCr')
     assert '4 border pixels left out' in ' '.join(output.split())
@@ -533,8 +536,9 @@ def test_ctrl_c_is_one_line(tool, monkeypatch):
 
 def test_what_fp32_is_on_a_gpu_is_said_beside_its_time(tool, teacher_file):
     assert tool('--weights', teacher_file, *SETS, '--lr-size', 16, '--json', 'out.json', speed=True)[0] == 0
-    on_cpu = evaluation_text(written())
-    on_gpu = evaluation_text({**written(), 'device': {**written()['device'], 'type': 'cuda'}})
+    found = msgspec.convert(written(), Evaluation)
+    on_cpu = evaluation_text(found)
+    on_gpu = evaluation_text(replace(found, device=replace(found.device, type='cuda')))
 
     assert 'Quality is that of fp32.' in ' '.join(on_cpu.split()) and 'TF32' not in on_cpu
     assert 'on NVIDIA GPUs TF32 convolutions; quality is that of full fp32.' in ' '.join(on_gpu.split())

@@ -14,6 +14,7 @@ from basicsr.utils import tensor2img
 from helpers.backbones import accept, random_backbone
 from helpers.validation import FlatInception
 from helpers.video import write_clip
+from msgspec import to_builtins
 
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.upsample import upsample_bd
@@ -120,7 +121,7 @@ def test_what_is_written_is_what_the_frames_say(tool, frnet):
     assert {key: value for key, value in found['protocol'].items() if key != 'text'} == {
         'scale': 4, 'border': 0, 'channel': 'y', 'lpips_net': None, 'clips': 'official'}
     assert network['kind'] == 'network' and network['network']['type'] == 'FRNet'
-    assert network['complexity']['parts'] == complexity(frnet, (16, 16)).parts and network['speed']['fp32']
+    assert network['complexity']['parts'] == to_builtins(complexity(frnet, (16, 16)).parts) and network['speed']['fp32']
     text = ' '.join(output.split())
     for said in ("Vid (2 clips, 7 frames); x4; TecoGAN's official protocol; first and last 2 frames",
                  'LR made of the ground truth: Gaussian blur of sigma 1.5',
@@ -240,9 +241,9 @@ def test_parts_are_compared_with_the_first_network(tool, frnet):
 
     rows = {tuple(cell.strip() for cell in line.strip('|').split('|')) for line in output.splitlines()
             if 'Net' in line or 'whole' in line}
-    change = 100 * (small.parts['srnet']['params'] / large.parts['srnet']['params'] - 1)
+    change = 100 * (small.parts['srnet'].params / large.parts['srnet'].params - 1)
     assert ('small', 'FNet', '1,745,506', '-', '0.03 G', '-') in rows
-    assert any(row[:4] == ('small', 'SRNet', f'{small.parts["srnet"]["params"]:,}', f'{change:+.1f} %')
+    assert any(row[:4] == ('small', 'SRNet', f'{small.parts["srnet"].params:,}', f'{change:+.1f} %')
                for row in rows)
     whole = next(row for row in rows if row[:2] == ('small', 'whole'))
     assert whole[5] == f'{100 * (small.macs / large.macs - 1):+.1f} %' and whole[3] != '-'

@@ -84,7 +84,7 @@ CLIPS = (*VID, '--lr', 'Vid/LR')
     ((*NET, '--hr', 'tiny'), 'tiny/speck/0000.png: the frames are 40x40 pixels. Expected at least 48x48'),
     ((*NET, *CLIPS, '--tile', '16'), '--tile is for networks of images, and frnet.pth goes from frame to frame'),
     ((*NET, *CLIPS, '--metrics', 'psnr', 'ssim', 'niqe'), '--metrics ssim niqe: Vid/GT has clips. Possible for clips: '
-                                                          'psnr, lpips, fid, kid, tof, tlp.'),
+                                                          'psnr, lpips, tof, tlp, fid, kid.'),
     ((*NET, *CLIPS, '--border', '4'), '--border is for images, and Vid/GT has clips, of which --protocol says'),
     ((*NET, *CLIPS, '--channel', 'rgb'), '--channel is for images'),
     ((*NET, *CLIPS, '--lpips-net', 'vgg'), '--lpips-net is for images'),
@@ -92,7 +92,7 @@ CLIPS = (*VID, '--lr', 'Vid/LR')
     (('--weights', 'bicubic', '--hr', 'images', '--lr', 'Vid/LR/walk', '--protocol', 'official'),
      '--protocol is for clips, and images has images'),
     (('--weights', 'bicubic', '--hr', 'images', '--lr', 'Vid/LR/walk', '--metrics', 'tof'),
-     '--metrics tof: images has images. Possible for images: psnr, ssim, lpips, niqe, fid, kid.'),
+     '--metrics tof: images has images. Possible for images: psnr, ssim, lpips, fid, kid, niqe.'),
     ((*NET, *CLIPS, '--metrics', 'lpips', 'tlp', '--lpips-weights', 'frnet.pth'), 'nothing is left to measure. LPIPS'),
 ])
 def test_a_refusal_is_one_line_and_nothing_is_written(refused, args, said):

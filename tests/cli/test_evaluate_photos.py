@@ -64,7 +64,7 @@ def test_niqe_of_each_result_is_basicsrs(tool):
                                   '--save-images', 'pictures')
     assert (status, errors) == (0, '')
     found = written()
-    assert found['sets'] == [{'name': 'photos', 'images': ['a', 'b'], 'hr': None, 'lr': 'photos'}]
+    assert found['sets'] == [{'name': 'photos', 'images': ['a', 'b'], 'hr': None, 'lr': 'photos', 'clips': []}]
     assert found['protocol']['scale'] == found['protocol']['border'] == 4
     for method in found['methods']:
         scores = method['scores']['photos']

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers.coordinate_clips import LEFT, TIME, TOP, values, write_clip
 
-from basicsr_kd import preflight
 from basicsr_kd.data import TecoGANTestDataset, tecogan_test_dataset
 from basicsr_kd.data.clips import read_clip
 from basicsr_kd.errors import BadImageError, ClipError, OptionsError
+from basicsr_kd.preflight import checks
 from basicsr_kd.preflight.datasets import check_datasets
 
 
@@ -185,6 +185,6 @@ def test_before_a_run_faults_are_told_with_the_options_path(root):
 def test_a_metric_needs_ground_truth(kd_opt, root):
     kd_opt['datasets']['val'] = options(root, gt=False)
     with pytest.raises(OptionsError, match=r'val.metrics.psnr: .*datasets.val \(TecoGANTestDataset\) does not have'):
-        preflight._check_names(kd_opt)
+        checks._check_names(kd_opt)
     kd_opt['datasets']['val'] = options(root)
-    preflight._check_names(kd_opt)
+    checks._check_names(kd_opt)

@@ -104,11 +104,11 @@ def test_frnet_costs_a_step_and_what_is_published_of_it(nb, params, published):
     cost = complexity(FRNet(nb=nb), (16, 16))
     fnet, srnet = cost.parts['fnet'], cost.parts['srnet']
 
-    assert (cost.params, fnet['params'] + srnet['params'], fnet['params']) == (params, params, 1_745_506)
-    assert cost.macs == pytest.approx(fnet['macs'] + srnet['macs'], rel=1e-3)
+    assert (cost.params, fnet.params + srnet.params, fnet.params) == (params, params, 1_745_506)
+    assert cost.macs == pytest.approx(fnet.macs + srnet.macs, rel=1e-3)
     weights = 51 * 64 * 9 + nb * 2 * 64 * 64 * 9 + 64 * 64 * 9 * (1 + 4) + 64 * 3 * 9 * 16  # by LR pixel
-    assert srnet['macs'] == 256 * weights
-    assert 2e-9 * (128 * fnet['macs'] + 134 * srnet['macs']) * 320 / 256 == pytest.approx(published, rel=2e-3)
+    assert srnet.macs == 256 * weights
+    assert 2e-9 * (128 * fnet.macs + 134 * srnet.macs) * 320 / 256 == pytest.approx(published, rel=2e-3)
 
 
 def test_a_pruned_frnet_has_parts_and_a_network_of_images_none():
@@ -118,5 +118,5 @@ def test_a_pruned_frnet_has_parts_and_a_network_of_images_none():
 
     pruned = complexity(net, (16, 16)).parts
 
-    assert pruned['fnet'] == whole['fnet'] and pruned['srnet']['macs'] < whole['srnet']['macs']
+    assert pruned['fnet'] == whole['fnet'] and pruned['srnet'].macs < whole['srnet'].macs
     assert complexity(nn.Sequential(nn.Conv2d(3, 8, 3)), (16, 16)).parts == {}

@@ -1,8 +1,6 @@
 """FID and KID: the formulas against others' and plain ones, then sets of images in one process and in several."""
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from basicsr.archs.inception import InceptionV3
 from basicsr.metrics import calculate_metric
 from basicsr.metrics.fid import extract_inception_features
 from helpers.backbones import accept, random_backbone
+from msgspec.structs import astuple
 from scipy import linalg
 from torch import Tensor, nn
 

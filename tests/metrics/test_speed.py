@@ -157,8 +157,8 @@ def test_where_the_system_does_not_tell_there_is_no_peak(monkeypatch):
 def test_the_device_is_named_with_its_threads():
     info = device_info('cpu')
 
-    assert info['type'] == 'cpu' and info['name'] and info['threads'] == torch.get_num_threads()
-    assert info['torch'] == torch.__version__
+    assert info.type == 'cpu' and info.name and info.threads == torch.get_num_threads()
+    assert info.torch == torch.__version__
 
 
 @pytest.mark.parametrize('has', [False, True])

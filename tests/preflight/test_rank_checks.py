@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from basicsr_kd import plugin
+from basicsr_kd import preflight
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.preflight import ranks
 from basicsr_kd.runs.distributed import leave_process_group
@@ -23,7 +23,7 @@ def told(opt: dict[str, Any]) -> str:
     """What a process says when it ends, or nothing where it goes on."""
     with redirect_stderr(io.StringIO()) as said:
         try:
-            plugin._check_options(copy.deepcopy(opt), True)
+            preflight.check_options(copy.deepcopy(opt), True)
         except SystemExit as stop:
             assert stop.code == 2
             return said.getvalue()

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from common.runs import RunError, iteration, run_logged, total_iterations
 from PIL import Image
 
 from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.evaluation.schema import Evaluation
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,12 +99,13 @@ def test_the_demo_ends_with_figures_and_a_report_of_every_method(data, tmp_path)
     torch.save({'params': net.state_dict()}, tmp_path / 'student.pth')
     folder = tmp_path / 'results'
 
-    result = measure({'student': tmp_path / 'student.pth'}, sets_of([f'parts={data}/val/HR,{data}/val/LRx4']), folder,
+    found = measure({'student': tmp_path / 'student.pth'}, sets_of([f'parts={data}/val/HR,{data}/val/LRx4']), folder,
                      about={'student': {'role': 'student', 'features': 8}}, metrics=['psnr', 'ssim'], channel='y',
                      lr_size=48)
     report_of(folder, folder / 'report')
 
-    assert result == json.loads((folder / 'evaluation.json').read_text())
+    result = json.loads((folder / 'evaluation.json').read_text())
+    assert msgspec.convert(result, Evaluation) == found
     bicubic, student = result['methods']
     assert 26 < bicubic['scores']['parts']['mean']['psnr'] < 28
     assert student['complexity']['params'] == sum(p.numel() for p in net.parameters())
@@ -130,8 +133,8 @@ def test_clips_end_in_a_report_with_parts_and_pictures_over_time(tmp_path):
                      about={'b2': {'role': 'teacher'}, 'b1': {'role': 'pruned_teacher'}}, channel='y', lr_size=16)
     report = report_of(tmp_path / 'out', tmp_path / 'out/report')
 
-    assert result['protocol']['clips'] == 'official' and 'LR made of the ground truth' in result['protocol']['text']
-    assert result['sets'][0]['images'] == ['walk/2', 'walk/3', 'walk/4']  # without two at each end
+    assert result.protocol.clips == 'official' and 'LR made of the ground truth' in result.protocol.text
+    assert result.sets[0].images == ['walk/2', 'walk/3', 'walk/4']  # without two at each end
     assert [(one.label, one.about.blocks) for one in report.methods] == [('bicubic', None), ('b2', 2), ('b1', 1)]
     assert 'parts' in [table.name for table in report.tables]
     assert [one.name for one in report.comparisons] == ['mine: walk/3', 'mine: walk, one row over time']

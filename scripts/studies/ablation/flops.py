@@ -54,7 +54,7 @@ def step_macs(options: Mapping[str, Any]) -> float:
 
 
 def _forward(net: nn.Module, size: int) -> int:
-    return complexity(net, (size, size)).macs
+    return int(complexity(net, (size, size)).macs or 0)
 
 
 def _teacher(options: Mapping[str, Any]) -> nn.Module:
