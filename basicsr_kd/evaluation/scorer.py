@@ -15,7 +15,7 @@ from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import NIQE_BLOCK, image_score, niqe
+from basicsr_kd.metrics.image_scores import image_score, niqe, niqe_warning
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.utils.measured import Fid
@@ -106,9 +106,7 @@ class MethodScores:
         undefined = [image for image, value in self._images.get('niqe', {}).items() if value is None]
         if not undefined:
             return of_set
-        return [f'NIQE is not defined on {len(undefined)} of {len(self._images["niqe"])} images (flat, or of less than '
-                f'two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels), which its mean leaves out: {some(undefined)}.',
-                *of_set]
+        return [f'{niqe_warning(len(undefined), len(self._images["niqe"]))}: {some(undefined)}.', *of_set]
 
 
 def figures_of_set(found: SetScores | None) -> dict[str, Any]:

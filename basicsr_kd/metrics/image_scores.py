@@ -50,12 +50,13 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int
     return float(metric(result, truth, crop_border=0, **options))
 
 
-def niqe(image: np.ndarray, border: int) -> float | None:
-    """NIQE of an image on Y (Mittal et al., IEEE SPL 2013).
+def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y') -> float | None:
+    """NIQE of an image (Mittal et al., IEEE SPL 2013).
 
     Args:
         image: uint8, (h, w, 3) BGR or (h, w) grey, which is scored as three equal channels.
         border: pixels left out on each side.
+        convert_to: what it is on: Y of YCbCr, or grey as OpenCV makes it.
 
     Returns:
         None where it is not defined: a flat image, or what is left has less than two blocks of 96x96 pixels.
@@ -70,10 +71,21 @@ def niqe(image: np.ndarray, border: int) -> float | None:
     try:
         with warnings.catch_warnings():  # a flat block divides by zero and is then left out
             warnings.simplefilter('ignore', RuntimeWarning)
-            score = float(calculate_niqe(image, crop_border=border))
+            score = float(calculate_niqe(image, crop_border=border, convert_to=convert_to))
     except np.linalg.LinAlgError:  # what comes of statistics of less than two blocks
         return None
     return score if np.isfinite(score) else None
+
+
+def niqe_warning(undefined: int, images: int) -> str:
+    """What a reader of a mean of NIQE has to know, without a full stop.
+
+    Args:
+        undefined: images on which `niqe` is None.
+        images: all of them.
+    """
+    return (f'NIQE is not defined on {undefined} of {images} images (flat, or of less than two blocks of '
+            f'{NIQE_BLOCK}x{NIQE_BLOCK} pixels inside the border), which its mean leaves out')
 
 
 def needs_truth(kind: str) -> bool:

@@ -218,8 +218,8 @@ def test_images_on_which_niqe_is_not_defined_are_told_by_method(tool, recwarn):
     args = ('--sr', 'flat', *B, *SETS, '--json', 'out.json', '--force', '--metrics', 'niqe')
 
     assert tool(*args)[0] == 0
-    said = 'NIQE is not defined on 1 of 3 images (flat, or of less than two blocks of 96x96 pixels), which its mean ' \
-           'leaves out: b.'
+    said = 'NIQE is not defined on 1 of 3 images (flat, or of less than two blocks of 96x96 pixels inside the ' \
+           'border), which its mean leaves out: b.'
     assert written()['warnings'] == [f'Set: flat: {said}']
     assert {method['name']: method['scores']['Set']['images']['niqe']['b'] is None
             for method in written()['methods']} == {'flat': True, 'bicubic': False}

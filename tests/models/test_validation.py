@@ -120,7 +120,7 @@ def test_ema_is_what_is_validated(opt):
 
 
 def test_several_sets_and_their_best_values(opt, log):
-    opt['val']['metrics'] = {'psnr': PSNR, 'error': {'type': 'calculate_niqe', 'crop_border': 4, 'better': 'lower'}}
+    opt['val']['metrics'] = {'psnr': PSNR, 'error': {'type': 'calculate_ssim', 'crop_border': 4, 'better': 'lower'}}
     scores = iter([(30.0, 5.0), (20.0, 5.0), (29.0, 4.0), (21.0, 6.0)])
     model = start(opt)
 
@@ -317,7 +317,7 @@ def test_niqe_leaves_out_images_that_have_none(opt, log, tmp_path, sizes, warned
         assert model.metric_results['niqe'] == calculate_niqe(result, 4, **NIQE)
     else:
         assert set(model.metric_results) == {'psnr'}
-    assert sum(f'niqe: {warned} of 3 images are left out, since NIQE is not defined' in line for line in log) == 1
+    assert sum(f'niqe: NIQE is not defined on {warned} of 3 images' in line for line in log) == 1
 
 
 def test_of_a_set_that_is_too_small_the_other_scores_remain(opt, log, monkeypatch):

@@ -1,7 +1,6 @@
 """The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from basicsr.metrics import calculate_metric
 
 from basicsr_kd.errors import BackboneError
-from basicsr_kd.metrics.image_scores import NIQE_BLOCK
+from basicsr_kd.metrics.image_scores import niqe, niqe_warning
 from basicsr_kd.metrics.kid import Kid
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
@@ -65,8 +64,9 @@ class Scores:
             if 'img2' in images:
                 as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
             own = {'device': self._device} if metric['type'] == 'calculate_lpips' else {}
-            score = _niqe if metric['type'] == 'calculate_niqe' else calculate_metric
-            self._values[name][index] = score(images, {**metric, **own})
+            self._values[name][index] = (
+                niqe(images['img'], metric['crop_border'], metric['convert_to'])
+                if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
             return
         if name not in self._sets:
             self._sets[name] = set_scores(metric, self._device)
@@ -106,21 +106,8 @@ class Scores:
                  for warning in scores.warnings(asked)]
         for name, values in self._values.items():
             if undefined := sum(value is None for value in values.values()):
-                found.append(f'{name}: {undefined} of {len(values)} images are left out, since NIQE is not defined '
-                             f'there: less than two blocks of {NIQE_BLOCK}x{NIQE_BLOCK} pixels inside the border, or '
-                             'all but one of them flat.')
+                found.append(f'{name}: {niqe_warning(undefined, len(values))}.')
         return found
-
-
-def _niqe(images: Mapping[str, np.ndarray], metric: Mapping[str, Any]) -> float | None:
-    """BasicSR's NIQE with all of its options; None where it is not defined."""
-    try:
-        with warnings.catch_warnings():  # a flat block divides by zero and is then left out
-            warnings.simplefilter('ignore', RuntimeWarning)
-            value = calculate_metric(images, metric)
-    except (np.linalg.LinAlgError, RuntimeError):  # of less than two blocks; of an image smaller than one
-        return None
-    return value if np.isfinite(value) else None
 
 
 def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
