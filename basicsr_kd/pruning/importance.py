@@ -14,7 +14,7 @@ class FilterMagnitude:
     """The norm of the filters that write a channel, over all layers that do (Li et al., ICLR 2017).
 
     torch-pruning counts the weights that read the channel, too. They are small where what they read is large, so they
-    speak for the wrong channels: on photos held out, the networks of docs/pruning_quality.md came out 0.04 to 0.06 dB
+    speak for the wrong channels: on photos held out, the networks of docs/results/pruning.md came out 0.04 to 0.06 dB
     (demo teacher) and 0.2 to 10 dB (realesr-general-x4v3) worse in layout growth.
 
     Args:

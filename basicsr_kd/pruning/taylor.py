@@ -23,7 +23,7 @@ class ChannelEffects:
     """A criterion in the form of torch-pruning's: the squared effects of a group's channels, over all that write them.
 
     torch-pruning's own GroupTaylorImportance adds |w·g| over single weights, which overrates channels whose weights
-    work against each other: pruned by it, the networks of the README's table are 0.1 to 4 dB worse.
+    work against each other: pruned by it, the networks of docs/results/pruning.md are 0.1 to 4 dB worse.
 
     Args:
         net: a network on the CPU in evaluation mode, its parameters requiring gradients.
