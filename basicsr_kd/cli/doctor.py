@@ -22,7 +22,7 @@ NEEDED = {
 # What to do where installing the package again is not the answer.
 LIBRARIES = 'apt-get install libgl1 libglib2.0-0 (system libraries of OpenCV), or: pip install opencv-python-headless'
 FROM_SOURCE = ('pip cannot build basicsr 1.4.2 on Python 3.13 and later; scripts/install_basicsr.sh of the repository '
-               'can, see the README')
+               'can, see docs/getting_started.md')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

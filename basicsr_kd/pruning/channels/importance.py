@@ -21,7 +21,7 @@ class FilterMagnitude:
     """The norm of the filters that write a channel, over all layers that do (Li et al., ICLR 2017).
 
     torch-pruning counts the weights that read the channel, too. They are small where what they read is large, so they
-    speak for the wrong channels: on photos held out, the networks of docs/pruning_quality.md came out 0.04 to 0.06 dB
+    speak for the wrong channels: on photos held out, the networks of docs/results/pruning.md came out 0.04 to 0.06 dB
     (demo teacher) and 0.2 to 10 dB (realesr-general-x4v3) worse in layout growth.
 
     Args:
@@ -55,7 +55,7 @@ class ChannelEffects:
     """A criterion in the form of torch-pruning's: the squared effects of a group's channels, over all that write them.
 
     torch-pruning's own GroupTaylorImportance adds |w·g| over single weights, which overrates channels whose weights
-    work against each other: pruned by it, the networks of the README's table are 0.1 to 4 dB worse.
+    work against each other: pruned by it, the networks of docs/results/pruning.md are 0.1 to 4 dB worse.
 
     Args:
         net: a network on the CPU in evaluation mode, its parameters requiring gradients.
