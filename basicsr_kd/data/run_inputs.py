@@ -11,8 +11,7 @@ from torch.utils.data import default_collate
 
 from basicsr_kd.archs.probe import is_recurrent, probe_image
 from basicsr_kd.data import RealESRGANPhotoDataset, TecoGANTrainDataset
-from basicsr_kd.data.calibration import read_calibration_for
-from basicsr_kd.data.calibration_files import spread
+from basicsr_kd.data.calibration import read_calibration_for, spread
 from basicsr_kd.data.degradation import SIGMA
 from basicsr_kd.data.second_order import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded

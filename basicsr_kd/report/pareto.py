@@ -12,7 +12,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basicsr_kd.report.labels import label_beside
 from basicsr_kd.report.methods import MethodGroup, number_formats
 from basicsr_kd.report.runs import Runs
 from basicsr_kd.report.tables import average_title
@@ -22,6 +21,10 @@ _MARKS = 'os^Dv<>PX*'
 _WIDTH = 3.9  # inches, without names; one column of panels, so that a telephone shows them large enough
 _CHARACTER, _LINE = 0.078, 0.19  # inches of a name
 _TITLE_CHARACTER = 0.068
+
+LabelledPoint = tuple[str, object, float, float]
+"""Name, colour (as matplotlib takes it), x, y."""
+_GAP = 0.06
 
 
 @dataclass(frozen=True)
@@ -146,3 +149,40 @@ def _seconds(method: MethodGroup, number_format: str) -> tuple[float | None, tup
         return None, (0.0, 0.0)
     low, median, high = speed.seconds
     return median, (median - low, high - median)
+
+
+def label_beside(axes: Axes, points: Sequence[LabelledPoint], gap: float = _GAP) -> None:
+    """Write names to the right of the plot, from top to bottom as their points lie, each with a line to its point.
+
+    Call it when the limits of the plot stand.
+
+    Args:
+        gap: least distance of two names as a share of the plot's height.
+    """
+    bottom, top = axes.get_ylim()  # of an axis upside down the bottom is the larger
+    ordered = sorted(points, key=lambda point: -(point[3] - bottom) / (top - bottom))
+    heights = spread([(point[3] - bottom) / (top - bottom) for point in ordered], gap)
+    for (name, colour, x, y), height in zip(ordered, heights, strict=True):
+        axes.annotate(name, (x, y), xytext=(1.03, height), textcoords='axes fraction', fontsize=9, color=colour,
+                      va='center', annotation_clip=False,
+                      arrowprops={'arrowstyle': '-', 'color': colour, 'linewidth': 0.5, 'alpha': 0.6,
+                                  'relpos': (0, 0.5)})
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Move heights apart, all together as little as possible (least squares), within 0 and 1 where that is enough.
+
+    Args:
+        wanted: from the highest to the lowest.
+        gap: least distance of two neighbours.
+    """
+    # With i gaps added to the i-th height, far enough apart is not rising: pool what rises (isotonic regression).
+    pools: list[tuple[float, int]] = []
+    for index, height in enumerate(wanted):
+        total, number = height + index * gap, 1
+        while pools and total / number > pools[-1][0] / pools[-1][1]:
+            total, number = total + pools[-1][0], number + pools.pop()[1]
+        pools.append((total, number))
+    lowest = (len(wanted) - 1) * gap
+    level = [min(max(total / number, lowest), 1.0) for total, number in pools for _ in range(number)]
+    return [height - index * gap for index, height in enumerate(level)]

@@ -10,7 +10,7 @@ from basicsr_kd.archs import FRNet
 from basicsr_kd.distillation.inheritance import inherit
 from basicsr_kd.pruning import PruningError, check_prune, prune
 from basicsr_kd.pruning.blocks import left_out
-from basicsr_kd.pruning.reconstruction.steps import last_steps, run_step
+from basicsr_kd.pruning.reconstruction.reconstruct import last_steps, run_step
 from basicsr_kd.pruning.sensitivity import scan
 
 CLIPS = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))

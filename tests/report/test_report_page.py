@@ -17,9 +17,8 @@ from matplotlib.text import Text
 from basicsr_kd.errors import ReportError
 from basicsr_kd.report import figure as figure_module
 from basicsr_kd.report.figure import comparison_figure
-from basicsr_kd.report.labels import label_beside, spread
 from basicsr_kd.report.page import html_page
-from basicsr_kd.report.pareto import Panel, Point, pareto_plot
+from basicsr_kd.report.pareto import Panel, Point, label_beside, pareto_plot, spread
 from basicsr_kd.report.report import build_report
 from basicsr_kd.report.write import markdown_page
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basicsr_kd.report import markdown_table
-from basicsr_kd.report.labels import label_beside
+from basicsr_kd.report.pareto import label_beside
 from studies.ablation.evaluate import protocol
 from studies.ablation.plan import Study, runs_of
 from studies.ablation.results import Results, Row, image_mean, mean_sd, seed_values
