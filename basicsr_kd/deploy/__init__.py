@@ -1,1 +1,1 @@
-"""Running and handing over finished networks."""
+"""Running finished networks: from their files, over images, clips and videos."""

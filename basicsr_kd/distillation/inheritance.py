@@ -41,8 +41,8 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
     Args:
         student: A network on the CPU.
         teacher: One of the same kind with its weights, on the CPU; it is not changed.
-        importance: 'l2' (magnitude of all weights of a channel, coming in and going out) or 'taylor' (how far the
-            teacher's output moves without it, on calibration images).
+        importance: 'l2' (magnitude of the filters that write a channel) or 'taylor' (how far the teacher's output moves
+            without it, on calibration images).
         calibration: Images as the networks take them, (n, c, h, w), RGB in [0, 1], for 'taylor' and `reconstruct`.
         reconstruct: Whether to refit, by least squares on the calibration images, the layers that lost inputs; where
             blocks are missing, all layers, so that each block gives what the teacher has behind the block it was copied

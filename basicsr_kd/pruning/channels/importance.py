@@ -1,4 +1,4 @@
-"""What a channel is worth: torch-pruning's criteria under the names of the options."""
+"""What a channel is worth: by magnitudes, torch-pruning's criteria under the names of the options, or on images."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
