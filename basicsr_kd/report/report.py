@@ -13,6 +13,7 @@ from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, q
 from basicsr_kd.report.pareto import Panel, pareto_panels
 from basicsr_kd.report.runs import Runs, read_runs
 from basicsr_kd.report.tables import cost_table, overview_table, parts_table, table_1, table_2
+from basicsr_kd.utils.metric_names import METRICS
 
 _NO_TABLE_1 = ('No table1: it takes students of one width from teachers pruned by different ratios, tagged with role, '
                'features and pruned.')
@@ -71,7 +72,8 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     left_out += [] if first or runs.clips or runs.photos else [_NO_TABLE_1]
     left_out += [] if second else ['No table2: no quality was measured.']
     left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
-    left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and PSNR, LPIPS or tOF, of two '
-                                   'methods on all sets.']
+    *plotted, last = (metric.title for metric in METRICS.values() if metric.in_plots)
+    left_out += [] if panels else [f'No Pareto plot: it takes parameters or seconds, and {", ".join(plotted)} or {last}, '
+                                   'of two methods on all sets.']
     tables = [table for table in (overview_table(runs, methods), cost, parts, first, second) if table]
     return Report(runs, methods, tables, panels, comparisons, left_out)
