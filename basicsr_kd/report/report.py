@@ -72,8 +72,8 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     left_out += [] if first or runs.clips or runs.photos else [_NO_TABLE_1]
     left_out += [] if second else ['No table2: no quality was measured.']
     left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
-    *plotted, last = (metric.title for metric in METRICS.values() if metric.in_plots)
-    left_out += [] if panels else [f'No Pareto plot: it takes parameters or seconds, and {", ".join(plotted)} or {last}, '
-                                   'of two methods on all sets.']
+    *others, last = (metric.title for metric in METRICS.values() if metric.in_plots)
+    left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and '
+                                   f'{", ".join(others)} or {last}, of two methods on all sets.']
     tables = [table for table in (overview_table(runs, methods), cost, parts, first, second) if table]
     return Report(runs, methods, tables, panels, comparisons, left_out)
