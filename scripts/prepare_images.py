@@ -22,7 +22,8 @@ from pathlib import Path
 from common.photos import Outcome, PrepareError, Settings, prepare_photo
 from tqdm import tqdm
 
-PHOTO_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
+from basicsr_kd.utils.images import SUFFIXES
+
 SETTINGS_FILE = 'prepare_images.json'
 MOST_WORKERS = 16
 """By default; each holds a whole photo in memory several times over."""
@@ -38,7 +39,7 @@ def find_photos(folder: Path, recursive: bool) -> dict[str, Path]:
         raise PrepareError(f'--input {folder} is not a folder.')
     found: dict[str, Path] = {}
     for path in sorted(folder.glob('**/*' if recursive else '*')):
-        if path.suffix.lower() not in PHOTO_SUFFIXES or path.name.startswith('.') or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith('.') or not path.is_file():
             continue
         stem = '_'.join(path.relative_to(folder).with_suffix('').parts)
         if stem in found:
@@ -46,7 +47,7 @@ def find_photos(folder: Path, recursive: bool) -> dict[str, Path]:
         found[stem] = path
     if not found:
         hint = '' if recursive else ' Photos in its sub-folders are taken with --recursive.'
-        raise PrepareError(f'no photo ({", ".join(sorted(PHOTO_SUFFIXES))}) in --input {folder}.{hint}')
+        raise PrepareError(f'no photo ({", ".join(sorted(SUFFIXES))}) in --input {folder}.{hint}')
     return found
 
 

@@ -20,8 +20,7 @@ from basicsr_kd.preflight.arguments import must_exist
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
 _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
-
-_TYPES = (PairedImageDataset.__name__, TecoGANTrainDataset.__name__)
+_CACHEABLE = (PairedImageDataset.__name__, TecoGANTrainDataset.__name__)
 
 
 def check_datasets(opt: dict[str, Any]) -> None:
@@ -33,18 +32,18 @@ def check_datasets(opt: dict[str, Any]) -> None:
     """
     for phase, dataset in opt['datasets'].items():
         key = f'datasets.{phase}'
-        check_cache_key(dataset, phase)
+        _check_cache_key(dataset, phase)
         for root in ('dataroot_gt', 'dataroot_lq', 'meta_info'):
             if isinstance(dataset.get(root), str):
                 must_exist(dataset[root], f'{key}.{root}')
         if registered(dataset['type'], DATASET_REGISTRY) in (TecoGANTestDataset, TecoGANTrainDataset):
             _check_clips(dataset, phase, opt['world_size'])
         if phase == 'train' and opt['is_train'] and synthesises(opt):
-            _must_fill_batch(use_photos(dataset, opt['gt_size']), 'photos', dataset, key, opt['world_size'])
+            _must_fill_batch(_use_photos(dataset, opt['gt_size']), 'photos', dataset, key, opt['world_size'])
         if dataset['type'] == 'PairedImageDataset':
             _check_pairs(dataset, phase, opt['world_size'])
         if dataset.get('cache'):
-            put_into_cache(dataset)
+            _put_into_cache(dataset)
 
 
 def _check_pairs(dataset: dict[str, Any], phase: str, world_size: int) -> None:
@@ -89,7 +88,7 @@ def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, w
                            f'so nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
 
 
-def check_cache_key(dataset: dict[str, Any], phase: str) -> None:
+def _check_cache_key(dataset: dict[str, Any], phase: str) -> None:
     """`cache` says `ram`, if anything, and stands where it can be had.
 
     Raises:
@@ -100,12 +99,12 @@ def check_cache_key(dataset: dict[str, Any], phase: str) -> None:
         return
     if cache != 'ram':
         raise OptionsError(f'{key}: found {cache!r}. Possible: ram')
-    if phase != 'train' or dataset['type'] not in _TYPES:
-        raise OptionsError(f'{key}: only datasets.train of type {" or ".join(_TYPES)} can be kept in memory; leave it '
+    if phase != 'train' or dataset['type'] not in _CACHEABLE:
+        raise OptionsError(f'{key}: only datasets.train of type {" or ".join(_CACHEABLE)} can be kept in memory; leave it '
                            'out')
 
 
-def put_into_cache(dataset: dict[str, Any]) -> None:
+def _put_into_cache(dataset: dict[str, Any]) -> None:
     """Make `datasets.train`, in place, one that decodes all its images when it is built; here nothing is decoded.
 
     Raises:
@@ -152,7 +151,7 @@ def _check_photo_folder(folder: str, key: str) -> None:
                                'folder; move it away') from None
 
 
-def use_photos(dataset: dict[str, Any], gt_size: int) -> int:
+def _use_photos(dataset: dict[str, Any], gt_size: int) -> int:
     """Make `datasets.train`, in place, one that does without a list of files, and look at what it has.
 
     Files are opened no further than their headers, and not at all in an LMDB. Grey photos and such with transparency or
