@@ -100,8 +100,8 @@ def _check_cache_key(dataset: dict[str, Any], phase: str) -> None:
     if cache != 'ram':
         raise OptionsError(f'{key}: found {cache!r}. Possible: ram')
     if phase != 'train' or dataset['type'] not in _CACHEABLE:
-        raise OptionsError(f'{key}: only datasets.train of type {" or ".join(_CACHEABLE)} can be kept in memory; leave it '
-                           'out')
+        raise OptionsError(f'{key}: only datasets.train of type {" or ".join(_CACHEABLE)} can be kept in memory; leave '
+                           'it out')
 
 
 def _put_into_cache(dataset: dict[str, Any]) -> None:
