@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from common.measure import QualityError, named_folders
-from common.runs import RunError
+from common.trainings import RunError
 from studies.ablation.data import check_data, prepare_data
 from studies.ablation.evaluate import Evaluator, read_sets
 from studies.ablation.jobs import HELD_OUT, REFERENCES, Jobs, places, study_options, write_untrained

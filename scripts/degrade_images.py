@@ -22,7 +22,7 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from basicsr_kd.data import RealESRGANPhotoDataset
-from basicsr_kd.data.second_order import SecondOrderDegradation
+from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded
 from basicsr_kd.errors import BasicSRKDError, EvaluationError, OptionsError
 from basicsr_kd.options.realesrgan import check_synthesis, smallest_crop

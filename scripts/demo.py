@@ -13,7 +13,7 @@ from typing import Any
 
 from common.demo_photos import make_demo_data
 from common.measure import measure, report_of, sets_of
-from common.runs import run_logged, total_iterations
+from common.trainings import run_logged, total_iterations
 
 from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.report.text import evaluation_text

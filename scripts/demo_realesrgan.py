@@ -22,7 +22,7 @@ import yaml
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from common.measure import IMAGES, measure, report_of, sets_of
 from common.overrides import override
-from common.runs import PlanError, Run, run_script, train, write_options
+from common.trainings import PlanError, Run, run_script, train, write_options
 from prepare_images import find_photos
 from studies.ablation.data import split
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from common.measure import measure, report_of, sets_of
 from common.overrides import override
-from common.runs import Run, run_script, train, write_options
+from common.trainings import Run, run_script, train, write_options
 
 from basicsr_kd.report.text import evaluation_text
 from basicsr_kd.utils.text import markdown_table

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import yaml
 from common.demo_photos import make_demo_data
-from common.runs import Run, iteration, run_script, train, write_options
+from common.trainings import Run, iteration, run_script, train, write_options
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 

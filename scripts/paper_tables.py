@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from common.demo_photos import make_demo_data
 from common.measure import measure, report_of, sets_of
-from common.runs import PlanError, run_script, train, write_options
+from common.trainings import PlanError, run_script, train, write_options
 from studies.paper_plan import SCALES, plan, teacher_file
 
 from basicsr_kd.report.text import evaluation_text

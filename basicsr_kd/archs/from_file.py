@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr_kd.archs.build import build, build_for_shapes, differences
 from basicsr_kd.archs.recognise import number_differences, recognise, stock_options
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 from basicsr_kd.archs.sidecar import fragment_path, in_one_line, read_fragment, write_fragment
 from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint

@@ -9,7 +9,7 @@ from basicsr.archs.arch_util import default_init_weights
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
-from basicsr_kd.archs.rrdbnet import check_rrdbnet, growth_widths, rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import check_rrdbnet, growth_widths, rrdbnet_options
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.errors import CheckpointError
 

@@ -1,4 +1,4 @@
-"""Options of BasicSR's networks, read off the shapes of their tensors (RRDBNet: `rrdbnet_shape`)."""
+"""Options of BasicSR's networks, read off the shapes of their tensors (RRDBNet: `rrdbnet_numbers`)."""
 from __future__ import annotations
 
 import math
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 
 Options = dict[str, Any]
 State = Mapping[str, Tensor]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from basicsr.archs.rrdbnet_arch import RRDBNet
 
-from basicsr_kd.archs.rrdbnet import check_rrdbnet
+from basicsr_kd.archs.rrdbnet_numbers import check_rrdbnet
 
 
 class SlimRRDBNet(RRDBNet):

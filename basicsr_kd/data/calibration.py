@@ -15,7 +15,7 @@ from torch import Tensor
 
 from basicsr_kd.archs.probe import input_channels, is_recurrent, makes_low_resolution
 from basicsr_kd.data.clips import Clip, find_clips, read_clip, words
-from basicsr_kd.data.degradation import BORDER, SIGMA, gaussian_downsample
+from basicsr_kd.data.tecogan_degradation import BORDER, SIGMA, gaussian_downsample
 from basicsr_kd.data.tecogan_train_dataset import reflected
 from basicsr_kd.errors import ClipError, PruningError
 from basicsr_kd.utils.images import SUFFIXES

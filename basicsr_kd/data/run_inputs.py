@@ -12,9 +12,9 @@ from torch.utils.data import default_collate
 from basicsr_kd.archs.probe import is_recurrent, probe_image
 from basicsr_kd.data import RealESRGANPhotoDataset, TecoGANTrainDataset
 from basicsr_kd.data.calibration import read_calibration_for, spread
-from basicsr_kd.data.degradation import SIGMA
-from basicsr_kd.data.second_order import SecondOrderDegradation
+from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded
+from basicsr_kd.data.tecogan_degradation import SIGMA
 from basicsr_kd.options.prune import CalibrationOptions
 from basicsr_kd.options.realesrgan import gt_size, synthesises
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from basicsr_kd.data.clips import PARTITIONS, Clip, find_clips, read_listing, words
-from basicsr_kd.data.degradation import BORDER
 from basicsr_kd.data.ram import ImageName, RamImages
+from basicsr_kd.data.tecogan_degradation import BORDER
 from basicsr_kd.errors import ClipError, OptionsError
 from basicsr_kd.options.clips import ClipTrainOptions, read_section
 

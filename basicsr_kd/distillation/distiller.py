@@ -20,7 +20,7 @@ class DistillTerm:
 
     Attributes:
         loss: A `basicsr_kd.losses.distill_loss.DistillLoss`.
-        layers: As for `distillation.layers.pair_layers`; None: as many of `distillation.families.default_pairs` as the
+        layers: As for `distillation.layers.pair_layers`; None: as many of `distillation.layers.default_pairs` as the
             loss takes, or the outputs where it compares those.
         depth_match: As for `pair_layers`.
         fit_adapters: Whether its adapters start as the least-squares map of the first features, not at random.

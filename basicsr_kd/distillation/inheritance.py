@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.archs.build import differences
 from basicsr_kd.archs.probe import input_channels
-from basicsr_kd.distillation.matching import match_depth, match_widths, pad_growth
+from basicsr_kd.distillation.teacher_parts import match_depth, match_widths, pad_growth
 from basicsr_kd.errors import InheritanceError, PruningError
 from basicsr_kd.pruning.channels.groups import channels_cut
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects
@@ -33,8 +33,8 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
     """Give a student, in place, what pruning its teacher to the student's widths and depth leaves.
 
     Of every group of channels that belong together the most important stay. Blocks are spread over the teacher's depth
-    (`basicsr_kd.distillation.matching`). An RRDBNet teacher may have fewer growth channels than the student, as where
-    it was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
+    (`basicsr_kd.distillation.teacher_parts`). An RRDBNet teacher may have fewer growth channels than the student, as
+    where it was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
 
     For the 23-block RRDBNet it takes seconds; 'taylor' and `reconstruct` take minutes each, on 16 images of 96x96.
 

@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.utils import tensor2img
 
 from basicsr_kd.data.clips import Clip, find_clips, read_clip, words
-from basicsr_kd.data.degradation import gaussian_downsample_padded
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.data.tecogan_test_dataset import TecoGANTestDataset
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImagePair, folders_in

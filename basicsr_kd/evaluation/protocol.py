@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from basicsr_kd.data.degradation import SIGMA
+from basicsr_kd.data.tecogan_degradation import SIGMA
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS
 from basicsr_kd.utils.text import some
@@ -27,7 +27,7 @@ class Protocol:
     """File of the backbone; None: PyTorch's cache, else it is downloaded."""
     inception_weights: Path | None = None
     clips: Literal['official', 'training'] | None = None
-    """What of clips is scored, of `video_protocol.PROTOCOLS`; None: images."""
+    """What of clips is scored, of `metrics.clip_protocol.PROTOCOLS`; None: images."""
 
 
 def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cropped: Sequence[str]) -> str:

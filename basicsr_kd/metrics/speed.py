@@ -39,7 +39,7 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
     Args:
         networks: Each takes (1, 3, h, w). They are moved to the device and put into evaluation mode.
         lr_size: (height, width) of the input.
-        formats: Of 'fp32', 'bf16' and 'fp16': `precision.fast_formats`.
+        formats: Of 'fp32', 'bf16' and 'fp16': `utils.modes.fast_formats`.
         device: Where to run.
         turns: How often each network runs in each format.
         budget: Seconds after which no new turn starts, once there are three.

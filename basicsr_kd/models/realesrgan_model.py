@@ -9,7 +9,7 @@ import torch
 from basicsr.losses.loss_util import get_refined_artifact_map
 from torch import Tensor
 
-from basicsr_kd.data.second_order import SecondOrderDegradation
+from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.models.kdgan_model import KDGANModel
 from basicsr_kd.models.prune_gan_model import PruneGANModel
 from basicsr_kd.models.training.gan_trainer import GANTrainer

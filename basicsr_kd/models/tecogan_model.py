@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from basicsr_kd.archs.warp import backward_warp
-from basicsr_kd.data.degradation import BORDER, gaussian_downsample
+from basicsr_kd.data.tecogan_degradation import BORDER, gaussian_downsample
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.models.kdgan_model import KDGANModel
 from basicsr_kd.models.prune_gan_model import PruneGANModel

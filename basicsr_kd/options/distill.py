@@ -69,7 +69,7 @@ class DistillOptions(Section):
 
 class LayersOptions(DistillOptions):
     """A loss on feature maps."""
-    # left out: see distillation.families.default_pairs
+    # left out: see distillation.layers.default_pairs
     layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] | None = None
     depth_match: Literal['exact', 'even'] = 'exact'  # of named layers
 

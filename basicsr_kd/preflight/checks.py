@@ -19,9 +19,9 @@ from basicsr_kd.preflight.arguments import check_arguments, must_be_registered, 
 from basicsr_kd.preflight.clips import check_clip_metric, check_sets
 from basicsr_kd.preflight.datasets import check_datasets, check_photos
 from basicsr_kd.preflight.devices import check_device, check_speed
+from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
-from basicsr_kd.preflight.sizes import check_image_sizes
 from basicsr_kd.preflight.teacher import check_teacher
 from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
 from basicsr_kd.runs.resume import resumes

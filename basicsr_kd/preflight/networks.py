@@ -19,8 +19,8 @@ from basicsr_kd.options.realesrgan import gt_size, gt_size_key
 from basicsr_kd.options.video import is_video
 from basicsr_kd.preflight.arguments import check_arguments
 from basicsr_kd.preflight.clips import must_take_clips
+from basicsr_kd.preflight.input_sizes import better_size
 from basicsr_kd.preflight.pruning import check_pruning
-from basicsr_kd.preflight.sizes import better_size
 from basicsr_kd.runs.resume import resumes
 
 

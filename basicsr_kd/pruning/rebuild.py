@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.archs.resize import resize_to
-from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from basicsr_kd.errors import EvaluationError, ReportError
 from basicsr_kd.evaluation.schema import MeasuredProtocol, MeasuredSet, Score
 from basicsr_kd.evaluation.sets import ImagePair, pair_folders, read_pair
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.figure import Comparison, TimeSlice, busiest_box
 from basicsr_kd.report.methods import MethodGroup
-from basicsr_kd.report.runs import Runs
 from basicsr_kd.utils.images import image_files, read_image
 from basicsr_kd.utils.metric_names import METRICS
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from basicsr_kd.report import paper, paper_video
 from basicsr_kd.report.cells import Table
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup, measured
-from basicsr_kd.report.runs import Runs
 
 _CONTROLS = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher', 'student_l1': 'a student trained with L1 alone',
              'student_without_distillation': 'a student trained without distillation'}

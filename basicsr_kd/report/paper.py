@@ -4,8 +4,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup
-from basicsr_kd.report.runs import Runs
 
 SETS = ('BSD100', 'Set14', 'KHU', 'MIV', 'VRroom', 'Urban100')
 IMAGES = {'BSD100': 100, 'Set14': 14, 'Urban100': 100}

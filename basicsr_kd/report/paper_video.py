@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup
-from basicsr_kd.report.runs import Runs
 
 SETS = {'Vid4': 4, 'ToS3': 3}
 """Its test sets, and how many clips they have."""

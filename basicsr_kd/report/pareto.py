@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup, number_formats
-from basicsr_kd.report.runs import Runs
 from basicsr_kd.report.tables import average_title
 from basicsr_kd.utils.metric_names import METRICS
 

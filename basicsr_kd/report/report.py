@@ -7,11 +7,11 @@ from pathlib import Path
 
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.crops import find_comparisons
+from basicsr_kd.report.evaluations import Runs, read_runs
 from basicsr_kd.report.figure import Comparison
 from basicsr_kd.report.methods import MethodGroup, group_methods
 from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, quality_notes
 from basicsr_kd.report.pareto import Panel, pareto_panels
-from basicsr_kd.report.runs import Runs, read_runs
 from basicsr_kd.report.tables import cost_table, overview_table, parts_table, table_1, table_2
 from basicsr_kd.utils.metric_names import METRICS
 
@@ -54,12 +54,12 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
 
     Args:
         paths: files of `basicsr-kd evaluate --json`.
-        about: tags by method name, see :func:`~basicsr_kd.report.runs.read_runs`.
+        about: tags by method name, see :func:`~basicsr_kd.report.evaluations.read_runs`.
         images: the folder of `basicsr-kd evaluate --save-images`; without it there is no comparison of crops.
         progress: whether to show a bar.
 
     Raises:
-        ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.runs.read_runs`,
+        ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.evaluations.read_runs`,
             :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.crops.find_comparisons`.
     """
     runs = read_runs(paths, about)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from basicsr_kd.evaluation.schema import MeasuredSet
 from basicsr_kd.report.cells import NOTHING, Cell, Table, amount, score, seconds, table
+from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup, measured, number_formats
 from basicsr_kd.report.paper import average_beside, beside
 from basicsr_kd.report.paper_video import change_beside
-from basicsr_kd.report.runs import Runs
 from basicsr_kd.utils.metric_names import METRICS
 
 PART_TITLES = {'fnet': 'FNet', 'srnet': 'SRNet'}

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from common.overrides import override, with_iterations
-from common.runs import Run
+from common.trainings import Run
 
 TABLE2 = 0.3
 """How far the teacher of Table 2 is pruned."""

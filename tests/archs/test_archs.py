@@ -10,7 +10,7 @@ from basicsr.archs.srresnet_arch import MSRResNet
 from helpers.networks import count, largest_difference, masked, varied_rrdbnet
 
 from basicsr_kd.archs import PrunedRRDBNet, SlimRRDBNet
-from basicsr_kd.archs.rrdbnet import rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.errors import CheckpointError
 

@@ -15,8 +15,8 @@ from basicsr_kd.archs import FRNet
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.data.clips import find_clips
-from basicsr_kd.data.degradation import gaussian_downsample_padded
 from basicsr_kd.data.run_inputs import calibration_images, calibration_root
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.prune import CalibrationOptions
 from basicsr_kd.preflight.pruning import check_calibration

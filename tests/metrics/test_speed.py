@@ -1,4 +1,4 @@
-"""metrics/speed.py and precision.py: who is timed when, and memory against what a network must take."""
+"""metrics/speed.py and utils/modes.py: who is timed when, and memory against what a network must take."""
 import os
 import sys
 import time

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.models import start, train
 
-from basicsr_kd.train import out_of_memory
+from basicsr_kd.runs.out_of_memory import out_of_memory
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')]
 

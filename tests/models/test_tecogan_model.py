@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from basicsr_kd.archs.warp import backward_warp
-from basicsr_kd.data.degradation import gaussian_downsample
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets
 

@@ -14,7 +14,7 @@ from helpers.video import FRAMES, FRNET, clip_batch, train
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.data.degradation import gaussian_downsample
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample
 from basicsr_kd.distillation.taps import FeatureTaps
 from basicsr_kd.errors import OptionsError
 

@@ -16,7 +16,7 @@ from helpers.validation import FlatInception
 from helpers.video import train, write_clip
 
 from basicsr_kd.archs.frnet_arch import FRNet
-from basicsr_kd.data.degradation import gaussian_downsample_padded
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.deploy.stream import run_stream
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.metrics import set_scores

@@ -43,7 +43,7 @@ ROOMS = {
     'autoload': 'compat plugin',
     'compat': 'runs',
     'plugin': 'preflight compat runs errors archs data losses metrics models',
-    'train': 'autoload plugin errors',
+    'train': 'autoload plugin errors runs.out_of_memory',
     'test': 'autoload plugin errors',
     'cli': f' autoload plugin report evaluation deploy metrics data pruning {_NETWORKS}',
 }

@@ -11,8 +11,8 @@ import yaml
 from helpers.report import BSD100, DEVICE, SET14, evaluation, method, protocol, student, write
 
 from basicsr_kd.errors import ReportError
+from basicsr_kd.report.evaluations import read_runs
 from basicsr_kd.report.methods import group_methods, measured
-from basicsr_kd.report.runs import read_runs
 
 
 def read(folder: Path, *contents: dict[str, Any], about: dict[str, Any] | None = None):

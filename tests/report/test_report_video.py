@@ -13,11 +13,11 @@ from helpers.report_video import PROTOCOL, VID4, bicubic, network, video_evaluat
 from basicsr_kd.errors import ReportError
 from basicsr_kd.report.cells import to_csv, to_latex, to_markdown
 from basicsr_kd.report.crops import caption
+from basicsr_kd.report.evaluations import read_runs
 from basicsr_kd.report.figure import comparison_figure
 from basicsr_kd.report.methods import group_methods
 from basicsr_kd.report.page import html_page
 from basicsr_kd.report.report import build_report
-from basicsr_kd.report.runs import read_runs
 from basicsr_kd.report.write import write_report
 
 

@@ -15,7 +15,7 @@ import yaml
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from common.measure import Pair
 from common.overrides import filled, override, with_iterations
-from common.runs import RunError
+from common.trainings import RunError
 from studies.ablation import evaluate, run
 from studies.ablation.data import split
 from studies.ablation.evaluate import Evaluator

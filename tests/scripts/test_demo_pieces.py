@@ -16,7 +16,7 @@ from common.measure import (
     report_of,
     sets_of,
 )
-from common.runs import RunError, iteration, run_logged, total_iterations
+from common.trainings import RunError, iteration, run_logged, total_iterations
 from PIL import Image
 
 from basicsr_kd.archs.frnet_arch import FRNet

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from common.runs import PlanError, train, write_options
+from common.trainings import PlanError, train, write_options
 from paper_tables import main
 from studies.paper_plan import SCALES, plan
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from basicsr_kd.data.degradation import gaussian_downsample_padded
+from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.deploy.stream import run_stream
 from basicsr_kd.models.validation.clip_scores import VideoScores
 from basicsr_kd.models.validation.images import Validation

@@ -18,7 +18,7 @@ from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.models.training.acceleration import Acceleration
 from basicsr_kd.models.validation.clip_scores import VideoScores
-from basicsr_kd.models.validation.pictures import Pictures
+from basicsr_kd.models.validation.panels import Pictures
 from basicsr_kd.models.validation.scores import Score, Scores
 from basicsr_kd.options.val import has_truth
 from basicsr_kd.runs.distributed import from_all_ranks

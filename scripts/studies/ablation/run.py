@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from common.runs import SHOWN_LINES, RunError, iteration
+from common.trainings import SHOWN_LINES, RunError, iteration
 
 from studies.ablation.plan import ROOT
 

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from basicsr_kd.archs.upsample import upsampler
 from basicsr_kd.data import TecoGANTestDataset
-from basicsr_kd.data.degradation import BORDER, gaussian_downsample, gaussian_downsample_padded
+from basicsr_kd.data.tecogan_degradation import BORDER, gaussian_downsample, gaussian_downsample_padded
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
 

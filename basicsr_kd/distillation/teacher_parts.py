@@ -26,7 +26,7 @@ def match_widths(student: nn.Module, teacher: nn.Module, blocks: Cut, example: T
         student: Only its shapes matter.
         teacher: With all its blocks, so that importance is what channels are worth in the network that was trained;
             its parameters require gradients.
-        blocks: What `basicsr_kd.distillation.matching.match_depth` gives.
+        blocks: What `basicsr_kd.distillation.teacher_parts.match_depth` gives.
         example: An input of the teacher on its device, (1, c, h, w).
         importance: torch-pruning's criterion: its group to one value a channel.
 

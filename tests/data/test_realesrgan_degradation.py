@@ -14,8 +14,8 @@ from helpers.realesrgan import PHOTOS, SYNTHESIS, BasicSRModel, photo_batch, pho
 
 from basicsr_kd import options, preflight
 from basicsr_kd.data import RealESRGANPhotoDataset
+from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.data.run_inputs import calibration_images
-from basicsr_kd.data.second_order import SecondOrderDegradation
 from basicsr_kd.options.prune import CalibrationOptions
 
 CPU = torch.device('cpu')
