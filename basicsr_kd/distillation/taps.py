@@ -40,7 +40,7 @@ class FeatureTaps:
         self._recording = False
         self._cloned: set[str] = set()
         self._features: dict[str, list[Tensor]] = {}
-        self._versions: dict[str, list[int]] = {}
+        self._versions: dict[str, list[int | None]] = {}
         self._frames = is_recurrent(net)
         for name in self.layers:
             net.get_submodule(name).register_forward_hook(partial(self._record, name))
@@ -84,7 +84,8 @@ class FeatureTaps:
 
     def _overwritten(self, features: dict[str, list[Tensor]]) -> list[str]:
         return [name for name, outputs in features.items()
-                if [output._version for output in outputs] != self._versions[name]]
+                if any(version is not None and output._version != version
+                       for output, version in zip(outputs, self._versions[name], strict=True))]
 
     def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         if not self._recording:
@@ -100,4 +101,6 @@ class FeatureTaps:
                            f'single feature map; tap the module around it')
         feature = output.clone() if name in self._cloned else output
         self._features.setdefault(name, []).append(feature)
-        self._versions.setdefault(name, []).append(feature._version)
+        # a number that comes out of a compiled graph ends DDP's splitting of it; there nothing is written in place
+        version = None if torch.compiler.is_compiling() else feature._version
+        self._versions.setdefault(name, []).append(version)

@@ -2,24 +2,31 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from helpers.models import same, start, train, weights
 from helpers.validation import loader
 from helpers.video import train as train_on_clips
 from torch import nn
 from torch._dynamo.utils import counters
 
+from basicsr_kd.archs import SlimRRDBNet
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.models.training.acceleration import compile_in_place
 from basicsr_kd.options import validate
 from basicsr_kd.preflight.devices import check_compiler
+from basicsr_kd.runs.distributed import leave_process_group
+
+COMPILE = nn.Module.compile
 
 
 @pytest.fixture
@@ -123,6 +130,29 @@ def test_a_machine_without_a_compiler_is_told():
     (line,) = found.stdout.splitlines()
     assert line.startswith('train.compile: PyTorch cannot compile on this machine (')
     assert 'install a C++ compiler' in line and line.endswith('or use compile: false')
+
+
+def one_compiled_process(rank: int, opt: dict[str, Any], folder: Path) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=1)
+    torch._dynamo.reset()
+    nn.Module.compile = functools.partialmethod(COMPILE, backend='aot_eager')  # its graphs, without generated code
+    logs = []
+    for compiled in (False, True):
+        torch.manual_seed(3)
+        opt['train']['compile'] = compiled
+        model = start({**opt, 'dist': True})
+        train(model, 1, 2)
+        logs.append(dict(model.get_current_log()))
+    assert logs[1] == {name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in logs[0].items()}
+    leave_process_group()
+
+
+def test_a_student_of_more_than_a_bucket_of_ddp_learns_by_layers(kd_opt, tmp_path):
+    """Of DDP's first bucket of 1 MB, at whose end its compiler splits the graph of the student."""
+    kd_opt['network_g'].update(num_feat=64, num_grow_ch=32, num_block=1)
+    kd_opt['train'].pop('gan_opt')
+    assert sum(weight.numel() for weight in SlimRRDBNet(num_feat=64, num_block=1).parameters()) > 2**18
+    torch.multiprocessing.spawn(one_compiled_process, (kd_opt, tmp_path), nprocs=1)
 
 
 def test_an_old_pytorch_is_told(monkeypatch):
