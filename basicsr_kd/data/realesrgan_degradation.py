@@ -1,6 +1,7 @@
 """Real-ESRGAN's second-order degradation: low resolution made of ground truth, batch by batch, on any device."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,8 @@ class SecondOrderDegradation:
 
     def __init__(self, opt: Mapping[str, Any], device: torch.device, pool: int = 0) -> None:
         self.opt, self.device, self.queue_size = opt, device, pool
-        self.jpeger = DiffJPEG(differentiable=False).to(device)
+        # a copy: BasicSR's tables are one parameter of all DiffJPEGs, which would follow each other between devices
+        self.jpeger = copy.deepcopy(DiffJPEG(differentiable=False)).to(device)
         # colours come last in its memory, which PyTorch's reflection keeps on a CPU and BasicSR's filter2D cannot view
         self.jpeger.register_forward_hook(lambda module, args, image: image.contiguous())
         self.usm_sharpener = _PlanewiseUSM().to(device)

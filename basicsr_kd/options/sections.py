@@ -103,6 +103,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if opt.get('teacher'):
         opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
+    _keep_workers(opt['datasets']['train'])
     return warnings
 
 
@@ -149,6 +150,12 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
         raise OptionsError('student.init: teacher and path.pretrain_network_g both say where the student starts; '
                            'leave one out')
     return warnings
+
+
+def _keep_workers(dataset: dict[str, Any]) -> None:
+    """Have a loader's workers stay between epochs: with a launcher each new one imports everything again (`spawn`)."""
+    if dataset.get('num_worker_per_gpu'):
+        dataset.setdefault('persistent_workers', True)
 
 
 def _check_optimizers(train: dict[str, Any]) -> None:

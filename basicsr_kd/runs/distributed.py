@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import atexit
 import gc
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 _TORCHRUN = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 _SLURM = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST')
+
+_PATIENCE = timedelta(hours=24)
+_CALLS = itertools.count()  # of `on_master_first`, which are the same on all ranks
 
 _Result = TypeVar('_Result')
 
@@ -85,14 +90,15 @@ def _join(backend: str, local_rank: str, **kwargs: Any) -> None:
         torch.distributed.init_process_group(backend, **kwargs)
     else:
         torch.distributed.init_process_group('gloo', **kwargs)
-        atexit.register(leave_process_group)
+    atexit.register(leave_process_group)
 
 
 def leave_process_group() -> None:
-    """Leave the process group, if there is one, so that gloo's threads are gone before the interpreter goes.
+    """Leave the process group, if there is one, so that its threads are gone before the interpreter goes.
 
-    BasicSR never leaves it. A thread that still holds a tensor by then aborts a process that has done its work (PyTorch
-    pull request 179291). A group ends when nothing holds it any more: DDP networks do, in cycles.
+    BasicSR never leaves it, and nccl warns of that. A thread of gloo's that still holds a tensor by then aborts a
+    process that has done its work (PyTorch pull request 179291). A group ends when nothing holds it any more: DDP
+    networks do, in cycles.
     """
     import torch
     if torch.distributed.is_initialized():
@@ -121,7 +127,8 @@ def from_all_ranks(own: _Result) -> list[_Result]:
 def on_master_first(action: Callable[[], _Result]) -> _Result:
     """Run `action` on rank 0 while the others wait, and give all of them its result.
 
-    Rank 0 has all the machine's cores for it: torchrun gives each process one thread, and the wait has a time limit.
+    Rank 0 has all the machine's cores for it, where torchrun gives each process one thread. The others wait at the
+    store where processes meet: a broadcast has a time limit (nccl's is 10 minutes), and pruning may take longer.
     """
     import torch
     import torch.distributed as dist
@@ -129,6 +136,7 @@ def on_master_first(action: Callable[[], _Result]) -> _Result:
     if not distributed:
         return action()
     result: list[Any] = [None]
+    store, key = dist.distributed_c10d._get_default_store(), f'basicsr_kd/on_master_first/{next(_CALLS)}'
     if dist.get_rank() == 0:
         threads = torch.get_num_threads()
         torch.set_num_threads(os.cpu_count() or threads)
@@ -136,6 +144,9 @@ def on_master_first(action: Callable[[], _Result]) -> _Result:
             result = [action()]
         finally:
             torch.set_num_threads(threads)
+        store.set(key, 'done')
+    else:
+        store.wait([key], _PATIENCE)
     dist.broadcast_object_list(result)
     return result[0]
 

@@ -41,6 +41,20 @@ def full_fp32() -> Iterator[None]:
 
 
 @contextmanager
+def without_tuning() -> Iterator[None]:
+    """Has cuDNN take the convolutions that it thinks fast, in place of trying them all for each new size of image.
+
+    BasicSR's runners ask for the trials (`torch.backends.cudnn.benchmark`), which pay where sizes stay.
+    """
+    tuned = torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = tuned
+
+
+@contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """While a network is only looked at: evaluation mode.
 

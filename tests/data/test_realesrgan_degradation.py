@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data.realesrgan_dataset import RealESRGANDataset
-from basicsr.utils import USMSharp
+from basicsr.utils import DiffJPEG, USMSharp
 from helpers.realesrgan import PHOTOS, SYNTHESIS, BasicSRModel, photo_batch, photo_options, seed, write_photos
 
 from basicsr_kd import options, preflight
@@ -49,6 +49,14 @@ def test_batches_are_those_of_basicsr_also_when_the_pool_is_full(photos, monkeyp
         assert (random.random(), np.random.rand(), torch.rand(1)) == after
         for found, expected in zip(made, (theirs.lq, theirs.gt, theirs.gt_usm), strict=True):
             assert torch.equal(found, expected), number
+
+
+def test_each_has_jpeg_tables_of_its_own():
+    """BasicSR's are one parameter of all, which moves to another device or format with any of them."""
+    first, second = SecondOrderDegradation({}, CPU), SecondOrderDegradation({}, CPU)
+    first.jpeger.double()
+    for one in (second.jpeger, DiffJPEG(differentiable=False)):
+        assert {table.dtype for table in one.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize('images', [1, 4])

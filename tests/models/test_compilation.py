@@ -94,6 +94,17 @@ def test_a_network_that_is_pruned_further_is_compiled_anew(prune_opt, traced):
     assert len(traced) == 3  # generator, discriminator, generator
 
 
+def test_no_stage_of_gradual_pruning_runs_eager(prune_opt, traced, monkeypatch):
+    """PyTorch counts the graphs of all networks with the same code, and by default runs a ninth one as it is."""
+    monkeypatch.setattr(torch._dynamo.config, 'fail_on_recompile_limit_hit', True)
+    monkeypatch.setattr(torch._dynamo.config, 'recompile_limit', 3)
+    prune_opt['prune'] = {'ratio': 0.5, 'round_to': 1, 'importance': 'random', 'steps': 6, 'every': 1}
+    prune_opt['train'].update(compile=True, total_iter=6)
+    prune_opt['train'].pop('gan_opt')
+    train(start(prune_opt), 1, 6)
+    assert len(traced) == 6
+
+
 def test_the_discriminator_is_kept_out_of_cuda_graphs(kd_opt, traced):
     """Its second pass would overwrite what the first has kept for the backward pass, which comes twice."""
     for mode, expected in (('reduce-overhead', 'default'), ('max-autotune', 'max-autotune-no-cudagraphs')):

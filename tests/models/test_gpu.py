@@ -20,6 +20,11 @@ def weights(model):
     return torch.cat([parameter.detach().flatten().cpu() for parameter in model.net_g.parameters()])
 
 
+def steps_of(optimizer: torch.optim.Optimizer) -> int:
+    """How many steps it has taken; fp16 leaves out those whose gradients its scale makes too large."""
+    return int(next(iter(optimizer.state.values()))['step'])
+
+
 @pytest.mark.parametrize('amp', ['bf16', 'fp16'])
 def test_half_precision_trains_about_as_fp32(gpu_opt, amp):
     models = []
@@ -27,7 +32,10 @@ def test_half_precision_trains_about_as_fp32(gpu_opt, amp):
         gpu_opt['train']['amp'] = name
         torch.manual_seed(0)
         models.append(start(copy.deepcopy(gpu_opt)))
+        # a scale that holds from the start
+        models[-1].scaler = torch.amp.GradScaler('cuda', init_scale=2.0**8, enabled=name == 'fp16')
         train(models[-1], 1, 4)
+        assert [steps_of(models[-1].optimizer_g), steps_of(models[-1].optimizer_d)] == [4, 4], name
     assert models[1].scaler.is_enabled() == (amp == 'fp16')
     expected, found = (model.get_current_log() for model in models)
     assert found['l_g_pix'] == pytest.approx(expected['l_g_pix'], rel=0.02)

@@ -14,6 +14,24 @@ from basicsr_kd.errors import OptionsError
 from basicsr_kd.utils import modes
 
 
+def settings() -> list[bool]:
+    """What NVIDIA GPUs make of fp32, and whether cuDNN tries all convolutions for a new size."""
+    return [torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark]
+
+
+def test_validation_is_in_full_fp32_as_evaluate_and_tunes_nothing(kd_opt, monkeypatch):
+    for backend, name in ((torch.backends.cudnn, 'allow_tf32'), (torch.backends.cuda.matmul, 'allow_tf32'),
+                          (torch.backends.cudnn, 'benchmark')):
+        monkeypatch.setattr(backend, name, True)
+    kd_opt['train']['ema_decay'] = 0
+    model = start(kd_opt)
+    seen: list[list[bool]] = []
+    model.net_g.register_forward_hook(lambda *_: seen.append(settings()))
+    model.validation(loader(kd_opt), 1, None, False)
+    assert seen and all(one == [False, False, False] for one in seen)
+    assert settings() == [True, True, True]
+
+
 @pytest.fixture
 def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU counts as one that computes in fp16; PyTorch can on any, if slowly."""

@@ -20,6 +20,14 @@ def put(opt: dict[str, Any], path: str, value: Any) -> None:
     opt[last] = value
 
 
+@pytest.mark.parametrize(('workers', 'said', 'kept'), [(2, {}, True), (2, {'persistent_workers': False}, False),
+                                                       (0, {}, None)])
+def test_workers_stay_between_epochs_where_there_are_any(kd_opt, workers, said, kept):
+    kd_opt['datasets']['train'].update(num_worker_per_gpu=workers, **said)
+    validate(kd_opt, is_train=True)
+    assert kd_opt['datasets']['train'].get('persistent_workers') is kept
+
+
 def test_importing_options_needs_neither_torch_nor_basicsr():
     code = 'import sys, basicsr_kd.options; print([m for m in ("torch", "basicsr") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch._dynamo.config
 import torch._functorch.config
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr.utils import get_root_logger
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from basicsr_kd.models.training.checkpoints import Checkpoints
-from basicsr_kd.utils.modes import fast_formats
+from basicsr_kd.utils.modes import fast_formats, full_fp32, without_tuning
 
 _HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -55,10 +56,13 @@ class Acceleration(Checkpoints):
 
     @contextmanager
     def for_validation(self) -> Iterator[None]:
-        """A context in the number format of validation, where nothing is compiled: each size of image would be anew."""
+        """A context in the number format of validation, fp32 in full as in `basicsr-kd evaluate`.
+
+        Nothing is compiled or tuned in it: each size of image would be anew.
+        """
         same = (self.opt.get('val') or {}).get('amp') == 'same'
         with torch.compiler.set_stance('force_eager') if self.compile_mode else nullcontext():
-            with autocast(self.device, self.amp if same else None):
+            with full_fp32(), without_tuning(), autocast(self.device, self.amp if same else None):
                 yield
 
     def start_steps(self) -> None:
@@ -126,6 +130,9 @@ def compile_in_place(net: nn.Module, mode: str, repeats: bool = False) -> None:
         repeats: Whether it runs several times before one backward pass, or has several for one run. Memory that the
             first backward pass may overwrite, and CUDA graphs, do not go with that.
     """
+    # It counts graphs by code, which all networks of a class share, and runs what is over it eager, without a word:
+    # the ninth stage of gradual pruning, for one.
+    torch._dynamo.config.recompile_limit += 1
     if repeats:
         torch._functorch.config.donated_buffer = False  # PyTorch's own advice where a graph is retained
         mode = _WITHOUT_CUDA_GRAPHS.get(mode, mode)
