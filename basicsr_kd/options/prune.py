@@ -7,6 +7,7 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.convert import Section
+from basicsr_kd.utils.prune_request import Request
 
 _NOT_FOR_PRUNING = ('calibration', 'steps', 'every')  # they say with what and when, the other keys how
 
@@ -44,12 +45,12 @@ class PruneOptions(Section):
     every: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of `prune` and `check_prune`."""
+        """The keyword arguments of `prune` and `Request`."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_FOR_PRUNING}
 
-    def looks(self) -> dict[str, Any]:
-        """Those that say whether it takes calibration images: the arguments of `needs_calibration`."""
-        return {name: getattr(self, name) for name in ('layout', 'importance', 'reconstruct', 'select')}
+    def request(self) -> Request:
+        """What the pruning is asked for; a PruneOptionError where the keys do not go together."""
+        return Request(**self.arguments())
 
 
 def prune_steps(section: Any) -> list[PruneOptions]:

@@ -16,7 +16,7 @@ from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.cli.prune import add_arguments
 from basicsr_kd.pruning import prune
-from basicsr_kd.pruning.request import CHOICES
+from basicsr_kd.utils.prune_request import CHOICES
 
 IMAGE = torch.rand(1, 3, 12, 12)
 
@@ -112,7 +112,7 @@ OUT = ('--out', 'p.pth')
     ((*OUT, '--ratio', '1'), 'ratio is 1.0. Expected a number from 0 to less than 1'),
     ((*OUT, '--ratio', 'nan'), 'ratio is nan'),
     ((*OUT, '--ratio', '0.97'), 'Expected a ratio from 0 to 0.'),
-    ((*OUT, '--ratio', '0.3', '--keep', '1'), 'keep is 1, which is for layout blocks'),
+    ((*OUT, '--ratio', '0.3', '--keep', '1'), 'keep counts the blocks that stay, so it needs layout blocks'),
     ((*OUT, '--ratio', '0.3', '--select', 'last'), '--select says which blocks go'),
     ((*OUT, '--ratio', '0.3', '--target', 'body.9'), "target 'body.9' is no module of RRDBNet; did you mean 'body."),
     ((*OUT, '--ratio', '0.3', '--importance', 'taylor'), 'importance taylor needs --calibration DIR'),
