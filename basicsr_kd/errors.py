@@ -66,6 +66,20 @@ class PruningError(BasicSRKDError, ValueError):
     """A network cannot be pruned as asked; the message says what was found, what is possible and what to do."""
 
 
+class PruneOptionError(PruningError):
+    """An option of a pruning that cannot be, by itself or beside the others.
+
+    Args:
+        option: Its name from Python; options file and command line write it in their own way.
+        reason: Goes on where the name ends: 'is missing …'.
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(f'prune: {option} {reason}')
+        self.option = option
+        self.reason = reason
+
+
 class InheritanceError(BasicSRKDError, ValueError):
     """The student cannot inherit from this teacher."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_kd.cli.common import Refusal, check_outputs, refuse, write_json
-from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.errors import BasicSRKDError, PruneOptionError
+from basicsr_kd.utils.prune_request import Request
 
 EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
          basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png"""
@@ -24,38 +25,30 @@ def run(args: argparse.Namespace) -> int:
     """Prunes or scans; what cannot be done is one line on stderr and exit status 2, with nothing written."""
     try:
         check_arguments(args)
+        request = _request(args)
         from basicsr_kd import plugin
         plugin.register()
     except Refusal as error:
         return refuse('prune', error)
     try:
         check_outputs([args.out, args.out and args.out.with_suffix('.yml'), args.json, args.plot], args.force)
-        return _scan(args) if args.scan else _prune(args)
+        return (_scan if args.scan else _prune)(args, request)
     except (BasicSRKDError, OSError) as error:
         return refuse('prune', error)
 
 
-def _prune(args: argparse.Namespace) -> int:
+def _prune(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.archs.from_file import network_section, write_network_file
     from basicsr_kd.archs.sidecar import fragment_path, in_one_line
-    from basicsr_kd.pruning import needs_calibration, prune
-    options = {'ratio': args.ratio, 'of': args.of, 'layout': args.layout, 'allocation': args.allocation,
-               'importance': args.importance, 'round_to': args.round_to, 'keep': args.keep,
-               'select': args.select or 'least', 'target': args.target, 'reconstruct': args.reconstruct}
-    looks = {name: options[name] for name in ('layout', 'importance', 'reconstruct', 'select')}
-    why = needs_calibration(**looks)
-    if why and args.calibration is None:
-        raise Refusal(f'{why} needs --calibration DIR, a folder of images as the network takes them: low resolution.')
-    if args.calibration and not args.importance:
-        why = needs_calibration(**{**looks, 'importance': 'taylor'})
+    from basicsr_kd.pruning import prune
     network, net = _network(args)
     images = None
-    if why:
+    if request.why_images:
         images = _images(args, net)
     elif args.calibration:
         print('The calibration images are not used: nothing that was asked for looks at them.')
     start = time.perf_counter()
-    report = prune(net, **options, calibration=images, progress=sys.stderr.isatty())
+    report = prune(net, **dataclasses.asdict(request), calibration=images, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - start
     state = report.network.state_dict()
     write_network_file(args.out, state, network)
@@ -72,25 +65,24 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _scan(args: argparse.Namespace) -> int:
+def _scan(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.pruning.sensitivity import scan
     from basicsr_kd.report.sensitivity import scan_plot, scan_table
-    ratio, importance = SCAN_RATIO if args.ratio is None else args.ratio, args.importance or 'taylor'
     _, net = _network(args)
     images = _images(args, net)
     start = time.perf_counter()
-    costs = scan(net, images, ratio=ratio, of=args.of, layout=args.layout, allocation=args.allocation,
-                 importance=importance, round_to=args.round_to, progress=sys.stderr.isatty())
+    taken = ('ratio', 'of', 'layout', 'allocation', 'importance', 'round_to')
+    costs = scan(net, images, **{name: getattr(request, name) for name in taken}, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - start
-    request = 'each block left out' if args.layout == 'blocks' else \
-        f'each stage pruned by {ratio} of {args.of}, layout {args.layout}, importance {importance}'
-    title = f'{Path(args.weights).name}, {request}'
+    asked = 'each block left out' if args.layout == 'blocks' else \
+        f'each stage pruned by {request.ratio} of {args.of}, layout {args.layout}, importance {request.importance}'
+    title = f'{Path(args.weights).name}, {asked}'
     if args.plot:  # files first: what is printed may end in a pipe that closes
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         scan_plot(args.plot, costs, title)
     stages = [{**dataclasses.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
                'unchanged': cost.psnr == math.inf} for cost in costs]  # JSON knows no infinity
-    write_json(args.json, {'weights': args.weights, 'request': request, 'images': len(images), 'stages': stages,
+    write_json(args.json, {'weights': args.weights, 'request': asked, 'images': len(images), 'stages': stages,
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
@@ -216,7 +208,7 @@ def _add_choice(choice: argparse._ArgumentGroup) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what a single one may be is for the pruning to say.
+    """Which of the files go together, and what goes with --scan.
 
     Raises:
         Refusal: Some do not, or one is missing.
@@ -236,9 +228,18 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise Refusal('--out is missing: the file to write, e.g. --out pruned.pth (or --scan, to measure only).')
     if args.out.suffix.lower() != '.pth':
         raise Refusal(f'--out: {args.out}: expected a name that ends in .pth.')
-    if args.ratio is None and args.keep is None:
-        raise Refusal('--ratio is missing: the share to take away, e.g. --ratio 0.3' +
-                      (' (or --keep N: how many blocks stay).' if args.layout == 'blocks' else '.'))
-    if args.select and args.layout != 'blocks':
-        raise Refusal(f'--select says which blocks go, and --layout is {args.layout}. Leave it out, or say --layout '
-                      'blocks.')
+
+
+def _request(args: argparse.Namespace) -> Request:
+    """What the arguments ask for; a Refusal where that is not possible, or takes images that are not given."""
+    left_out: dict[str, Any] = {'importance': 'taylor' if args.calibration else 'l2',
+                                'ratio': SCAN_RATIO if args.scan else None}
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Request)}
+    try:
+        request = Request(**left_out | {name: value for name, value in given.items() if value is not None})
+    except PruneOptionError as error:
+        raise Refusal(f'--{error.option.replace("_", "-")} {error.reason}') from None
+    if request.why_images and args.calibration is None:
+        raise Refusal(f'{request.why_images} needs --calibration DIR, a folder of images as the network takes them: '
+                      'low resolution.')
+    return request

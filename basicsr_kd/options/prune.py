@@ -1,14 +1,14 @@
 """The YAML section `prune:` of a run, and `prune:` of a teacher. Imports neither torch nor BasicSR."""
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from basicsr_kd.errors import OptionsError
+from basicsr_kd.errors import OptionsError, PruneOptionError
 from basicsr_kd.options.convert import Section
-
-_NOT_FOR_PRUNING = ('calibration', 'steps', 'every')  # they say with what and when, the other keys how
+from basicsr_kd.utils.prune_request import Request
 
 
 class CalibrationOptions(Section):
@@ -24,13 +24,13 @@ class CalibrationOptions(Section):
 
 
 class PruneOptions(Section):
-    """One pruning step; the meaning of most keys is that of `basicsr_kd.pruning.prune`.
+    """One pruning step. What most keys mean says `basicsr_kd.pruning.prune`; which values go together, `Request`.
 
     With `steps` above 1 the ratio (or `keep`) is reached in that many stages while the network is fine-tuned: the first
     before iteration 1, each further one `every` iterations later.
     """
-    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    ratio: float | None = None
+    keep: int | None = None
     of: Literal['params', 'macs'] = 'params'
     layout: Literal['growth', 'width', 'balanced', 'blocks', 'unstructured'] = 'growth'
     allocation: Literal['global', 'uniform'] = 'global'
@@ -44,12 +44,12 @@ class PruneOptions(Section):
     every: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of `prune` and `check_prune`."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_FOR_PRUNING}
+        """The keyword arguments of `prune` and `Request`."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Request)}
 
-    def looks(self) -> dict[str, Any]:
-        """Those that say whether it takes calibration images: the arguments of `needs_calibration`."""
-        return {name: getattr(self, name) for name in ('layout', 'importance', 'reconstruct', 'select')}
+    def request(self) -> Request:
+        """What the pruning is asked for; a PruneOptionError where the keys do not go together."""
+        return Request(**self.arguments())
 
 
 def prune_steps(section: Any) -> list[PruneOptions]:
@@ -73,8 +73,10 @@ def check_steps(section: Any, key: str, total_iter: int | None) -> None:
     steps = prune_steps(section)
     for index, step in enumerate(steps):
         where = f'{key}[{index}]' if isinstance(section, list) else key
-        _check_amount(step, where)
-        _check_layout(step, where)
+        try:
+            step.request()
+        except PruneOptionError as error:
+            raise OptionsError(f'{where}.{error.option} {error.reason}') from None
         if step.steps > 1 and total_iter is None:
             raise OptionsError(f'{where}.steps: found {step.steps}; a teacher does not train, so it is pruned at once. '
                                'Prune it in stages in a run of its own, with model_type: PruneGANModel')
@@ -82,29 +84,6 @@ def check_steps(section: Any, key: str, total_iter: int | None) -> None:
             raise OptionsError(f'{where}.steps: found {step.steps} in a list of {len(steps)}; pruning in stages while '
                                f'training takes a single {key} section')
         _check_stages(step, where, total_iter)
-
-
-def _check_amount(step: PruneOptions, where: str) -> None:
-    if step.keep is not None and step.layout != 'blocks':
-        raise OptionsError(f'{where}.keep: counts the blocks that stay, so it needs layout: blocks; found layout: '
-                           f'{step.layout}, which takes ratio:')
-    if step.keep is not None and step.ratio is not None:
-        raise OptionsError(f'{where}: ratio {step.ratio:g} and keep {step.keep} both say how much stays; leave one out')
-    if step.keep is None and step.ratio is None:
-        raise OptionsError(f'{where}.ratio is missing: the share that goes, 0 <= ratio < 1' +
-                           (' (or keep: the number of blocks that stay)' if step.layout == 'blocks' else ''))
-
-
-def _check_layout(step: PruneOptions, where: str) -> None:
-    if step.select == 'last' and step.layout != 'blocks':
-        raise OptionsError(f'{where}.select: says which blocks go, so it needs layout: blocks; found layout: '
-                           f'{step.layout}')
-    if step.reconstruct and step.layout == 'unstructured':
-        raise OptionsError(f'{where}.reconstruct: refits layers that lost input channels or blocks, and layout: '
-                           'unstructured takes none; leave it out, or use layout: growth, width, balanced or blocks')
-    if step.importance == 'fpgm' and step.layout == 'unstructured':
-        raise OptionsError(f'{where}.importance: fpgm compares whole channels, layout: unstructured takes single '
-                           'weights; use l1, l2, taylor, lamp or random')
 
 
 def _check_stages(step: PruneOptions, where: str, total_iter: int | None) -> None:

@@ -13,9 +13,8 @@ from basicsr_kd.errors import ClipError, OptionsError
 from basicsr_kd.options.prune import CalibrationOptions, prune_steps
 from basicsr_kd.options.realesrgan import synthesises
 from basicsr_kd.preflight.arguments import must_exist
-from basicsr_kd.pruning import PruningError, check_prune, needs_calibration
-from basicsr_kd.pruning.job import Job
-from basicsr_kd.pruning.request import Request
+from basicsr_kd.pruning import PruningError, check_prune
+from basicsr_kd.pruning.job import Job, must_have_target
 
 
 def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> nn.Module:
@@ -36,17 +35,17 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
     left = net
     for index, step in enumerate(prune_steps(section)):
         where = f'{key}[{index}]' if isinstance(section, list) else key
-        request = Request(**step.arguments())
+        request = step.request()
         try:
             if not index or step.keep is not None:
-                check_prune(left, **step.arguments())
+                check_prune(left, request)
             else:  # how far it reaches is only known once the steps before it are done
-                request.check(net)
+                must_have_target(net, request)
             if step.layout == 'blocks':
                 left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
         except PruningError as error:
             raise OptionsError(f'{where}: {_said(error)}') from None
-        check_calibration(net, needs_calibration(**step.looks()), step.calibration, where, opt)
+        check_calibration(net, request.why_images, step.calibration, where, opt)
     return left
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,8 +20,8 @@ from basicsr_kd.pruning.cost import Account, TensorCost, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
 from basicsr_kd.pruning.report import PruneReport, compare_stages
-from basicsr_kd.pruning.request import Request
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost
+from basicsr_kd.utils.prune_request import Request
 
 _T = TypeVar('_T')
 
@@ -30,6 +31,7 @@ class Job:
 
     def __init__(self, net: nn.Module, request: Request, example: Tensor | None,
                  importance: Callable[[Any], Tensor | None] | None) -> None:
+        must_have_target(net, request)
         self.net, self.request = net, request
         if example is None:
             example = torch.zeros(1, input_channels(net), 8, 8)
@@ -141,6 +143,15 @@ class Job:
 
 def _no_values(group: Any) -> None:
     """The importance of channels where only their number matters."""
+
+
+def must_have_target(net: nn.Module, request: Request) -> None:
+    """Raise a PruningError if the request is for a part that the network does not have."""
+    paths = [name for name, _ in net.named_modules() if name]
+    if request.target is not None and request.target not in paths:
+        close = difflib.get_close_matches(str(request.target), paths, n=1, cutoff=0.4)
+        raise PruningError(f'prune: target {request.target!r} is no module of {type(net).__name__}' +
+                           (f'; did you mean {close[0]!r}?' if close else '.'))
 
 
 def given(value: _T | None) -> _T:

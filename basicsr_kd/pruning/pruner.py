@@ -13,8 +13,8 @@ from basicsr_kd.pruning.job import Job, given, working_copy
 from basicsr_kd.pruning.rebuild import rebuild
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
 from basicsr_kd.pruning.report import PruneReport
-from basicsr_kd.pruning.request import Request, needs_calibration
 from basicsr_kd.pruning.unstructured import zero_weights
+from basicsr_kd.utils.prune_request import Request
 
 
 def prune(net: nn.Module,
@@ -74,8 +74,7 @@ def prune(net: nn.Module,
     importance = importance or ('l2' if calibration is None else 'taylor')
     request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
                       round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct)
-    request.check(net)
-    why = needs_calibration(layout=layout, importance=importance, reconstruct=reconstruct, select=select)
+    why = request.why_images
     if why and calibration is None:
         raise PruningError(f'prune: {why} needs calibration images. Expected calibration: a folder of images as the '
                            'network takes them.')
@@ -107,18 +106,12 @@ def prune(net: nn.Module,
         return job.finish(cut, network, net.training, kept, notes)
 
 
-def check_prune(net: nn.Module, *, ratio: float | None = None, of: str = 'params', layout: str = 'growth',
-                allocation: str = 'global', importance: str | None = None, round_to: int = 16, keep: int | None = None,
-                select: str = 'least', target: str | None = None, reconstruct: bool = False,
-                example: Tensor | None = None) -> None:
+def check_prune(net: nn.Module, request: Request, example: Tensor | None = None) -> None:
     """Refuse what :func:`prune` would refuse, from shapes alone: ``net`` may be on the meta device.
 
     Raises:
         PruningError: see :func:`prune`.
     """
-    request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance or 'l2',
-                      round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct)
-    request.check(net)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(net).float().eval().requires_grad_(True)
         Job(copied, request, example, None).must_be_reachable()

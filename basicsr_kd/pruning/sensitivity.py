@@ -13,8 +13,8 @@ from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import left_out
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
 from basicsr_kd.pruning.job import Job, working_copy
-from basicsr_kd.pruning.request import Request
 from basicsr_kd.pruning.trials import Trial, block_trials, channel_trials, weight_trials, zeroed
+from basicsr_kd.utils.prune_request import Request
 
 SCANNED = ('growth', 'blocks', 'unstructured')
 """The layouts that take something of one stage alone; ``width`` and ``balanced`` change the stream everywhere."""
@@ -71,8 +71,7 @@ def scan(net: nn.Module,
         raise PruningError(f'scan: layout {layout} changes the residual stream in all stages at once, so there is no '
                            f'scan of it. Expected one of: {", ".join(SCANNED)}.')
     request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
-                      round_to=round_to, keep=None, select='least', target=None, reconstruct=False)
-    request.check(net)
+                      round_to=round_to)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         original = working_copy(net)
         criterion = None

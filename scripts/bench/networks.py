@@ -103,7 +103,8 @@ def peak_memory() -> float | None:
 
 def _prune(net: nn.Module, layout: str, ratio: float, round_to: int) -> PruneReport:
     """Without images: they would lead to another choice of channels, hardly to another speed."""
-    return prune(net, layout=layout, ratio=ratio, round_to=round_to, importance='l2', select='last')
+    return prune(net, layout=layout, ratio=ratio, round_to=round_to, importance='l2',
+                 select='last' if layout == 'blocks' else 'least')
 
 
 def machine(device: str) -> str:

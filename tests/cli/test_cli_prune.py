@@ -1,6 +1,8 @@
 """`basicsr-kd prune`: pruning and scanning from the command line, and everything it refuses."""
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.cli.prune import add_arguments
 from basicsr_kd.pruning import prune
-from basicsr_kd.pruning.request import CHOICES
+from basicsr_kd.utils.prune_request import CHOICES
 
 IMAGE = torch.rand(1, 3, 12, 12)
 
@@ -107,13 +109,15 @@ OUT = ('--out', 'p.pth')
 @pytest.mark.parametrize(('args', 'said'), [
     (('--ratio', '0.3'), '--out is missing'),
     (('--ratio', '0.3', '--out', 'p.safetensors'), 'expected a name that ends in .pth'),
-    (OUT, '--ratio is missing: the share to take away, e.g. --ratio 0.3.'),
-    ((*OUT, '--layout', 'blocks'), 'or --keep N'),
-    ((*OUT, '--ratio', '1'), 'ratio is 1.0. Expected a number from 0 to less than 1'),
-    ((*OUT, '--ratio', 'nan'), 'ratio is nan'),
+    (OUT, '--ratio is missing: the share to take away, from 0 to less than 1.'),
+    ((*OUT, '--layout', 'blocks'), '--ratio is missing: the share to take away, from 0 to less than 1 (or keep: how'),
+    ((*OUT, '--ratio', '1'), '--ratio is 1.0. Expected a number from 0 to less than 1'),
+    ((*OUT, '--ratio', 'nan'), '--ratio is nan'),
     ((*OUT, '--ratio', '0.97'), 'Expected a ratio from 0 to 0.'),
-    ((*OUT, '--ratio', '0.3', '--keep', '1'), 'keep is 1, which is for layout blocks'),
+    ((*OUT, '--ratio', '0.3', '--keep', '1'), '--keep counts the blocks that stay, so it needs layout blocks'),
     ((*OUT, '--ratio', '0.3', '--select', 'last'), '--select says which blocks go'),
+    ((*OUT, '--ratio', '0.3', '--keep', '1', '--layout', 'blocks'), '--ratio 0.3 and keep 1 both say how much stays'),
+    ((*OUT, '--ratio', '0.3', '--round-to', '0'), '--round-to is 0. Expected a whole number of at least 1'),
     ((*OUT, '--ratio', '0.3', '--target', 'body.9'), "target 'body.9' is no module of RRDBNet; did you mean 'body."),
     ((*OUT, '--ratio', '0.3', '--importance', 'taylor'), 'importance taylor needs --calibration DIR'),
     ((*OUT, '--ratio', '0.3', '--reconstruct'), 'reconstruct needs --calibration DIR'),
@@ -143,6 +147,17 @@ def test_a_refusal_is_one_line_and_nothing_is_written(tool, image_pairs, args, s
     assert (status, output) == (2, '')
     assert errors.startswith('basicsr-kd prune: ') and errors.count('\n') == 1 and said in errors
     assert sorted(path.name for path in Path().iterdir()) == ['LR', 'a_file', 'a_folder.pth']
+
+
+def test_what_does_not_go_together_is_refused_before_torch_is_loaded():
+    code = ('import sys; from basicsr_kd.cli.main import main\n'
+            'for args in [["--keep", "1"], ["--ratio", "1"], ["--ratio", "0.3", "--reconstruct"],\n'
+            '             ["--ratio", "0.3", "--importance", "fpgm", "--layout", "unstructured"]]:\n'
+            '    assert main(["prune", "--weights", "none.pth", "--out", "p.pth", *args]) == 2\n'
+            'assert main(["prune", "--weights", "none.pth", "--scan", "--calibration", "LR", "--ratio", "1"]) == 2\n'
+            'assert not {"torch", "torchvision", "basicsr"} & set(sys.modules)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 5, done.stderr
 
 
 def test_a_word_or_number_that_is_none_is_told_with_what_is_possible(tool):

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options import validate
 from basicsr_kd.options.distill import distill_terms
-from basicsr_kd.options.prune import prune_steps
+from basicsr_kd.options.prune import PruneOptions, prune_steps
+from basicsr_kd.utils.prune_request import CHOICES
 
 
 def put(opt: dict[str, Any], path: str, value: Any) -> None:
@@ -79,6 +80,11 @@ def test_amp_false_is_fp32(kd_opt):
     assert kd_opt['train']['amp'] == 'fp32'
 
 
+def test_words_for_pruning_are_those_that_it_knows():
+    kinds = get_type_hints(PruneOptions)
+    assert {name: get_args(kinds[name]) for name in CHOICES} == CHOICES
+
+
 def test_sections_may_be_lists(prune_opt, kd_opt):
     prune_opt['prune'] = [{'ratio': 0.1}, {'ratio': 0.2, 'round_to': 8}]
     validate(prune_opt, is_train=True)
@@ -94,19 +100,19 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
 
 
 @pytest.mark.parametrize(('path', 'value', 'words'), [
-    ('teacher.prune', {'ratio': 1.2}, ['teacher.prune.ratio', '1.2', '< 1.0']),
-    ('teacher.prune', {'ratio': 1}, ['teacher.prune.ratio', '< 1.0']),
-    ('teacher.prune', {'ratio': -0.1}, ['teacher.prune.ratio', '-0.1', '>= 0']),
+    ('teacher.prune', {'ratio': 1.2}, ['teacher.prune.ratio is 1.2', 'from 0 to less than 1']),
+    ('teacher.prune', {'ratio': 1}, ['teacher.prune.ratio is 1', 'less than 1']),
+    ('teacher.prune', {'ratio': -0.1}, ['teacher.prune.ratio is -0.1', 'from 0 ']),
     ('teacher.prune', {}, ['teacher.prune.ratio is missing']),
     ('teacher.prune', [{'ratio': 0.1}, {'ratio': 'a lot'}], ['teacher.prune[1].ratio', "'a lot'", 'a number']),
     ('teacher.prune', {'ratio': 0.3, 'laoyut': 'growth'}, ['teacher.prune.laoyut', 'layout']),
     ('teacher.prune', {'ratio': 0.3, 'layout': 'hight'}, ['teacher.prune.layout', "'hight'",
                                                            'Possible: growth, width, balanced, blocks, unstructured']),
-    ('teacher.prune', {'ratio': 0.3, 'keep': 16, 'layout': 'blocks'}, ['teacher.prune', 'ratio 0.3 and keep 16']),
+    ('teacher.prune', {'ratio': 0.3, 'keep': 16, 'layout': 'blocks'}, ['teacher.prune.ratio 0.3 and keep 16']),
     ('teacher.prune', {'layout': 'blocks'}, ['teacher.prune.ratio is missing', 'or keep']),
-    ('teacher.prune', {'keep': 16}, ['teacher.prune.keep', 'layout: blocks', 'found layout: growth']),
-    ('teacher.prune', {'keep': 0, 'layout': 'blocks'}, ['teacher.prune.keep', 'found 0', '>= 1']),
-    ('teacher.prune', {'ratio': 0.3, 'select': 'last'}, ['teacher.prune.select', 'layout: blocks']),
+    ('teacher.prune', {'keep': 16}, ['teacher.prune.keep', 'layout blocks', 'found layout growth']),
+    ('teacher.prune', {'keep': 0, 'layout': 'blocks'}, ['teacher.prune.keep is 0', 'at least 1']),
+    ('teacher.prune', {'ratio': 0.3, 'select': 'last'}, ['teacher.prune.select', 'layout blocks']),
     ('teacher.prune', {'ratio': 0.3, 'layout': 'unstructured', 'reconstruct': True}, ['teacher.prune.reconstruct']),
     ('teacher.prune', [{'ratio': 0.1}, {'ratio': 0.3, 'layout': 'unstructured', 'importance': 'fpgm'}],
      ['teacher.prune[1].importance', 'fpgm']),

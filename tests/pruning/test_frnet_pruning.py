@@ -8,7 +8,7 @@ from helpers.networks import count, largest_difference, masked
 
 from basicsr_kd.archs import FRNet
 from basicsr_kd.distillation.inheritance import inherit
-from basicsr_kd.pruning import PruningError, check_prune, prune
+from basicsr_kd.pruning import PruningError, Request, check_prune, prune
 from basicsr_kd.pruning.blocks import left_out
 from basicsr_kd.pruning.reconstruction.reconstruct import last_steps, run_step
 from basicsr_kd.pruning.sensitivity import scan
@@ -91,7 +91,7 @@ def test_the_residual_stream_of_srnet_and_both_together(net):
         assert report.network.srnet.resblocks[1].conv[2].out_channels < 8
         assert largest_difference(masked(net, report.kept), report.network, CLIPS) < 1e-5
     with pytest.raises(PruningError, match=r'fnet has no residual stream of its own.* growth .* or width \(all equal'):
-        check_prune(net, ratio=0.3, layout='balanced', target='fnet')
+        check_prune(net, Request(ratio=0.3, layout='balanced', target='fnet'))
 
 
 def test_channels_of_fnet_that_nothing_reads_go_by_taylor_on_clips(net):

@@ -10,7 +10,9 @@ from torch_pruning.dependency import shape_infer
 
 from basicsr_kd.archs import PrunedRRDBNet, SlimRRDBNet
 from basicsr_kd.metrics.complexity import complexity
-from basicsr_kd.pruning import PruningError, check_prune, prune
+from basicsr_kd.pruning import PruningError, Request, check_prune, prune
+from basicsr_kd.pruning.channels.importance import MAGNITUDES
+from basicsr_kd.utils.prune_request import CHOICES
 
 IMAGE = torch.rand(1, 3, 16, 16)
 
@@ -227,13 +229,14 @@ def test_table_says_when_the_budget_was_missed(net):
     ({'ratio': 0.3, 'importance': ['l1']}, r"importance is \['l1'\]. Expected one of: taylor, l1, l2"),
     ({'ratio': 0.3, 'round_to': 0}, 'round_to is 0. Expected a whole number of at least 1'),
     ({'ratio': 0.3, 'round_to': 4.0}, 'round_to is 4.0'),
-    ({'ratio': 0.3, 'keep': 1}, 'keep is 1, which is for layout blocks'),
-    ({'ratio': 0.3, 'keep': 1, 'layout': 'blocks'}, 'either ratio .* or keep'),
-    ({'layout': 'blocks'}, 'either ratio .* or keep'),
-    ({}, 'ratio is None'),
+    ({'ratio': 0.3, 'keep': 1}, 'keep counts the blocks that stay, so it needs layout blocks; found layout growth'),
+    ({'ratio': 0.3, 'keep': 1, 'layout': 'blocks'}, 'ratio 0.3 and keep 1 both say how much stays. Leave one out'),
+    ({'layout': 'blocks'}, 'ratio is missing: the share .*, from 0 to less than 1 .or keep: how many blocks stay'),
+    ({}, 'ratio is missing: the share to take away, from 0 to less than 1.$'),
     ({'keep': 0, 'layout': 'blocks', 'select': 'last'}, 'keep is 0. Expected a whole number'),
     ({'keep': 3, 'layout': 'blocks', 'select': 'last'}, 'keep is 3, and there are 2 blocks. Expected 1 to 2'),
     ({'ratio': 0.3, 'select': 'first'}, "select is 'first'. Expected one of: least, last"),
+    ({'ratio': 0.3, 'select': 'last'}, 'select says which blocks go, so it needs layout blocks; found layout growth'),
     ({'ratio': 0.3, 'target': 'body.0.rbd1'}, "no module of RRDBNet; did you mean 'body.0.rdb1'"),
     ({'ratio': 0.3, 'target': 'conv_last'}, 'conv_last has no channels that layout growth could take'),
     ({'ratio': 0.3, 'layout': 'unstructured', 'importance': 'fpgm'}, 'fpgm ranks whole channels'),
@@ -245,6 +248,10 @@ def test_table_says_when_the_budget_was_missed(net):
 def test_wrong_options_are_refused_by_name(net, options, message):
     with pytest.raises(PruningError, match=message):
         prune(net, **options)
+
+
+def test_every_importance_but_taylor_looks_at_weights_alone():
+    assert CHOICES['importance'] == ('taylor', *MAGNITUDES)
 
 
 def test_networks_without_usable_weights_are_refused(net):
@@ -261,6 +268,6 @@ def test_networks_without_usable_weights_are_refused(net):
 def test_a_network_without_weights_can_be_checked():
     with torch.device('meta'):
         net = SlimRRDBNet()
-    check_prune(net, ratio=0.3)
+    check_prune(net, Request(ratio=0.3))
     with pytest.raises(PruningError, match='Expected a ratio from 0 to 0'):
-        check_prune(net, ratio=0.99)
+        check_prune(net, Request(ratio=0.99))

@@ -6,7 +6,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.networks import count, largest_difference, masked, varied_rrdbnet
 
-from basicsr_kd.pruning import PruningError, check_prune, needs_calibration, prune
+from basicsr_kd.pruning import PruningError, Request, check_prune, needs_calibration, prune
 
 IMAGE = torch.rand(1, 3, 16, 16)
 
@@ -147,7 +147,7 @@ def test_a_part_of_the_network_is_pruned_for_itself(net):
 @pytest.mark.parametrize('target', ['body', 'body.0', 'conv_up1'])
 def test_the_stream_of_an_rrdbnet_is_no_part_of_it(net, layout, target):
     with pytest.raises(PruningError, match=f'RRDBNet: {target} has no (channels|residual stream)'):
-        check_prune(net, ratio=0.1, layout=layout, target=target, round_to=4)
+        check_prune(net, Request(ratio=0.1, layout=layout, target=target, round_to=4))
 
 
 def test_cut_fits_whatever_has_the_tensors_names_and_shapes(net):
@@ -169,11 +169,11 @@ def test_cut_fits_whatever_has_the_tensors_names_and_shapes(net):
 
 def test_budgets_out_of_reach_name_the_range(net):
     with pytest.raises(PruningError, match='layout width with round_to 4 reaches from .* down to .* Expected a ratio'):
-        check_prune(net, ratio=0.99, layout='width', round_to=4)
+        check_prune(net, Request(ratio=0.99, layout='width', round_to=4))
     with pytest.raises(PruningError, match='layout blocks reaches from .* Expected a ratio from 0 to 0.6'):
-        check_prune(net, ratio=0.9, layout='blocks')
+        check_prune(net, Request(ratio=0.9, layout='blocks'))
     with pytest.raises(PruningError, match='layout unstructured reaches from'):
-        check_prune(net, ratio=0.9999, layout='unstructured')
+        check_prune(net, Request(ratio=0.9999, layout='unstructured'))
 
 
 def test_what_needs_calibration_is_told():

@@ -8,7 +8,7 @@ from helpers.pruned import SMALL, varied
 from torch import nn
 
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
-from basicsr_kd.pruning import PruningError, check_prune, prune
+from basicsr_kd.pruning import PruningError, Request, check_prune, prune
 
 IMAGE = torch.rand(1, 3, 16, 16)
 CHANNELS = ('growth', 'width', 'balanced')
@@ -185,7 +185,7 @@ def test_the_check_of_the_result_goes_by_the_size_of_the_output():
 
 def test_a_half_precision_network_is_checked_and_pruned():
     for net in (varied(SMALL['MSRResNet']).half(), varied(SMALL['MSRResNet']).bfloat16()):
-        check_prune(net, ratio=0.15, round_to=1)
+        check_prune(net, Request(ratio=0.15, round_to=1))
         assert prune(net, ratio=0.15, round_to=1).network.conv_first.weight.dtype == torch.float32
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from basicsr_kd.archs.from_file import write_network_file
 from basicsr_kd.data.run_inputs import calibration_images
 from basicsr_kd.options.prune import PruneOptions
-from basicsr_kd.pruning import Cut, needs_calibration, prune
+from basicsr_kd.pruning import Cut, prune
 
 
 def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, network: dict[str, Any],
@@ -34,7 +34,7 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
     """
     cuts = []
     for step in steps:
-        looks = needs_calibration(**step.looks())
+        looks = step.request().why_images
         get_root_logger().info(f'Pruning {type(net).__name__}' +
                                ('. Looking at the calibration images takes minutes on a CPU.' if looks else '.'))
         images = calibration_images(net, step.calibration, opt) if looks else None

@@ -48,7 +48,6 @@ MAGNITUDES: dict[str, Callable[[], Callable[[Any], Tensor | None]]] = {
 }
 """What needs no images. Magnitudes have mean 1 in every group: those of two layers do not compare, since (leaky) ReLU
 lets a factor move from one to the next."""
-IMPORTANCES = ('taylor', *MAGNITUDES)
 
 
 class ChannelEffects:

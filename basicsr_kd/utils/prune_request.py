@@ -1,0 +1,95 @@
+"""What is asked of a pruning, and the rules for it: one place for Python, options file and command line. No torch."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr_kd.errors import PruneOptionError
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    'of': ('params', 'macs'),
+    'layout': ('growth', 'width', 'balanced', 'blocks', 'unstructured'),
+    'allocation': ('global', 'uniform'),
+    'importance': ('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'),
+    'select': ('least', 'last'),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of :func:`basicsr_kd.pruning.prune`, where each is described; possible ones that go together.
+
+    Raises:
+        PruneOptionError: naming the option, what it is and what it may be.
+    """
+    ratio: float | None = None
+    of: str = 'params'
+    layout: str = 'growth'
+    allocation: str = 'global'
+    importance: str = 'l2'
+    round_to: int = 16
+    keep: int | None = None
+    select: str = 'least'
+    target: str | None = None
+    reconstruct: bool = False
+
+    def __post_init__(self) -> None:
+        blocks, unstructured = self.layout == 'blocks', self.layout == 'unstructured'
+        for option, choices in CHOICES.items():
+            _refuse_if(getattr(self, option) not in choices, option, f'is {getattr(self, option)!r}. Expected one of: '
+                       f'{", ".join(choices)}.')
+        _refuse_if(self.keep is not None and not blocks, 'keep', 'counts the blocks that stay, so it needs layout '
+                   f'blocks; found layout {self.layout}, which takes ratio.')
+        _refuse_if(self.keep is not None and self.ratio is not None, 'ratio', f'{self.ratio!r} and keep {self.keep!r} '
+                   'both say how much stays. Leave one out.')
+        _refuse_if(self.keep is None and self.ratio is None, 'ratio', 'is missing: the share to take away, from 0 to '
+                   f'less than 1{" (or keep: how many blocks stay)" if blocks else ""}.')
+        _refuse_if(self.ratio is not None and not (_is_number(self.ratio) and 0 <= self.ratio < 1), 'ratio',
+                   f'is {self.ratio!r}. Expected a number from 0 to less than 1: the share to take away.')
+        for option, number in (('round_to', self.round_to), ('keep', self.keep)):
+            _refuse_if(number is not None and not (_is_number(number) and isinstance(number, int) and number >= 1),
+                       option, f'is {number!r}. Expected a whole number of at least 1.')
+        _refuse_if(self.select == 'last' and not blocks, 'select', 'says which blocks go, so it needs layout blocks; '
+                   f'found layout {self.layout}.')
+        _refuse_if(self.reconstruct and unstructured, 'reconstruct', 'refits the layers behind pruned channels or '
+                   'blocks, and layout unstructured prunes none. Leave it out, or use layout growth, width, balanced '
+                   'or blocks.')
+        _refuse_if(self.importance == 'fpgm' and unstructured, 'importance', 'fpgm ranks whole channels, and layout '
+                   'unstructured takes single weights. Expected l1, l2, taylor, lamp or random.')
+
+    @property
+    def why_images(self) -> str | None:
+        """Why calibration images are needed, in words; None where they are not."""
+        return needs_calibration(layout=self.layout, importance=self.importance, reconstruct=self.reconstruct,
+                                 select=self.select)
+
+    def words(self) -> str:
+        """The options that matter, for the log."""
+        wanted = f'ratio {self.ratio} of {self.of}' if self.keep is None else f'keep {self.keep} blocks'
+        parts = [wanted, f'layout {self.layout}']
+        if self.layout == 'blocks':
+            parts.append(f'select {self.select}')
+        else:
+            parts += [f'allocation {self.allocation}', f'importance {self.importance}']
+        if self.layout not in ('blocks', 'unstructured'):
+            parts.append(f'round_to {self.round_to}')
+        parts += [f'target {self.target}'] if self.target else []
+        return ', '.join(parts + (['reconstruct'] if self.reconstruct else []))
+
+
+def needs_calibration(*, layout: str, importance: str | None, reconstruct: bool, select: str) -> str | None:
+    """Why a pruning needs calibration images, in words; None where it does not."""
+    if layout == 'blocks' and select == 'least':
+        return 'layout blocks with select least'
+    if layout != 'blocks' and importance == 'taylor':
+        return 'importance taylor'
+    return 'reconstruct' if reconstruct else None
+
+
+def _refuse_if(wrong: bool, option: str, reason: str) -> None:
+    if wrong:
+        raise PruneOptionError(option, reason)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
