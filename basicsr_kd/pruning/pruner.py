@@ -47,8 +47,8 @@ def prune(net: nn.Module,
             residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
         allocation: 'global' lets every layer keep its own width, 'uniform' gives all the same.
         importance: 'taylor' (how far the output moves without it, from calibration images), 'l1', 'l2' (magnitude of
-            all weights of a channel, coming in and going out), 'lamp', 'fpgm' or 'random'. Left out: taylor where there
-            are calibration images, else l2.
+            the filters that write a channel), 'lamp', 'fpgm' or 'random'. Left out: taylor where there are calibration
+            images, else l2.
         round_to: widths are multiples of it. 16 suits CPUs and GPUs (and under 'global' spares widths of 16 where a
             layer may vanish: it goes from 32 to 0); others save parameters but hardly any time.
         keep: for layout blocks, instead of ``ratio``: how many blocks stay.
