@@ -5,7 +5,8 @@
 
 RRDBNets of ESRGAN's size with random weights: the teacher (64 features), the same pruned by 0.3, students of 16, 32 and
 48. All networks take turns, a number format at a time. Compiling takes long, so it comes last, in bf16, fp16 and fp32
-and from the smallest network on, until --budget is spent; what is left out is said.
+and from the smallest network on, until --budget is spent; what is left out is said. Every row is written to
+journal.jsonl at once, which is what a run that is killed leaves.
 """
 import argparse
 import copy
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench.journal import Journal
 from bench.networks import COST_RATIO, DEFAULT_ROUND_TO, QUARTILES, load_network, machine
 from torch import nn
 
@@ -81,15 +83,21 @@ def timed_graphs(networks: Mapping[str, nn.Module], image: torch.Tensor, name: s
 
 
 def measure(networks: Mapping[str, nn.Module], image: torch.Tensor, formats: Sequence[str], ways: Sequence[str],
-            turns: int, budget: float) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows, and what the budget left out."""
+            turns: int, budget: float, journal: Journal) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows, which are in the journal as they come, and what the budget left out."""
     deadline = time.perf_counter() + budget
     rows: list[dict[str, Any]] = []
+
+    def keep(found: list[dict[str, Any]]) -> None:
+        rows.extend(found)
+        for row in found:
+            journal.add(**row)
+
     for name in formats:
         if 'eager' in ways:
-            rows += timed(networks, image, name, 'eager', turns)
+            keep(timed(networks, image, name, 'eager', turns))
         if 'CUDA graph' in ways:
-            rows += timed_graphs(networks, image, name, turns)
+            keep(timed_graphs(networks, image, name, turns))
     left_out = []
     for name in formats if 'compiled' in ways else []:
         for net, module in networks.items():
@@ -97,7 +105,7 @@ def measure(networks: Mapping[str, nn.Module], image: torch.Tensor, formats: Seq
                 left_out.append(f'{net} in {name}')
                 continue
             torch.compiler.reset()  # one network at a time, or the limit of compiled variants would be met
-            rows += timed({net: compiled(module)}, image, name, 'compiled', turns)
+            keep(timed({net: compiled(module)}, image, name, 'compiled', turns))
     return rows, left_out
 
 
@@ -137,7 +145,8 @@ def main(argv: Sequence[str] | None = None, networks: Callable[[], dict[str, nn.
         parser.error('--turns and --lr-size must be 1 or more')
     image = torch.rand(1, 3, args.lr_size, args.lr_size, device=args.device).to(memory_format=torch.channels_last)
     formats = [name for name in DTYPES if name in fast_formats(args.device)]
-    rows, left_out = measure(networks(), image, formats, args.ways, args.turns, args.budget)
+    rows, left_out = measure(networks(), image, formats, args.ways, args.turns, args.budget,
+                             Journal(args.output / 'journal.jsonl'))
     failures = [f'{row["network"]}, {row["way"]}, {row["format"]}: {row["failure"]}'
                 for row in rows if 'failure' in row]
     text = '\n\n'.join([

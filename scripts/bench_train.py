@@ -1,7 +1,7 @@
 """How long a training step takes and how much memory, by each lever that makes it cheaper.
 
   python scripts/bench_train.py                      the 16-feature student on the CPU, under 10 minutes on 2 cores
-  python scripts/bench_train.py --device cuda --compile default --batch 16
+  python scripts/bench_train.py --device cuda --compile reduce-overhead default --batch 16
 
 The baseline is the step of BasicSR's unmodified ESRGANModel (fp32, contiguous) on the student and discriminator of
 options/kd_esrgan_s16.yml, and one forward pass of the 16.7 M RRDBNet beside it. KDGANModel learns from that teacher,
@@ -9,7 +9,8 @@ with the same GAN loss: all in fp32, with each lever alone (channels_last, the t
 teacher pruned by 0.3, compiled), and with several together. All weights are random. Every turn runs all steps of one
 process in an order drawn anew, so that a slow moment of the machine meets each; a time ratio is taken within a turn.
 Beside the time stands its floor, the operations that the step was counted to do over the device's measured rate in
-large matrix products of their formats, and how the step's time falls to its parts.
+large matrix products of their formats, and how the step's time falls to its parts. Every second measured is written to
+journal.jsonl at once, which is what a run that is killed leaves.
 """
 import argparse
 import json
@@ -23,8 +24,10 @@ import numpy as np
 import torch
 import torch._dynamo.config
 from bench.floor import count_flops, floor, matrix_rates, seconds_of
+from bench.journal import Journal
 from bench.networks import machine
 from bench.parts import part_seconds
+from bench.profiling import profile_step, profile_table
 from bench.results import Results, losses_note, targets
 from bench.steps import (
     OPTIONS,
@@ -47,13 +50,22 @@ PART_TURNS = 3
 """How often each step runs for the seconds of its parts."""
 
 
-def step_times(runs: Sequence[Callable[[], None]], device: str, turns: int) -> np.ndarray:
-    """Seconds, (turns, runs), after `WARM_UP` turns that do not count."""
+def step_times(runs: Sequence[Callable[[], None]], device: str, turns: int,
+               seen: Callable[[int, int, float], None] = lambda turn, index, seconds: None) -> np.ndarray:
+    """Seconds, (turns, runs), after `WARM_UP` turns that do not count.
+
+    Args:
+        runs: What to time.
+        device: 'cpu' or 'cuda'.
+        turns: How often.
+        seen: Is told the turn (negative: one that does not count), which run, and its seconds as they come.
+    """
     rng = np.random.default_rng(0)
     taken = np.zeros((turns, len(runs)))
     for turn in tqdm(range(-WARM_UP, turns), desc='time', unit='turn'):
-        for index in rng.permutation(len(runs)):
+        for index in range(len(runs)) if turn < 0 else rng.permutation(len(runs)):
             seconds = seconds_of(runs[index], device)
+            seen(turn, int(index), seconds)
             if turn >= 0:
                 taken[turn, index] = seconds
     return taken
@@ -65,14 +77,15 @@ def part_times(run: TrainingStep, device: str) -> dict[str, float]:
     return {name: float(np.median([turn[name] for turn in turns])) for name in turns[0]}
 
 
-def measure(steps: Sequence[Step], setting: Setting, turns: int, memory: bool,
-            rates: dict[str, float]) -> Results:
-    """Peak memory first, in processes of their own, then all else in this one."""
+def measure(steps: Sequence[Step], setting: Setting, turns: int, memory: bool, rates: dict[str, float],
+            journal: Journal) -> Results:
+    """Peak memory first, in processes of their own, then all else in this one; every second is in the journal, too."""
     peaks = peak_memories(steps, setting) if memory else [None] * len(steps)
     runs = [TrainingStep(step, setting) for step in steps]
     counted = {step: count_flops(run) for step, run in zip(steps, runs, strict=True) if not step.compile_mode}
-    flops = [counted[replace(step, compile_mode=None)] for step in steps]  # compiled, the same are done
-    taken = step_times(runs, setting.device, turns)
+    flops = [counted.get(replace(step, compile_mode=None, compile_d=True), {}) for step in steps]  # compiled, the same
+    taken = step_times(runs, setting.device, turns, lambda turn, index, seconds: journal.add(
+        step=steps[index].name, turn=turn, seconds=seconds))
     parts = [None if step.compile_mode else part_times(run, setting.device)
              for step, run in zip(steps, tqdm(runs, desc='parts', unit='step'), strict=True)]
     return Results(steps, taken, peaks, flops, [floor(counts, rates) for counts in flops], parts)
@@ -96,7 +109,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='default: cpu')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='default: as PyTorch chooses')
     parser.add_argument('--compile', choices=get_args(get_type_hints(CompileOptions)['mode']), metavar='MODE',
+                        nargs='+', default=[],
                         help='also measure compiled steps, e.g. default; compiling takes minutes (default: none)')
+    parser.add_argument('--eager', action=argparse.BooleanOptionalAction, default=True,
+                        help='measure each lever without compilation; else only the baseline and bf16 (default: on)')
+    parser.add_argument('--profile', action='store_true',
+                        help='also count the casts and waits of a step, and how busy a GPU is')
     parser.add_argument('--batch', type=int, default=4, help='default: 4')
     parser.add_argument('--lr-size', type=int, choices=[32, 64], default=32,
                         help='side of the low-resolution images; the discriminator takes 4 times this (default: 32)')
@@ -127,19 +145,26 @@ def main(argv: Sequence[str] | None = None, options: Path = OPTIONS, teacher: st
     torch.set_num_threads(args.threads)
     torch._dynamo.config.fail_on_recompile_limit_hit = True  # else a step would be timed as if it were compiled
     rates = matrix_rates([name for name in formats if name != 'fp16'], args.device)
-    steps = compared_steps(formats, args.compile)
+    steps = compared_steps(formats, args.compile, args.eager)
+    journal, profiles = Journal(args.output / 'journal.jsonl'), {}
     with tempfile.TemporaryDirectory() as folder:
         teachers, params = write_teachers(teacher, Path(folder))
         setting = Setting(read_options(options, args.device, args.lr_size, Path(folder)), teachers, args.device,
                           args.threads, args.batch, args.lr_size)
-        results = measure(steps, setting, args.turns, args.memory, rates)
+        results = measure(steps, setting, args.turns, args.memory, rates, journal)
+        for step in steps if args.profile else ():
+            if not step.compile_mode:
+                profiles[step.name] = profile_step(TrainingStep(step, setting), args.device)
+                journal.add(step=step.name, profile=profiles[step.name])
     said = {'targets': results.verdicts(targets(args.compile, args.device)),
             'protocol': notes(args, options, params, rates)}
-    text = '\n\n'.join([results.table(args.batch), results.parts_table(), *said.values()])
+    profiled = [profile_table(profiles)] if profiles else []
+    text = '\n\n'.join([results.table(args.batch), results.parts_table(), *profiled, *said.values()])
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / 'table.md').write_text(f'{text}\n')
     (args.output / 'results.json').write_text(json.dumps({
-        'steps': results.rows, **said, 'flops_per_second': rates, 'seconds': results.taken.tolist()}, indent=2) + '\n')
+        'steps': results.rows, 'profiles': profiles, **said, 'flops_per_second': rates,
+        'seconds': results.taken.tolist()}, indent=2) + '\n')
     results.plot(args.output / 'plot.png')
     print(f'\n{text}\n\nWritten to {args.output}')
 

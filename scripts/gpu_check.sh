@@ -1,37 +1,76 @@
 #!/usr/bin/env bash
-# All that only an NVIDIA GPU can show, within 9 minutes:
-#   bash scripts/gpu_check.sh OUT                                      the tests on a GPU, training steps, latency
-#   bash scripts/gpu_check.sh OUT experiments/kd_esrgan_s16 20000      and that training from where it stopped on
-# A training goes on up to the given iteration, or as far as the time allows. Its folder holds the options file, models/
-# and training_states/, whole or in shards, and OUT/training gets them again in shards of at most 15 MB:
-#   cp -r OUT/training experiments/kd_esrgan_s16; bash scripts/shards.sh join experiments/kd_esrgan_s16
-# A part that fails or takes too long does not stop the others. OUT/summary.txt tells how each ended, with its log.
+# All that only an NVIDIA GPU can show, within 9 minutes and without a network:
+#   bash scripts/gpu_check.sh [--device cpu] [--wheels DIR] OUT [experiments/NAME ITERATIONS]
+# Tests on a GPU, training steps (eager, then compiled), latency, and a training that goes on from where it stopped up
+# to the given iteration, or as far as the time allows: its folder holds the options file, models/ and training_states/.
+# --wheels: install first what scripts/gpu_wheels.sh put there. --device cpu: only show that everything runs.
+# A part that fails or takes too long does not stop the others, and what is finished stays when this is killed: each
+# part writes its rows at once, and after each OUT/gpu_check.tar has all so far (in shards of at most 15 MB, if it is
+# larger: bash scripts/shards.sh join OUT). OUT/summary.txt tells how each part ended.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 readonly MINUTES=9 SAVE_EVERY=500
+python=$(command -v python3 || command -v python)
 
-if [ $# -ne 1 ] && [ $# -ne 3 ]; then
-    sed -n '3,4s/^# *//p' "$0" >&2
+usage() {
+    sed -n '3s/^# *//p' "$0" >&2
     exit 2
-fi
-out=$1 experiment=${2:-} iterations=${3:-}
-# a machine without a way to a package index may have all that is needed
-python -c 'import torch, basicsr.models, pytest' 2> /dev/null || . scripts/env.sh test
-if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
-    echo 'gpu_check: PyTorch sees no GPU here, and all of this is about one; nothing was run.' >&2
+}
+
+refuse() {
+    echo "gpu_check: $1" >&2
     exit 1
+}
+
+device=cuda wheels=
+while [ $# -gt 0 ]; do
+    case $1 in
+        --device) device=${2:-}; shift 2 || usage ;;
+        --wheels) wheels=${2:-}; shift 2 || usage ;;
+        -*) usage ;;
+        *) break ;;
+    esac
+done
+[ $# -eq 1 ] || [ $# -eq 3 ] || usage
+[ "$device" = cuda ] || [ "$device" = cpu ] || usage
+out=$1 experiment=${2:-} iterations=${3:-}
+
+if [ -n "$wheels" ]; then
+    # into this Python's own site-packages: only there is the plugin's .pth read
+    "$python" -m pip install --quiet --no-index --no-deps --find-links "$wheels" "$wheels"/*.whl || refuse \
+        "the wheels in $wheels do not fit $("$python" --version) on this machine; make them again: bash \
+scripts/gpu_wheels.sh $wheels $("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')"
+fi
+"$python" -c 'import torch, basicsr.models, basicsr_kd, pytest' 2> /dev/null || refuse "$("$python" -c \
+    'import torch, basicsr.models, basicsr_kd, pytest' 2>&1 | tail -1). Install this repository (pip install .), or \
+without a network give --wheels DIR (scripts/gpu_wheels.sh)."
+if [ "$device" = cuda ]; then
+    "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null \
+        || refuse 'PyTorch sees no GPU here, and all of this is about one; nothing was run.'
+    sizes=(--batch 16) turns=5 ways=(--ways eager 'CUDA graph') lr_size=128
+else
+    sizes=(--batch 1 --threads "$(getconf _NPROCESSORS_ONLN)") turns=1 ways=(--ways eager) lr_size=32
 fi
 if [ -n "$experiment" ]; then
     bash scripts/shards.sh join "$experiment" 2> /dev/null
     options=$(find "$experiment" -maxdepth 1 -name '*.yml' 2> /dev/null)
     if [ "$experiment" != "experiments/$(basename "$experiment")" ] || [ ! -f "$options" ]; then
-        echo "gpu_check: $experiment is no folder of experiments/ with one options file (.yml) in it." >&2
-        exit 1
+        refuse "$experiment is no folder of experiments/ with one options file (.yml) in it."
     fi
 fi
 mkdir -p "$out"
 : > "$out/summary.txt"
 failed=0
+
+# All files so far as one, or as its shards.
+pack() {
+    rm -f "$out"/gpu_check.tar*
+    tar -C "$out" --exclude='gpu_check.tar*' -cf "$out/gpu_check.tar.new" . \
+        && mv "$out/gpu_check.tar.new" "$out/gpu_check.tar"
+    if [ "$(stat -c %s "$out/gpu_check.tar")" -gt 15000000 ]; then
+        bash scripts/shards.sh split "$out/gpu_check.tar" "$out" && rm "$out/gpu_check.tar"
+    fi
+}
 
 # part NAME SECONDS COMMAND…: run it with a time limit and note how it ended.
 part() {
@@ -47,11 +86,12 @@ part() {
         [ "$code" -ne 124 ] && [ "$code" -ne 137 ] || how='ran out of time'
         failed=1
     fi
-    echo "$name: $how after $((SECONDS - start)) s (limit $limit s), $out/$name.log" | tee -a "$out/summary.txt"
+    echo "$name: $how after $((SECONDS - start)) s (limit $limit s), $name.log" | tee -a "$out/summary.txt"
+    pack
 }
 
 # Of the options, networks and states only the newest, and what has no iteration in its name.
-shards_of_training() {
+copy_training() {
     local newest file folder
     newest=$(find "$experiment/training_states" -name '*.state' -printf '%f\n' | sort -n | tail -1)
     newest=${newest%.state}
@@ -60,23 +100,27 @@ shards_of_training() {
             *_"$newest".* | "$newest".state) ;;
             *_latest.* | *_[0-9]*.pth | *_[0-9]*.yml | [0-9]*.state) continue ;;
         esac
-        folder=$(dirname "${file#"$experiment"/}")
-        bash scripts/shards.sh split "$file" "$out/training/$folder"
+        folder=$out/training/$(dirname "${file#"$experiment"/}")
+        mkdir -p "$folder" && cp "$file" "$folder"
     done
 }
 
-part tests 90 python -m pytest -m gpu
-part bench_train 230 python scripts/bench_train.py --device cuda --compile default --output "$out/bench_train"
-part latency 110 python scripts/bench_latency.py --budget 70 --output "$out/latency"
+part tests 150 "$python" -m pytest -m gpu --durations=10
+part eager 130 "$python" scripts/bench_train.py --device "$device" "${sizes[@]}" --turns "$turns" --no-memory \
+    --profile --output "$out/eager"
+part compiled 110 "$python" scripts/bench_train.py --device "$device" "${sizes[@]}" --turns "$turns" --no-memory \
+    --no-eager --compile reduce-overhead default --output "$out/compiled"
+part latency 60 "$python" scripts/bench_latency.py --device "$device" "${ways[@]}" --lr-size "$lr_size" \
+    --output "$out/latency"
 if [ -n "$experiment" ]; then
     # BasicSR copies the options file into that folder, so it must not come from there
     cp "$options" "$out"
-    part training $((MINUTES * 60 - SECONDS - 15)) \
-        python basicsr/train.py -opt "$out/$(basename "$options")" --auto_resume --force_yml \
+    part training $((MINUTES * 60 - SECONDS - 20)) \
+        "$python" basicsr/train.py -opt "$out/$(basename "$options")" --auto_resume --force_yml \
         "train:total_iter=$iterations" "logger:save_checkpoint_freq=$SAVE_EVERY"
-    shards_of_training
-    echo "training: shards in $out/training; bash scripts/shards.sh join FOLDER puts them together" \
-        | tee -a "$out/summary.txt"
+    copy_training
+    echo "training: its newest files are in training/" | tee -a "$out/summary.txt"
+    pack
 fi
 printf '\nSummary\n'
 cat "$out/summary.txt"

@@ -23,9 +23,9 @@ class Target:
     memory: float | None = None
 
 
-def targets(compile_mode: str | None, device: str) -> list[Target]:
+def targets(compile_modes: Sequence[str], device: str) -> list[Target]:
     """All in fp32, the default and bf16; on GPUs also compiled."""
-    compiled = [Target(compiled_bf16(compile_mode), 0.35)] if compile_mode and device == 'cuda' else []
+    compiled = [Target(compiled_bf16(mode), 0.35) for mode in compile_modes if device == 'cuda']
     return [Target(FP32, 0.93, 1.2), Target(FP32_CHANNELS_LAST, 0.93, 1.2), Target(DEFAULT, 0.80),
             Target(BF16, 0.52, 1.0), *compiled]
 

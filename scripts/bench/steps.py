@@ -4,7 +4,7 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Step:
         teacher_amp: `teacher.amp` of the options.
         channels_last: `train.channels_last` of the options.
         compile_mode: That of `train.compile` in the options; None: not compiled.
+        compile_d: Whether the discriminator is compiled, where the others are.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Step:
     teacher_amp: str = 'fp32'
     channels_last: bool = False
     compile_mode: str | None = None
+    compile_d: bool = True
 
     @property
     def name(self) -> str:
@@ -54,7 +56,7 @@ class Step:
             return f'{self.model} + forward of the {self.teacher} teacher'
         levers = {f'amp {self.amp}': self.amp != 'fp32', f'teacher {self.teacher_amp}': self.teacher_amp != 'fp32',
                   'channels_last': self.channels_last, 'pruned teacher': self.teacher == 'pruned',
-                  f'compile ({self.compile_mode})': self.compile_mode}
+                  f'compile ({self.compile_mode})': self.compile_mode, 'D eager': not self.compile_d}
         return f'{OURS}: ' + (', '.join(lever for lever, on in levers.items() if on) or 'all fp32, contiguous')
 
 
@@ -67,18 +69,21 @@ DEFAULT = Step(OURS, teacher_amp='bf16', channels_last=True)
 BF16 = Step(OURS, amp='bf16', teacher_amp='bf16', channels_last=True)
 
 
-def compared_steps(formats: Sequence[str], compile_mode: str | None) -> list[Step]:
+def compared_steps(formats: Sequence[str], compile_modes: Sequence[str], eager: bool = True) -> list[Step]:
     """The baseline first; then each lever of KDGANModel alone, and together.
 
     Args:
         formats: The number formats that are fast here; without bf16 its rows are left out.
-        compile_mode: Whether, and how, compiled steps are among them.
+        compile_modes: How compiled steps are compiled; none: there are no such steps.
+        eager: Whether all others are among them, or only what compiled ones are compared with.
     """
     alone = [FP32, FP32_CHANNELS_LAST, Step(OURS, teacher_amp='bf16'), Step(OURS, amp='bf16', teacher_amp='bf16'),
              Step(OURS, 'pruned')]
     together = [DEFAULT, BF16, Step(OURS, 'pruned', 'bf16', 'bf16', channels_last=True)]
-    compiled = [Step(OURS, compile_mode=compile_mode), compiled_bf16(compile_mode)] if compile_mode else []
-    return [step for step in [BASELINE, STANDARD, *alone, *together, *compiled]
+    compiled = [step for mode in compile_modes for step in (
+        compiled_bf16(mode), replace(compiled_bf16(mode), compile_d=False), Step(OURS, compile_mode=mode))]
+    others = [STANDARD, *alone, *together] if eager else [BF16]
+    return [step for step in [BASELINE, *others, *compiled]
             if {step.amp, step.teacher_amp} <= set(formats)]
 
 
@@ -160,6 +165,8 @@ class TrainingStep:
                                 compile={'mode': step.compile_mode} if step.compile_mode else False)
             our_options.validate(opt, is_train=True)
         self.model = _build_silently(opt)
+        if not step.compile_d:
+            self.model.net_d._compiled_call_impl = None  # undoes nn.Module.compile()
         self.distils = step.model == OURS
         self.teacher: nn.Module = self.model.net_teacher if self.distils else build_from_file(
             setting.teachers[step.teacher]).requires_grad_(False).eval().to(setting.device)

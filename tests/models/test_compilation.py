@@ -94,10 +94,9 @@ def test_a_network_that_is_pruned_further_is_compiled_anew(prune_opt, traced):
     assert len(traced) == 3  # generator, discriminator, generator
 
 
-def test_no_stage_of_gradual_pruning_runs_eager(prune_opt, traced, monkeypatch):
+@torch._dynamo.config.patch(recompile_limit=3, fail_on_recompile_limit_hit=True)
+def test_no_stage_of_gradual_pruning_runs_eager(prune_opt, traced):
     """PyTorch counts the graphs of all networks with the same code, and by default runs a ninth one as it is."""
-    monkeypatch.setattr(torch._dynamo.config, 'fail_on_recompile_limit_hit', True)
-    monkeypatch.setattr(torch._dynamo.config, 'recompile_limit', 3)
     prune_opt['prune'] = {'ratio': 0.5, 'round_to': 1, 'importance': 'random', 'steps': 6, 'every': 1}
     prune_opt['train'].update(compile=True, total_iter=6)
     prune_opt['train'].pop('gan_opt')

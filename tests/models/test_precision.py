@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +20,19 @@ def settings() -> list[bool]:
     return [torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark]
 
 
-def test_validation_is_in_full_fp32_as_evaluate_and_tunes_nothing(kd_opt, monkeypatch):
-    for backend, name in ((torch.backends.cudnn, 'allow_tf32'), (torch.backends.cuda.matmul, 'allow_tf32'),
-                          (torch.backends.cudnn, 'benchmark')):
-        monkeypatch.setattr(backend, name, True)
+@pytest.fixture
+def fast_settings() -> Iterator[None]:
+    before = settings()
+    _set([True, True, True])
+    yield
+    _set(before)
+
+
+def _set(values: list[bool]) -> None:  # they are no plain attributes, which monkeypatch could put back
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = values
+
+
+def test_validation_is_in_full_fp32_as_evaluate_and_tunes_nothing(kd_opt, fast_settings):
     kd_opt['train']['ema_decay'] = 0
     model = start(kd_opt)
     seen: list[list[bool]] = []

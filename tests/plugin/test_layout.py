@@ -151,7 +151,7 @@ def test_the_root_holds_few_files():
 
 
 @pytest.mark.parametrize(('file', 'line', 'fault'), [
-    ('utils/text.py', 'import torch', 'options.validation loads torch'),
+    ('utils/text.py', 'import torch', 'options.sections loads torch'),
     ('utils/__init__.py', 'from basicsr.utils import img2tensor', 'utils.text loads basicsr'),
     ('checkpoint.py', 'def late():\n    from basicsr_kd.models import KDGANModel', 'checkpoint imports models'),
     ('pruning/cut.py', 'from basicsr_kd.data.clips import Clip', 'pruning.cut imports data.clips'),

@@ -4,6 +4,7 @@ import json
 import bench_latency
 import pytest
 import torch
+from bench.journal import Journal
 from torch import nn
 
 from basicsr_kd.utils.modes import fast_formats
@@ -32,17 +33,18 @@ def test_networks_are_timed_and_failures_told(tmp_path, capsys):
     assert text in capsys.readouterr().out and 'broken, eager, fp32: RuntimeError: no such kernel' in text
 
 
-def test_what_the_budget_does_not_reach_is_not_compiled(monkeypatch):
+def test_what_the_budget_does_not_reach_is_not_compiled(monkeypatch, tmp_path):
     made = []
     monkeypatch.setattr(bench_latency, 'compiled', lambda net: made.append(net) or net)
     networks = {'net': nn.Conv2d(3, 3, 3), 'other': nn.Conv2d(3, 3, 3)}
-    image = torch.rand(1, 3, 8, 8)
+    image, journal = torch.rand(1, 3, 8, 8), Journal(tmp_path / 'journal.jsonl')
 
-    rows, left_out = bench_latency.measure(networks, image, ['fp32'], ['compiled'], 1, budget=-1)
+    rows, left_out = bench_latency.measure(networks, image, ['fp32'], ['compiled'], 1, -1, journal)
     assert (rows, left_out, made) == ([], ['net in fp32', 'other in fp32'], [])
 
-    rows, left_out = bench_latency.measure(networks, image, ['fp32'], ['compiled'], 1, budget=1000)
+    rows, left_out = bench_latency.measure(networks, image, ['fp32'], ['compiled'], 1, 1000, journal)
     assert [row['way'] for row in rows] == ['compiled'] * 2 and not left_out and made == list(networks.values())
+    assert [json.loads(line) for line in (tmp_path / 'journal.jsonl').read_text().splitlines()] == rows
 
 
 def test_a_graph_that_cannot_be_made_does_not_stop_the_others(monkeypatch):

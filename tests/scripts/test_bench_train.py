@@ -77,7 +77,8 @@ def test_all_steps_are_measured_and_compared(files, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(bench_train, 'fast_formats', lambda device: ['fp32'])
     monkeypatch.setattr(bench_train, 'matrix_rates', lambda formats, device: dict.fromkeys(formats, 1e9))
 
-    bench_train.main(['--turns', '2', '--batch', '2', '--no-memory', '--output', str(tmp_path)], options, teacher)
+    bench_train.main(['--turns', '2', '--batch', '2', '--no-memory', '--profile', '--output', str(tmp_path)], options,
+                     teacher)
 
     result = json.loads((tmp_path / 'results.json').read_text())
     assert [row['name'] for row in result['steps']] == [
@@ -89,6 +90,11 @@ def test_all_steps_are_measured_and_compared(files, tmp_path, capsys, monkeypatc
         assert row['seconds'][1] == pytest.approx(np.median(seconds[:, index]))
         assert row['time_ratio'][1] == pytest.approx(np.median(seconds[:, index] / seconds[:, 0]))
         assert row['floor_seconds'] == pytest.approx(row['flops']['fp32'] / 1e9)
+    journal = [json.loads(line) for line in (tmp_path / 'journal.jsonl').read_text().splitlines()]
+    third = result['steps'][2]['name']
+    assert [row['seconds'] for row in journal if row['step'] == third and row.get('turn') == 1] == [seconds[1, 2]]
+    assert result['profiles'].keys() == {row['name'] for row in result['steps']}
+    assert all(found['waits'] and found['busy'] is None for found in result['profiles'].values())
     text = (tmp_path / 'table.md').read_text()
     printed = capsys.readouterr().out
     assert text in printed and 'bf16 is left out' in printed
@@ -146,14 +152,18 @@ def test_a_step_is_in_the_formats_of_its_name(setting, step, student, teacher):
 
 
 def test_each_lever_stands_alone_and_together():
-    assert compared_steps(['fp32'], None) == [BASELINE, STANDARD, FP32, FP32_CHANNELS_LAST, Step(OURS, 'pruned')]
-    steps = compared_steps(['fp32', 'bf16'], 'default')
-    assert len(steps) == len(set(steps)) == 12
+    assert compared_steps(['fp32'], []) == [BASELINE, STANDARD, FP32, FP32_CHANNELS_LAST, Step(OURS, 'pruned')]
+    steps = compared_steps(['fp32', 'bf16'], ['default'])
+    assert len(steps) == len(set(steps)) == 13
     for lever in ({'channels_last': True}, {'teacher_amp': 'bf16'}, {'amp': 'bf16', 'teacher_amp': 'bf16'},
                   {'teacher': 'pruned'}, {'compile_mode': 'default'}):
         assert Step(OURS, **lever) in steps
     assert {DEFAULT, BF16, compiled_bf16('default')} <= set(steps)
     assert compiled_bf16('default').name == 'KDGANModel: amp bf16, teacher bf16, channels_last, compile (default)'
+    alone = compared_steps(['fp32', 'bf16'], ['reduce-overhead', 'default'], eager=False)
+    assert alone[:2] == [BASELINE, BF16] and len(alone) == 8
+    assert [step.compile_d for step in alone[2:]] == [True, False, True] * 2
+    assert alone[3].name.endswith('compile (reduce-overhead), D eager')
 
 
 def test_every_step_runs_once_a_turn_in_changing_order():
@@ -188,9 +198,9 @@ def test_targets_are_judged_by_ratios_within_a_turn():
 
 
 def test_what_must_be_reached_is_measured():
-    measured = compared_steps(['fp32', 'bf16'], 'default')
-    assert {target.step for target in targets('default', 'cuda')} <= set(measured)
-    assert compiled_bf16('default') not in {target.step for target in targets('default', 'cpu')}
+    measured = compared_steps(['fp32', 'bf16'], ['default'])
+    assert {target.step for target in targets(['default'], 'cuda')} <= set(measured)
+    assert compiled_bf16('default') not in {target.step for target in targets(['default'], 'cpu')}
 
 
 def test_parts_that_a_step_does_not_have_are_left_open():
