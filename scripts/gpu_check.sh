@@ -37,9 +37,10 @@ out=$1 experiment=${2:-} iterations=${3:-}
 
 if [ -n "$wheels" ]; then
     # into this Python's own site-packages: only there is the plugin's .pth read
-    "$python" -m pip install --quiet --no-index --no-deps --find-links "$wheels" "$wheels"/*.whl || refuse \
-        "the wheels in $wheels do not fit $("$python" --version) on this machine; make them again: bash \
-scripts/gpu_wheels.sh $wheels $("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')"
+    said=$("$python" -m pip install --quiet --no-index --no-deps --find-links "$wheels" "$wheels"/*.whl 2>&1) \
+        || refuse \
+        "the wheels in $wheels do not fit $("$python" --version) on this machine (${said##*$'\n'}); make them again: \
+bash scripts/gpu_wheels.sh $wheels $("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')"
 fi
 "$python" -c 'import torch, basicsr.models, basicsr_kd, pytest' 2> /dev/null || refuse "$("$python" -c \
     'import torch, basicsr.models, basicsr_kd, pytest' 2>&1 | tail -1). Install this repository (pip install .), or \

@@ -29,7 +29,7 @@ echo "$@" >> calls.txt
 case "$*" in
     *--version) echo "Python 3.12.3" ;;
     *version_info*) echo 3.12 ;;
-    *"-m pip install"*) [ -z "$NO_PIP" ] ;;
+    *"-m pip install"*) [ -z "$NO_PIP" ] || { printf 'WARNING: a\\nERROR: no such wheel\\n' >&2; exit 1; } ;;
     *"-m pytest"*) exit 3 ;;
     *is_available*) [ -z "$NO_GPU" ] ;;
     *"import torch, basicsr"*)
@@ -83,8 +83,8 @@ def test_it_says_how_it_is_called(root, arguments):
     ('NO_GPU', (), 'PyTorch sees no GPU here, and all of this is about one; nothing was run.'),
     ('NO_BASICSR', (), "ModuleNotFoundError: No module named 'basicsr'. Install this repository (pip install .), or "
                        'without a network give --wheels DIR (scripts/gpu_wheels.sh).'),
-    ('NO_PIP', ('--wheels', 'w'), 'the wheels in w do not fit Python 3.12.3 on this machine; make them again: bash '
-                                  'scripts/gpu_wheels.sh w 3.12'),
+    ('NO_PIP', ('--wheels', 'w'), 'the wheels in w do not fit Python 3.12.3 on this machine (ERROR: no such wheel); '
+                                  'make them again: bash scripts/gpu_wheels.sh w 3.12'),
 ])
 def test_what_is_missing_is_told_in_one_line(root, missing, arguments, said):
     result = run(root, 'gpu_check.sh', *arguments, 'out', **{missing: '1'})
