@@ -3,13 +3,15 @@
 #   bash scripts/gpu_check.sh [--device cpu] [--wheels DIR] OUT [experiments/NAME ITERATIONS]
 # Tests on a GPU, training steps (eager, then compiled), latency, and a training that goes on from where it stopped up
 # to the given iteration, or as far as the time allows: its folder holds the options file, models/ and training_states/.
-# --wheels: install first what scripts/gpu_wheels.sh put there. --device cpu: only show that everything runs.
+# --wheels: install first what scripts/gpu_wheels.sh put there. --device cpu: only show that everything runs, in up to
+# four times as long.
 # A part that fails or takes too long does not stop the others, and what is finished stays when this is killed: each
 # part writes its rows at once, and after each OUT/gpu_check.tar has all so far (in shards of at most 15 MB, if it is
 # larger: bash scripts/shards.sh join OUT). OUT/summary.txt tells how each part ended.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 readonly MINUTES=9 SAVE_EVERY=500
+patience=1
 python=$(command -v python3 || command -v python)
 
 usage() {
@@ -50,7 +52,7 @@ if [ "$device" = cuda ]; then
         || refuse 'PyTorch sees no GPU here, and all of this is about one; nothing was run.'
     sizes=(--batch 16) turns=5 ways=(--ways eager 'CUDA graph') lr_size=128
 else
-    sizes=(--batch 1 --threads "$(getconf _NPROCESSORS_ONLN)") turns=1 ways=(--ways eager) lr_size=32
+    sizes=(--batch 1 --threads "$(getconf _NPROCESSORS_ONLN)") turns=1 ways=(--ways eager) lr_size=32 patience=4
 fi
 if [ -n "$experiment" ]; then
     bash scripts/shards.sh join "$experiment" 2> /dev/null
@@ -75,7 +77,7 @@ pack() {
 
 # part NAME SECONDS COMMAND…: run it with a time limit and note how it ended.
 part() {
-    local name=$1 left=$((MINUTES * 60 - SECONDS)) start=$SECONDS limit=$2 code how=ok
+    local name=$1 left=$((patience * MINUTES * 60 - SECONDS)) start=$SECONDS limit=$((patience * $2)) code how=ok
     shift 2
     [ "$limit" -le "$left" ] || limit=$left
     [ "$limit" -gt 0 ] || limit=1
@@ -116,7 +118,7 @@ part latency 60 "$python" scripts/bench_latency.py --device "$device" "${ways[@]
 if [ -n "$experiment" ]; then
     # BasicSR copies the options file into that folder, so it must not come from there
     cp "$options" "$out"
-    part training $((MINUTES * 60 - SECONDS - 20)) \
+    part training $((MINUTES * 60 - SECONDS / patience - 20)) \
         "$python" basicsr/train.py -opt "$out/$(basename "$options")" --auto_resume --force_yml \
         "train:total_iter=$iterations" "logger:save_checkpoint_freq=$SAVE_EVERY"
     copy_training
