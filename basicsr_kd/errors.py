@@ -12,6 +12,10 @@ class ResumeError(BasicSRKDError):
     """The training state to resume from is missing, cannot be read, or lacks its networks."""
 
 
+class StartError(BasicSRKDError):
+    """A run cannot start where it is to be; the message says what is in the way and what to do."""
+
+
 class OptionsError(BasicSRKDError, ValueError):
     """A fault in the options file; the text names the key's path, what was found and what is possible."""
 

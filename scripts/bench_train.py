@@ -83,7 +83,10 @@ def measure(steps: Sequence[Step], setting: Setting, turns: int, memory: bool, r
     peaks = peak_memories(steps, setting) if memory else [None] * len(steps)
     runs = [TrainingStep(step, setting) for step in steps]
     counted = {step: count_flops(run) for step, run in zip(steps, runs, strict=True) if not step.compile_mode}
-    flops = [counted.get(replace(step, compile_mode=None, compile_d=True), {}) for step in steps]  # compiled, the same
+    for step in (replace(step, compile_mode=None, compile_d=True) for step in steps):  # compiled, the same are done
+        if step not in counted:
+            counted[step] = count_flops(TrainingStep(step, setting))
+    flops = [counted[replace(step, compile_mode=None, compile_d=True)] for step in steps]
     taken = step_times(runs, setting.device, turns, lambda turn, index, seconds: journal.add(
         step=steps[index].name, turn=turn, seconds=seconds))
     parts = [None if step.compile_mode else part_times(run, setting.device)

@@ -45,8 +45,8 @@ if [ -n "$wheels" ]; then
 bash scripts/gpu_wheels.sh $wheels $("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')"
 fi
 "$python" -c 'import torch, basicsr.models, basicsr_kd, pytest' 2> /dev/null || refuse "$("$python" -c \
-    'import torch, basicsr.models, basicsr_kd, pytest' 2>&1 | tail -1). Install this repository (pip install .), or \
-without a network give --wheels DIR (scripts/gpu_wheels.sh)."
+    'import torch, basicsr.models, basicsr_kd, pytest' 2>&1 | tail -1). Install this repository (pip install '.[test]'), \
+or without a network give --wheels DIR (scripts/gpu_wheels.sh)."
 if [ "$device" = cuda ]; then
     "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null \
         || refuse 'PyTorch sees no GPU here, and all of this is about one; nothing was run.'
@@ -65,13 +65,17 @@ mkdir -p "$out"
 : > "$out/summary.txt"
 failed=0
 
-# All files so far as one, or as its shards.
+# All files so far as one, or as its shards; what there was before stays until they are there.
 pack() {
-    rm -f "$out"/gpu_check.tar*
-    tar -C "$out" --exclude='gpu_check.tar*' -cf "$out/gpu_check.tar.new" . \
-        && mv "$out/gpu_check.tar.new" "$out/gpu_check.tar"
-    if [ "$(stat -c %s "$out/gpu_check.tar")" -gt 15000000 ]; then
-        bash scripts/shards.sh split "$out/gpu_check.tar" "$out" && rm "$out/gpu_check.tar"
+    local new=$out/.packing
+    rm -rf "$new" && mkdir "$new" || return
+    tar -C "$out" --exclude='gpu_check.tar*' --exclude=./.packing -cf "$new/gpu_check.tar" . || return
+    if [ "$(stat -c %s "$new/gpu_check.tar")" -gt 15000000 ]; then
+        bash scripts/shards.sh split "$new/gpu_check.tar" "$new" && rm "$new/gpu_check.tar" || return
+    fi
+    mv -f "$new"/gpu_check.tar* "$out" && rmdir "$new"
+    if [ -e "$out/gpu_check.tar.part-000" ]; then
+        rm -f "$out/gpu_check.tar" # of when it was smaller
     fi
 }
 
@@ -108,7 +112,9 @@ copy_training() {
     done
 }
 
-part tests 150 "$python" -m pytest -m gpu --durations=10
+# the files by name: all others want more packages
+part tests 150 "$python" -m pytest -m gpu --durations=10 tests/models/test_gpu.py tests/deploy/test_tiles.py \
+    tests/data/test_tecogan_degradation.py
 part eager 130 "$python" scripts/bench_train.py --device "$device" "${sizes[@]}" --turns "$turns" --no-memory \
     --profile --output "$out/eager"
 part compiled 110 "$python" scripts/bench_train.py --device "$device" "${sizes[@]}" --turns "$turns" --no-memory \

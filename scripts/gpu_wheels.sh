@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What scripts/gpu_check.sh needs on a machine without a network, as wheels:
 #   bash scripts/gpu_wheels.sh DIR [VERSION] [NAME…]    for Python VERSION there (default: 3.12), Linux on x86-64
-# basicsr and this plugin are built here; what they need besides PyTorch, NumPy, SciPy, OpenCV, scikit-image,
-# TensorBoard, pytest and tqdm is downloaded. A further NAME is one more package that is missing there.
+# basicsr and this plugin are built here. Downloaded is what they need besides PyTorch with torchvision, NumPy, SciPy,
+# OpenCV, scikit-image, Pillow, matplotlib, PyYAML, safetensors, TensorBoard, rich, requests, pytest and tqdm; a further
+# NAME is one more package that is missing there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ $# -lt 1 ] || [[ ${2:-3.12} != 3.* ]]; then
-    sed -n '3,5s/^# *//p' "$0" >&2
+    sed -n '3,6s/^# *//p' "$0" >&2
     exit 2
 fi
 folder=$1 version=${2:-3.12}

@@ -1,6 +1,7 @@
 """What a network takes: images or clips, how many channels, which sizes."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from basicsr_kd.errors import PruningError
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """Of what networks want the sides of an image to be: pixel-unshuffle, the skips of a U-Net, windows of attention."""
-_TRIAL = 17  # side, at least, of the image that tells; odd
+_TRIAL, _LARGER = 17, 65  # sides, at least, of the images that tell; odd
 
 
 def is_recurrent(net: nn.Module) -> bool:
@@ -45,20 +46,20 @@ def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
 
 
 @torch.no_grad()
-def enlargement(net: nn.Module, channels: int = 3) -> tuple[int, int]:
+def enlargement(net: nn.Module, channels: int = 3, out_channels: int | None = None) -> tuple[int, int]:
     """How many times larger a network's output is, and of what the sides of its input have to be a multiple.
 
     Args:
         net: Of images; on the meta device is enough.
-        channels: Of its input and output.
+        channels: Of its input.
+        out_channels: Of its output; None: any.
 
     Raises:
         ValueError: It makes of no trial image a whole number of times larger one; the text says what became of the
             first.
     """
     device, errors = next(net.parameters()).device, []
-    for multiple in MULTIPLES:
-        side = multiple * (-(-_TRIAL // multiple) // 2 * 2 + 1)
+    for multiple, side in _trials():
         try:
             with torch.random.fork_rng(devices=[]):
                 output = net(probe_image(channels, device, side))
@@ -66,7 +67,17 @@ def enlargement(net: nn.Module, channels: int = 3) -> tuple[int, int]:
             errors.append(f'{type(error).__name__}: {error}')
             continue
         scale = output.shape[-1] // side
-        if scale and tuple(output.shape) == (1, channels, scale * side, scale * side):
+        if scale and tuple(output.shape) == (1, out_channels or output.shape[1], scale * side, scale * side):
             return scale, multiple
         errors.append(f'it makes {tuple(output.shape)} of {(1, channels, side, side)}')
     raise ValueError(errors[0])
+
+
+def _trials() -> Iterator[tuple[int, int]]:
+    """Multiples and sides of trial images: an odd number of times the multiple, a small one and one of 64 at least.
+
+    The second is for networks that take any size, but none so small.
+    """
+    for multiple in MULTIPLES:
+        for least in dict.fromkeys((_TRIAL, max(_LARGER, multiple))):
+            yield multiple, multiple * (-(-least // multiple) // 2 * 2 + 1)

@@ -69,7 +69,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     result = (_of_clips if clips else _of_images)(args, files, finished, device)
     unwritten = None
     try:
-        write_json(args.json, msgspec.to_builtins(result))  # before printing, which may end in a pipe that closes
+        if args.json:  # before printing, which may end in a pipe that closes
+            write_json(args.json, msgspec.to_builtins(result))
     except (OSError, ValueError) as error:
         unwritten = Refusal(f'{args.json} cannot be written: {error}. The figures are above, in short.')
     print(evaluation_text(result))

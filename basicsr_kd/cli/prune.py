@@ -228,6 +228,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise Refusal('--out is missing: the file to write, e.g. --out pruned.pth (or --scan, to measure only).')
     if args.out.suffix.lower() != '.pth':
         raise Refusal(f'--out: {args.out}: expected a name that ends in .pth.')
+    if args.out.resolve() == Path(args.weights).resolve():
+        raise Refusal(f'--out: {args.out} is the network to prune (--weights), which stays. Choose another name.')
 
 
 def _request(args: argparse.Namespace) -> Request:

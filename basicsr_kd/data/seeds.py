@@ -9,6 +9,8 @@ import basicsr.data
 import numpy as np
 import torch
 
+from basicsr_kd.runs import signals
+
 
 def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
     """In the place of BasicSR's `worker_init_fn`, whose arguments it has: other numbers in every epoch too.
@@ -20,6 +22,7 @@ def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
     own = (torch.initial_seed() + num_workers * rank) % 2**32
     random.seed(own)
     np.random.seed(own)
+    signals.leave_to_the_main_process()
 
 
 def vary_worker_seeds() -> None:

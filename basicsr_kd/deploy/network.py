@@ -49,7 +49,7 @@ class TrainedNetwork:
             net = as_module(described)
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
         try:
-            self.scale, self._multiple = enlargement(self.net)
+            self.scale, self._multiple = enlargement(self.net, out_channels=3)
         except ValueError as error:
             raise InferError(f'{file} does not enlarge RGB images: {error}') from None
 

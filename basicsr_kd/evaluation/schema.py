@@ -53,7 +53,7 @@ class MeasuredSet(msgspec.Struct, frozen=True):
     """None where there is no ground truth: NIQE alone is measured."""
     lr: str | None = None
     clips: list[str] = []
-    """None where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
+    """Empty where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
 
     def __str__(self) -> str:
         if not self.clips:
@@ -103,4 +103,4 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 def figure(value: float) -> Figure:
     """A figure as a JSON file can hold it."""
-    return 'inf' if value == math.inf else value
+    return 'inf' if value == math.inf else float(value)

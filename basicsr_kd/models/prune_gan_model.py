@@ -4,11 +4,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from basicsr_kd.archs.build import build_for_shapes, differences
+from basicsr_kd.archs.build import build, build_for_shapes, differences, for_shapes
 from basicsr_kd.archs.from_file import build_from_file, like_file
+from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.archs.sidecar import write_fragment
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.models.training.gan_trainer import GANTrainer
@@ -45,7 +47,7 @@ class PruneGANModel(GANTrainer):
         self.schedule: Schedule | None = None
         self.zeros: Zeros | None = None
         if steps and steps[0].steps > 1:
-            self.schedule = Schedule(steps[0], build_for_shapes(self.original))
+            self.schedule = Schedule(steps[0], _for_counting(self.original))
         if opt['is_train'] and path.get('resume_state'):
             if steps or _was_pruned(opt):
                 opt['network_g'] = like_file(path['pretrain_network_g'], self.original)
@@ -128,6 +130,17 @@ class PruneGANModel(GANTrainer):
             self.schedule.share = resume_state['stages']['share']
             self.schedule.density = resume_state['stages']['density']
         super().resume_training(resume_state)
+
+
+def _for_counting(network: dict[str, Any]) -> nn.Module:
+    """A network that can be run: without memory, or on the CPU where it looks at values."""
+
+    def work(device: str) -> nn.Module:
+        net = build(network)
+        net(torch.zeros(1, input_channels(net), 16, 16))
+        return net
+
+    return for_shapes(work)
 
 
 def _was_pruned(opt: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from basicsr_kd.options.distill import (
     check_distillation,
 )
 from basicsr_kd.options.prune import CalibrationOptions, PruneOptions, check_steps, prune_steps
-from basicsr_kd.options.train import TRAIN_KEYS, CompileOptions, TrainOptions, check_gan
+from basicsr_kd.options.train import TRAIN_KEYS, CompileOptions, LoggerOptions, TrainOptions, check_gan
 from basicsr_kd.options.val import check_val
 from basicsr_kd.runs.resume import resumes
 from basicsr_kd.utils.text import closest
@@ -76,6 +76,8 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     for key in ('network_g', 'network_d', 'datasets', 'path', 'train', 'val'):
         if not isinstance(opt.get(key), dict | None):
             raise OptionsError(f'{key}: found {opt[key]!r}, expected a section')
+    if opt.get('name') in ('', '.', '..') or os.path.basename(str(opt.get('name'))) != str(opt.get('name')):
+        raise OptionsError(f'name: found {opt.get("name")!r}, expected the name of a folder in experiments/, without /')
     opt.update(_numbers(opt))
     warnings += unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
     if opt.get('val') is None and not is_train:
@@ -103,6 +105,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if opt.get('teacher'):
         opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
+    _check_logger(opt.get('logger') or {})
     _keep_workers(opt['datasets']['train'])
     return warnings
 
@@ -150,6 +153,12 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
         raise OptionsError('student.init: teacher and path.pretrain_network_g both say where the student starts; '
                            'leave one out')
     return warnings
+
+
+def _check_logger(logger: dict[str, Any]) -> None:
+    """The keys of `logger:` that are ours; BasicSR's own stand beside them."""
+    ours = {key: logger[key] for key in LoggerOptions.__struct_fields__ if key in logger}
+    convert(ours, LoggerOptions, 'logger', {'logger': LoggerOptions})
 
 
 def _keep_workers(dataset: dict[str, Any]) -> None:

@@ -21,6 +21,12 @@ class CompileOptions(Section):
     mode: Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = 'default'
 
 
+class LoggerOptions(Section):
+    """The keys of `logger:` that are ours (BasicSR's own stand beside them)."""
+    keep_last: Annotated[int, msgspec.Meta(ge=1)] | None = None  # sets of networks and state that stay; left out: all
+    on_save_error: Literal['stop', 'continue'] = 'stop'  # where a disk is full or read-only
+
+
 class TrainOptions(Section):
     """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
     distill_opt: AnyDistillOptions | list[AnyDistillOptions] | None = None

@@ -10,7 +10,6 @@ import msgspec
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.convert import Section, Structs, convert, unknown_keys
 
-"""Types of metrics that a set has and no single image, and what `SetScores` calls them."""
 _BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 
 

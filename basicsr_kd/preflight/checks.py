@@ -23,12 +23,15 @@ from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
 from basicsr_kd.preflight.teacher import check_teacher
+from basicsr_kd.runs import signals, start
 from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
 from basicsr_kd.runs.resume import resumes
 
 
 def check_options(opt: dict[str, Any], is_train: bool) -> None:
     """End the process on wrong options of one of our models; on others only a misspelt name of ours is looked for.
+
+    A training that passes holds its folder from here on, and heeds signals.
 
     BasicSR moves the folder of an earlier run away soon after parsing, long before it builds a model, so this is the
     last moment at which a mistake costs nothing.
@@ -42,6 +45,9 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
         must_agree(everywhere)
         warnings = options.validate(opt, is_train)
         check(opt)
+        if is_train:
+            signals.watch()
+            start.begin(opt)
     except BasicSRKDError as error:
         mistake = str(error)
     mistakes = [found for found in from_all_ranks(mistake) if found]  # files may be missing on one machine
@@ -93,7 +99,7 @@ def _check_files(opt: dict[str, Any]) -> None:
     resuming = opt['is_train'] and resumes(opt)
     if not opt['is_train'] and not path.get('pretrain_network_g'):
         raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
-    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place, which `compat` looks for
+    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place, which `runs.resume` looks for
         for key in ('pretrain_network_g', 'pretrain_network_d'):
             if path.get(key):
                 _must_stay(path[key], f'path.{key}', opt)

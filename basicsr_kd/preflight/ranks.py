@@ -1,13 +1,12 @@
 """What all processes of a distributed run must have in common before it creates anything."""
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.runs.distributed import from_all_ranks
-from basicsr_kd.runs.resume import latest_state
+from basicsr_kd.runs.resume import saved_iterations
 
 # what BasicSR fills in on each machine: drawn at random, or by its GPUs and folders
 _OF_A_MACHINE = {'rank', 'manual_seed', 'num_gpu', 'root_path'} | {
@@ -21,7 +20,7 @@ def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
     """
     mine = {key: value for key, value in _flat(opt).items() if key not in _OF_A_MACHINE}
     if opt.get('auto_resume'):
-        mine['path.resume_state'] = os.path.basename(latest_state(opt['path'].get('training_states', '')) or '') or None
+        mine['path.resume_state'] = next((f'{iteration}.state' for iteration in saved_iterations(opt['path'])), None)
     return from_all_ranks(mine)
 
 

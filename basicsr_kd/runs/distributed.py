@@ -144,7 +144,7 @@ def on_master_first(action: Callable[[], _Result]) -> _Result:
             result = [action()]
         finally:
             torch.set_num_threads(threads)
-        store.set(key, 'done')
+            store.set(key, 'done')  # also where it failed: this process ends, and the others see that
     else:
         store.wait([key], _PATIENCE)
     dist.broadcast_object_list(result)

@@ -4,22 +4,27 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from basicsr_kd.report import markdown_table
+from bench.steps import WARM_UP
 
 _CASTS = ('aten::_to_copy',)
-_WAITS = ('aten::_local_scalar_dense', 'cudaStreamSynchronize', 'cudaDeviceSynchronize', 'cudaEventSynchronize')
+_WAITS = {'cpu': ('aten::_local_scalar_dense',),
+          'cuda': ('cudaStreamSynchronize', 'cudaDeviceSynchronize', 'cudaEventSynchronize')}
 
 
 def profile_step(run: Callable[[], None], device: str) -> dict[str, Any]:
-    """Run a step once under PyTorch's profiler.
+    """Run a step once under PyTorch's profiler, after `WARM_UP` times without.
 
     Returns:
         `casts` and `waits`, how often; `cast_seconds` of the device; `busy`, the share of the time in which a GPU
         computes, None on a CPU; `seconds`, which the profiler makes more than they are.
     """
     cuda = device == 'cuda'
+    for _ in range(WARM_UP):
+        run()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as found:
         start = time.perf_counter()
@@ -32,8 +37,11 @@ def profile_step(run: Callable[[], None], device: str) -> dict[str, Any]:
     return {
         'casts': sum(event.count for event in casts),
         'cast_seconds': sum(event.device_time_total if cuda else event.cpu_time_total for event in casts) / 1e6,
-        'waits': sum(event.count for event in events if event.key in _WAITS),
-        'busy': sum(event.self_device_time_total for event in events) / 1e6 / seconds if cuda else None,
+        # on a GPU without the one that ends the measurement
+        'waits': sum(event.count for event in events if event.key in _WAITS[device]) - cuda,
+        # of kernels alone: the operations that launched them are told the same time
+        'busy': sum(event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA and
+                    not event.is_user_annotation) / 1e6 / seconds if cuda else None,
         'seconds': seconds}
 
 

@@ -100,7 +100,7 @@ def report_of(folder: Path, out: Path) -> Report:
     """Write the report of what `measure` left in a folder.
 
     Raises:
-        ReportError: see `report.build.build_report`.
+        ReportError: see `report.report.build_report`.
     """
     report = build_report([folder / EVALUATION], images=folder / IMAGES)
     write_report(report, out)

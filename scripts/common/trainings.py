@@ -57,8 +57,8 @@ def write_options(runs: Sequence[Run], folder: Path) -> dict[str, Path]:
     texts = {run.name: yaml.safe_dump(run.options, sort_keys=False) for run in runs}
     for run in runs:
         file = files[run.name]
-        if run.weights.parents[2].exists() and file.exists() and file.read_text() != texts[run.name]:
-            raise PlanError(f'{run.weights.parents[2]} comes from other options than those of now ({file}). Remove '
+        if run.weights.parents[1].exists() and file.exists() and file.read_text() != texts[run.name]:
+            raise PlanError(f'{run.weights.parents[1]} comes from other options than those of now ({file}). Remove '
                             'both, or give the options that it was made with.')
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():

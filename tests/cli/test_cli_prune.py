@@ -59,6 +59,15 @@ def test_what_is_written_is_what_prune_gives_from_python(tool, teacher_file):
     assert figures['params_after'] == count(expected.network) and len(figures['stages']) == len(expected.stages)
 
 
+def test_the_network_to_prune_is_never_written_over(tool, teacher_file, tmp_path):
+    link = tmp_path / 'same.pth'
+    link.symlink_to(teacher_file)
+    before = teacher_file.read_bytes()
+    status, _, errors = tool('--ratio', 0.3, '--round-to', 1, '--out', link, '--force')
+    assert status == 2 and 'is the network to prune (--weights), which stays' in errors
+    assert teacher_file.read_bytes() == before and link.is_symlink()
+
+
 def test_a_pruned_file_is_pruned_further(tool):
     assert tool('--ratio', 0.3, '--round-to', 1, '--out', 'once.pth')[0] == 0
     assert tool('--ratio', 0.3, '--round-to', 1, '--out', 'twice.pth', weights='once.pth')[0] == 0

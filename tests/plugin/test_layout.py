@@ -29,7 +29,7 @@ ROOMS = {
     'options': f'runs {_UTILS}',
     'archs': f'checkpoint {_UTILS}',
     'metrics': f'archs {_UTILS}',
-    'data': f'options {_NETWORKS}',
+    'data': f'options runs {_NETWORKS}',
     'pruning': _NETWORKS,
     'pruning.__init__': f'pruning data.calibration {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
@@ -139,6 +139,10 @@ def _all_loads(name: str, modules: dict[str, Module]) -> set[str]:
 
 def test_every_import_is_in_the_table_and_none_in_a_circle():
     assert faults(PACKAGE) == []
+
+
+def test_every_module_has_a_room():
+    assert [name for name in read_package(PACKAGE) if not room_of(name) and name != '__init__'] == []
 
 
 def test_every_room_of_the_table_is_there():

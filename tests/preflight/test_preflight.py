@@ -257,8 +257,9 @@ def test_the_training_sets_images_are_named_where_they_cannot_be_used(prune_opt,
 
 
 def test_a_resumed_run_needs_no_calibration_images_unless_stages_are_left(prune_opt, tmp_path):
-    (tmp_path / 'run' / 'training_states').mkdir(parents=True)
-    (tmp_path / 'run' / 'training_states' / '1.state').touch()
+    for name in ('training_states/1.state', 'models/net_g_1.pth'):
+        (tmp_path / 'run' / name).parent.mkdir(parents=True)
+        (tmp_path / 'run' / name).touch()
     prune_opt['auto_resume'] = True
     prune_opt['prune'] = {'ratio': 0.1, 'round_to': 1, 'importance': 'taylor', 'calibration': {'dataroot': 'gone'}}
     check(prune_opt)

@@ -67,7 +67,8 @@ def test_a_key_that_only_one_rank_has_is_named():
 
 
 def test_a_rank_that_does_not_see_the_state_to_resume_is_told(tmp_path):
-    (tmp_path / '7.state').touch()
-    first, second = ({'auto_resume': True, 'path': {'training_states': str(folder)}}
+    for name in ('7.state', 'net_g_7.pth'):
+        (tmp_path / name).touch()
+    first, second = ({'auto_resume': True, 'path': {'training_states': str(folder), 'models': str(folder)}}
                      for folder in (tmp_path, tmp_path / 'not mounted'))
     assert difference(first, second).startswith("path.resume_state: '7.state' on rank 0, None on rank 1; ")

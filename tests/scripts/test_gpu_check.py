@@ -81,8 +81,8 @@ def test_it_says_how_it_is_called(root, arguments):
 
 @pytest.mark.parametrize(('missing', 'arguments', 'said'), [
     ('NO_GPU', (), 'PyTorch sees no GPU here, and all of this is about one; nothing was run.'),
-    ('NO_BASICSR', (), "ModuleNotFoundError: No module named 'basicsr'. Install this repository (pip install .), or "
-                       'without a network give --wheels DIR (scripts/gpu_wheels.sh).'),
+    ('NO_BASICSR', (), "ModuleNotFoundError: No module named 'basicsr'. Install this repository (pip install "
+                       "'.[test]'), or without a network give --wheels DIR (scripts/gpu_wheels.sh)."),
     ('NO_PIP', ('--wheels', 'w'), 'the wheels in w do not fit Python 3.12.3 on this machine (ERROR: no such wheel); '
                                   'make them again: bash scripts/gpu_wheels.sh w 3.12'),
 ])
@@ -138,7 +138,7 @@ def test_what_is_finished_stays_when_it_is_killed(root):
     assert [line.partition(':')[0] for line in summary.splitlines()] == ['tests', 'eager', 'compiled']
 
 
-def test_a_training_goes_on_from_shards_and_leaves_shards(root):
+def test_a_training_goes_on_from_shards_and_its_newest_files_are_left(root):
     folder = root / 'experiments/kd'
     for name in ('kd.yml', 'training_states/900.state', 'training_states/1000.state', 'models/net_g_900.pth',
                  'models/net_g_1000.pth', 'models/net_g_latest.pth', 'models/teacher.pth', 'models/net_g_1000.yml',

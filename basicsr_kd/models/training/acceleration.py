@@ -132,7 +132,7 @@ def compile_in_place(net: nn.Module, mode: str, repeats: bool = False) -> None:
     """
     # It counts graphs by code, which all networks of a class share, and runs what is over it eager, without a word:
     # the ninth stage of gradual pruning, for one.
-    torch._dynamo.config.recompile_limit += 1
+    torch._dynamo.config.cache_size_limit += 1  # `recompile_limit` from PyTorch 2.7 on, which keeps this name
     if repeats:
         torch._functorch.config.donated_buffer = False  # PyTorch's own advice where a graph is retained
         mode = _WITHOUT_CUDA_GRAPHS.get(mode, mode)

@@ -1,8 +1,12 @@
 """How our models load and save: plain tensors, whole files, states that know what else they need."""
 from __future__ import annotations
 
+import glob
 import json
 import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from basicsr.models.base_model import BaseModel
@@ -11,7 +15,9 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 
 from basicsr_kd.checkpoint import atomic_save, read_state_dict, write_checkpoint
-from basicsr_kd.errors import CheckpointError
+from basicsr_kd.errors import CheckpointError, TrainingError
+from basicsr_kd.runs import signals
+from basicsr_kd.runs.resume import saved_iterations
 
 _SECTIONS = ('teacher', 'student', 'prune')
 
@@ -58,9 +64,46 @@ class Checkpoints(BaseModel):
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'sections': self.sections,
+            'networks': sorted(os.path.basename(path) for path in files_of_set(self.opt['path'], current_iter)
+                               if path.endswith('.pth')),
+            'options': json.dumps(self.opt, default=str),
             **self.further_state()
         }
         atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    @contextmanager
+    def saving(self, current_iter: int) -> Iterator[None]:
+        """A context in which networks and state of an iteration are written, the state last.
+
+        Sets over `logger.keep_last` go when a new one is complete. A disk that takes no more is one line, and what is
+        there stays; `logger.on_save_error: continue` trains on.
+
+        Raises:
+            TrainingError: It cannot be saved, and the run is not to go on all the same.
+        """
+        logger, folder = self.opt.get('logger') or {}, self.opt['path']['models']
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            found = error if isinstance(error, OSError) else error.__context__  # which PyTorch's writer hides
+            if not isinstance(found, OSError):
+                raise
+            said = (f'iteration {current_iter} cannot be saved in {folder} ({found.strerror or found}); what '
+                    'was saved before stays')
+            if logger.get('on_save_error') != 'continue':
+                raise TrainingError(f'{said}. Make room, and go on with --auto_resume.') from error
+            get_root_logger().error(f'{said}; training goes on (logger.on_save_error: continue).')
+            return
+        if logger.get('keep_last') and current_iter != -1 and self.opt['rank'] == 0:
+            remove_old_sets(self.opt['path'], logger['keep_last'])
+
+    def end_run(self, number: int, current_iter: int) -> None:
+        """Save, and end the process with the status of a signal."""
+        last = min(current_iter, int(self.opt['train']['total_iter']))  # BasicSR's last validation is one later
+        name = signal.Signals(number).name
+        get_root_logger().info(f'Ending at iteration {last:,} for {name}; --auto_resume goes on.')
+        self.save(signals.epoch, last)
+        raise SystemExit(128 + number)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a `.state` file: optimizers and schedulers. What was pruned or inherited stays as it was.
@@ -81,3 +124,20 @@ class Checkpoints(BaseModel):
     def further_state(self) -> dict[str, Any]:
         """What a subclass needs besides to go on."""
         return {}
+
+
+def files_of_set(path: Mapping[str, Any], iteration: int) -> list[str]:
+    """The networks of an iteration in `path.models`, with what lies beside them, and its state; those that are there.
+
+    The state comes first, so that a set that is half removed is none.
+    """
+    networks = glob.glob(os.path.join(glob.escape(path['models']), f'net_*_{iteration}.*'))
+    state = os.path.join(path['training_states'], f'{iteration}.state')
+    return [*([state] if os.path.isfile(state) else []), *sorted(networks)]
+
+
+def remove_old_sets(path: Mapping[str, Any], keep: int) -> None:
+    """Remove all sets but the newest so many."""
+    for iteration in saved_iterations(path)[keep:]:
+        for file in files_of_set(path, iteration):
+            os.remove(file)

@@ -15,6 +15,7 @@ from basicsr_kd.models.training.balance import WinnerWatch, even_loss, is_below,
 from basicsr_kd.models.training.ddp import share_buffers, with_sync_bn, wrap
 from basicsr_kd.models.training.divergence import check_losses, check_weights
 from basicsr_kd.models.validation.images import Validation
+from basicsr_kd.runs import signals, start
 
 
 class GANTrainer(Validation, SRGANModel):
@@ -112,6 +113,10 @@ class GANTrainer(Validation, SRGANModel):
             self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+        start.begun()
+        signals.begun()
+        if number := signals.stop_after(current_iter):
+            self.end_run(number, current_iter)
 
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         """The output (n, 3, scale·h, scale·w) for `self.lq`; `train_g` says whether the generator learns from it."""
@@ -212,7 +217,8 @@ class GANTrainer(Validation, SRGANModel):
         nets = {'generator': self.net_g} | ({'discriminator': self.net_d} if self.with_gan else {})
         nets = {which: self.get_bare_model(net) for which, net in nets.items()}
         check_weights(nets, current_iter, self.opt['path']['models'])
-        (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
+        with self.saving(current_iter):
+            (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
 
 
 def generator_loss(criterion: nn.Module, real: Tensor, fake: Tensor, relativistic: bool) -> Tensor:

@@ -50,12 +50,15 @@ class VideoValidation(Validation):
         for item in share:
             bar.set_description(f'Test {item["clip"]}')
             for index, (result, truth) in enumerate(self.enlarge_clip(dataset, item)):
+                if self.is_asked_to_end():
+                    break
                 if save_img:
                     imwrite(result, self.frame_path(dataset.opt['name'], item, index, current_iter))
                 if truth is not None:
                     scores.add(item['clip'], index, result, truth)
                 bar.update()
         bar.close()
+        self.end_if_asked(current_iter)
         scores.gather()
         if first:
             if val.get('metrics') and scores.protocol not in self.warned:

@@ -21,6 +21,7 @@ from basicsr_kd.models.validation.clip_scores import VideoScores
 from basicsr_kd.models.validation.panels import Pictures
 from basicsr_kd.models.validation.scores import Score, Scores
 from basicsr_kd.options.val import has_truth
+from basicsr_kd.runs import signals
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.modes import evaluating
 
@@ -82,6 +83,8 @@ class Validation(Acceleration):
         share = tqdm(range(self.opt['rank'], len(order), self.opt['world_size']), unit='image',
                      disable=not (first and self.opt['val'].get('pbar')))
         for index in share:
+            if self.is_asked_to_end():
+                break
             data = dataloader.collate_fn([dataset[order[index]]])  # iterating over the loader draws a random number
             name = os.path.splitext(os.path.basename(data['lq_path'][0]))[0]
             share.set_description(f'Test {name}')
@@ -95,12 +98,22 @@ class Validation(Acceleration):
             if index < number:
                 tag = f'{dataset.opt["name"]}/{name}'
                 shown[tag] = self.pictures.picture(tag, data['lq'], images)
+        self.end_if_asked(current_iter)
         if number:
             _show(shown, current_iter, tb_logger)
         scores.gather()
         if first:
             self._report(scores, dataset.opt['name'], current_iter, tb_logger)
         self.left_out = scores.left_out
+
+    def is_asked_to_end(self) -> bool:
+        """Whether this process was sent a signal while it trains."""
+        return self.opt['is_train'] and signals.asked() is not None
+
+    def end_if_asked(self, current_iter: Any) -> None:
+        """End the run where one of its processes was sent a signal; the scores of that validation are none."""
+        if self.opt['is_train'] and (asked := [number for number in from_all_ranks(signals.asked()) if number]):
+            self.end_run(asked[0], current_iter)
 
     def metrics_of(self, dataset: Any) -> dict[str, Any]:
         """`val: metrics:`, of a set without ground truth those that do without; what is left out is said once."""

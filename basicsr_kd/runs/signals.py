@@ -1,0 +1,78 @@
+"""The signals that ask a training to end (Slurm's, Ctrl-C, a closed terminal): it stops between two steps, and saves.
+
+Imports neither torch nor BasicSR before a run starts.
+"""
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+_KEY = 'basicsr_kd/stop'
+_asked: int | None = None
+_training = False
+_told = False
+epoch = 0
+"""The one that is going on, which BasicSR tells its sampler and not its models."""
+
+
+def watched() -> list[signal.Signals]:
+    """The signals that are heeded: those that this system has."""
+    return [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP') if hasattr(signal, name)]
+
+
+def watch() -> None:
+    """Heed the signals from here on, but for those that the caller's shell has this process ignore (`nohup`)."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in watched():
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _heed)
+
+
+def _heed(number: int, frame: FrameType | None) -> None:
+    """The first signal is remembered; before the first iteration it ends the process. A second one has its way."""
+    global _asked
+    for one in watched():
+        if signal.getsignal(one) is _heed:
+            signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL)
+    if not _training:
+        raise SystemExit(128 + number)
+    _asked = number
+
+
+def leave_to_the_main_process() -> None:
+    """In a data loader's worker: it ends when the main process says so, which is by SIGTERM."""
+    for number in watched():
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def begun() -> None:
+    """The first iteration is done: from here on there is something to save."""
+    global _training
+    _training = True
+
+
+def asked() -> int | None:
+    """The signal that this process was sent, if any."""
+    return _asked
+
+
+def stop_after(iteration: int) -> int | None:
+    """The signal to stop for at the end of this iteration: the same on all ranks, None to go on.
+
+    A rank that was sent one says so in the store where the processes have met, for two iterations later: no rank is so
+    far ahead of another, as each step needs all.
+    """
+    global _told
+    import torch.distributed as dist
+    if not (dist.is_available() and dist.is_initialized()):
+        return _asked
+    store = dist.distributed_c10d._get_default_store()
+    if _asked and not _told:
+        store.compare_set(_KEY, '', f'{iteration + 2} {_asked}')
+        _told = True
+    if not store.check([_KEY]):
+        return None
+    last, number = map(int, store.get(_KEY).split())
+    return number if iteration >= last else None
