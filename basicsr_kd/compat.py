@@ -5,7 +5,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from basicsr_kd.runs import distributed, signals
+from basicsr_kd.runs import distributed
 from basicsr_kd.runs.resume import load_resume_state
 
 
@@ -41,28 +41,14 @@ def _provide_distutils() -> None:
 def patch_basicsr() -> None:
     """Puts the shims below into BasicSR; a second call changes nothing."""
     import basicsr.train
-    from basicsr.data.data_sampler import EnlargedSampler
     from basicsr.models.base_model import BaseModel
     from basicsr.utils import dist_util
 
     basicsr.train.load_resume_state = load_resume_state
     dist_util._init_dist_pytorch = distributed.start_under_torchrun
     dist_util._init_dist_slurm = distributed.start_under_slurm
-    if not hasattr(EnlargedSampler.set_epoch, '__wrapped__'):
-        EnlargedSampler.set_epoch = _noted(EnlargedSampler.set_epoch)
     if not hasattr(BaseModel.model_to_device, '__wrapped__'):
         BaseModel.model_to_device = _model_to_any_device(BaseModel.model_to_device)
-
-
-def _noted(set_epoch: Any) -> Any:
-    """BasicSR's models are not told the epoch, which a state has to name when a run ends between two of its saves."""
-
-    @functools.wraps(set_epoch)
-    def wrapper(self: Any, epoch: int) -> None:
-        signals.epoch = epoch
-        set_epoch(self, epoch)
-
-    return wrapper
 
 
 def _model_to_any_device(model_to_device: Any) -> Any:

@@ -22,8 +22,7 @@ class SecondOrderDegradation:
         opt: Options with `scale` and the keys of `basicsr_kd.options.realesrgan.SynthesisOptions`.
         device: Where to work.
         pool: How many pairs wait to be mixed with later ones, since all of a batch are resized alike (`queue_size`); a
-            multiple of the batch. 0: each batch comes back as it is. It is in no checkpoint, as in BasicSR: a resumed
-            run fills it anew.
+            multiple of the batch. 0: each batch comes back as it is.
 
     Attributes:
         usm_sharpener: Sharpens images (n, c, h, w) in [0, 1].
@@ -64,6 +63,26 @@ class SecondOrderDegradation:
     def _dequeue_and_enqueue(self) -> None:
         if self.queue_size:
             RealESRGANModel._dequeue_and_enqueue(self)
+
+
+    def pool(self) -> dict[str, Any]:
+        """The pairs that wait, to be saved: in bytes, where those are what they came from."""
+        return {'lq': _in_bytes(self.queue_lr), 'gt': _in_bytes(self.queue_gt), 'full_to': self.queue_ptr}
+
+    def set_pool(self, pool: Mapping[str, Any]) -> None:
+        """Go on with what `pool` gave."""
+        self.queue_lr, self.queue_gt = (_from_bytes(pool[name]).to(self.device) for name in ('lq', 'gt'))
+        self.queue_ptr = pool['full_to']
+
+
+def _in_bytes(images: Tensor) -> Tensor:
+    images = images.cpu()
+    small = (images * 255).round().clamp(0, 255).byte()
+    return small if torch.equal(_from_bytes(small), images) else images
+
+
+def _from_bytes(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 class _PlanewiseUSM(USMSharp):

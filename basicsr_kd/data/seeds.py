@@ -1,33 +1,13 @@
-"""Random numbers: of a data loader's workers, and such that are the same each time."""
+"""Random numbers of Python, NumPy and PyTorch: such that are the same each time, and their state."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-import basicsr.data
 import numpy as np
 import torch
-
-from basicsr_kd.runs import signals
-
-
-def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
-    """In the place of BasicSR's `worker_init_fn`, whose arguments it has: other numbers in every epoch too.
-
-    BasicSR's seeds differ between workers and ranks, but not between epochs: workers that are started anew, as they are
-    without `persistent_workers`, draw the same crops again. PyTorch's own seed of a worker follows from `manual_seed`
-    as well, and differs in each epoch.
-    """
-    own = (torch.initial_seed() + num_workers * rank) % 2**32
-    random.seed(own)
-    np.random.seed(own)
-    signals.leave_to_the_main_process()
-
-
-def vary_worker_seeds() -> None:
-    """Let the data loaders that BasicSR builds from now on use `seed_worker`."""
-    basicsr.data.worker_init_fn = seed_worker
 
 
 @contextmanager
@@ -43,3 +23,26 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+def random_state() -> dict[str, Any]:
+    """Where this process's random numbers are, in tensors and numbers, which `torch.load` reads without running code."""
+    version, words, gauss = random.getstate()
+    _, key, position, has_gauss, cached = np.random.get_state()
+    return {
+        'python': [version, torch.tensor(words), gauss],
+        'numpy': [torch.from_numpy(key.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go on from what `random_state` gave; a GPU's only where there is one."""
+    version, words, gauss = state['python']
+    random.setstate((version, tuple(words.tolist()), gauss))
+    key, position, has_gauss, cached = state['numpy']
+    np.random.set_state(('MT19937', key.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])

@@ -1,14 +1,17 @@
 """Training on low resolution that is made batch by batch, against targets that may be sharpened, as Real-ESRGAN."""
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from basicsr.losses.loss_util import get_refined_artifact_map
+from basicsr.utils import get_root_logger
 from torch import Tensor
 
+from basicsr_kd.checkpoint import atomic_save
 from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.models.kdgan_model import KDGANModel
 from basicsr_kd.models.prune_gan_model import PruneGANModel
@@ -28,6 +31,27 @@ class SecondOrder(GANTrainer):
         super().init_training_settings()
         pool = self.opt['queue_size'] if synthesises(self.opt) else 0
         self.degradation = SecondOrderDegradation(self.opt, self.device, pool)
+
+    def save_beside(self, current_iter: int) -> None:
+        """The pool of this rank's pairs, which is too large for every state."""
+        super().save_beside(current_iter)
+        if self.degradation.queue_size and current_iter != -1:
+            atomic_save({'iter': current_iter, **self.degradation.pool()}, self._pool_file())
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Besides, the pool of pairs goes on where it was saved at that iteration, else it is filled anew."""
+        super().resume_training(resume_state)
+        if not self.degradation.queue_size:
+            return
+        pool = torch.load(self._pool_file(), weights_only=True) if os.path.isfile(self._pool_file()) else {}
+        if pool.get('iter') == resume_state['iter'] and len(pool['lq']) == self.degradation.queue_size:
+            self.degradation.set_pool(pool)
+        else:
+            get_root_logger().warning('The pool of pairs (queue_size) was not saved with this state and is filled '
+                                      'anew, so this run goes on, but not bit for bit as if it had not ended.')
+
+    def _pool_file(self) -> str:
+        return os.path.join(self.opt['path']['training_states'], f'pool_{self.opt["rank"]}.pth')
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         if 'lq' in data:  # pairs, or validation

@@ -10,7 +10,7 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from basicsr_kd import options
-from basicsr_kd.data.seeds import vary_worker_seeds
+from basicsr_kd.data import order
 from basicsr_kd.errors import BasicSRKDError, OptionsError
 from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.options.val import has_truth
@@ -53,7 +53,8 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
     mistakes = [found for found in from_all_ranks(mistake) if found]  # files may be missing on one machine
     if mistakes:
         refuse(mistakes[0])
-    vary_worker_seeds()
+    if is_train:
+        order.put_in_place(opt)
     if opt['rank'] == 0:
         for warning in warnings:
             warn(warning)

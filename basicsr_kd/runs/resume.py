@@ -12,6 +12,9 @@ from typing import Any
 from basicsr_kd.errors import ResumeError
 from basicsr_kd.runs.distributed import warn
 
+done = 0
+"""The iterations that the run had had when this process went on with it."""
+
 _NETWORK, _STATE = re.compile(r'net_g_(\d+)\.pth'), re.compile(r'(\d+)\.state')
 
 
@@ -32,11 +35,14 @@ def load_resume_state(opt: dict) -> dict | None:
         The state, `opt['path']` then points to its networks; None to start anew. Ends the process where the state
         cannot be used: starting anew would move the earlier run's folder away.
     """
+    global done
     try:
-        return _load_resume_state(opt)
+        state = _load_resume_state(opt)
     except ResumeError as error:
         print(f'basicsr_kd: {error}', file=sys.stderr)
         sys.exit(2)
+    done = state['iter'] if state else 0
+    return state
 
 
 def _load_resume_state(opt: dict) -> dict | None:

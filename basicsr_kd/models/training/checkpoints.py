@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +16,12 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 
 from basicsr_kd.checkpoint import atomic_save, read_state_dict, write_checkpoint
+from basicsr_kd.data import order
+from basicsr_kd.data.seeds import random_state, set_random_state
 from basicsr_kd.errors import CheckpointError, TrainingError
 from basicsr_kd.runs import signals
+from basicsr_kd.runs.changes import changed_options, why_not_the_same
+from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.runs.resume import saved_iterations
 
 _SECTIONS = ('teacher', 'student', 'prune')
@@ -26,6 +31,8 @@ class Checkpoints(BaseModel):
     """BasicSR's files, read and written with more care; comes before SRGANModel among the bases."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
+        self.random_states: list[Any] = []  # of all ranks, when they are saved
+        self.to_restore: dict[str, Any] | None = None
         self.sections = {name: json.dumps(opt.get(name)) for name in _SECTIONS}
         super().__init__(opt)
 
@@ -67,6 +74,8 @@ class Checkpoints(BaseModel):
             'networks': sorted(os.path.basename(path) for path in files_of_set(self.opt['path'], current_iter)
                                if path.endswith('.pth')),
             'options': json.dumps(self.opt, default=str),
+            'order': self.order(),
+            'random_states': self.random_states,
             **self.further_state()
         }
         atomic_save(state, os.path.join(self.opt['path']['training_states'], f'{current_iter}.state'))
@@ -82,6 +91,7 @@ class Checkpoints(BaseModel):
             TrainingError: It cannot be saved, and the run is not to go on all the same.
         """
         logger, folder = self.opt.get('logger') or {}, self.opt['path']['models']
+        self.random_states = from_all_ranks(random_state())
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -99,31 +109,75 @@ class Checkpoints(BaseModel):
 
     def end_run(self, number: int, current_iter: int) -> None:
         """Save, and end the process with the status of a signal."""
-        last = min(current_iter, int(self.opt['train']['total_iter']))  # BasicSR's last validation is one later
         name = signal.Signals(number).name
-        get_root_logger().info(f'Ending at iteration {last:,} for {name}; --auto_resume goes on.')
-        self.save(signals.epoch, last)
+        get_root_logger().info(f'Ending at iteration {current_iter:,} for {name}; --auto_resume goes on.')
+        self.save(signals.epoch, current_iter)
         raise SystemExit(128 + number)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a `.state` file: optimizers and schedulers. What was pruned or inherited stays as it was.
+        """Go on from a `.state` file as if the run had not ended. What was pruned or inherited stays as it was.
+
+        Options that were changed are told and count: learning rates are what they give at this iteration.
 
         Raises:
             CheckpointError: The state is that of a run with other networks or losses.
         """
+        logger = get_root_logger()
         saved = resume_state.get('sections', self.sections)
         for section in (name for name in _SECTIONS if saved[name] != self.sections[name]):
-            get_root_logger().warning(f'{section}: was {saved[section]} when this run was saved and is '
-                                      f'{self.sections[section]} now; networks already made from it stay as they are.')
+            logger.warning(f'{section}: was {saved[section]} when this run was saved and is {self.sections[section]} '
+                           'now; networks already made from it stay as they are.')
+        for change in changed_options(resume_state.get('options'), self.opt, _SECTIONS):
+            logger.warning(change)
+        settings = [[_settings(group) for group in optimizer.param_groups] for optimizer in self.optimizers]
+        fresh = [scheduler.state_dict() for scheduler in self.schedulers]
         try:
-            super().resume_training(resume_state)
+            super().resume_training({**resume_state, 'schedulers': fresh})
         except (AssertionError, ValueError, KeyError) as error:
             raise CheckpointError('The state to resume does not fit these options; was it saved with other networks, '
                                   f'losses or distilled layers? ({error})') from None
+        for optimizer, groups in zip(self.optimizers, settings, strict=True):
+            for group, own in zip(optimizer.param_groups, groups, strict=True):
+                group.update(own)
+        self._replay_learning_rates(resume_state['iter'])
+        self._find_place(resume_state)
+
+    def order(self) -> dict[str, int]:
+        """What decides upon the images of this run and its random numbers."""
+        return {**order.current, 'processes': self.opt['world_size']}
+
+    def _replay_learning_rates(self, iterations: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)  # PyTorch's, of schedulers ahead of their optimizer
+            for iteration in range(1, iterations + 1):
+                self.update_learning_rate(iteration, self.opt['train'].get('warmup_iter', -1))
+
+    def _find_place(self, resume_state: dict[str, Any]) -> None:
+        """The epoch, which BasicSR reads from the state, and the random numbers, which come with the first batch."""
+        if order.current:
+            resume_state['epoch'] = resume_state['iter'] // order.current['iterations in an epoch']
+        reason = why_not_the_same(resume_state.get('order'), self.order())
+        if reason:
+            get_root_logger().warning('This run goes on, but not bit for bit as if it had not ended, since '
+                                      f'{reason}.')
+        else:
+            self.to_restore = resume_state['random_states'][self.opt['rank']]
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Before each iteration, and after the loader has begun its epoch: random numbers go on from here."""
+        if self.to_restore:
+            set_random_state(self.to_restore)
+            self.to_restore = None
+        super().update_learning_rate(current_iter, warmup_iter)
 
     def further_state(self) -> dict[str, Any]:
         """What a subclass needs besides to go on."""
         return {}
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What options say of a group of parameters."""
+    return {key: value for key, value in group.items() if key != 'params'}
 
 
 def files_of_set(path: Mapping[str, Any], iteration: int) -> list[str]:

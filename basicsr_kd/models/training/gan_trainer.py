@@ -218,7 +218,11 @@ class GANTrainer(Validation, SRGANModel):
         nets = {which: self.get_bare_model(net) for which, net in nets.items()}
         check_weights(nets, current_iter, self.opt['path']['models'])
         with self.saving(current_iter):
+            self.save_beside(current_iter)
             (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
+
+    def save_beside(self, current_iter: int) -> None:
+        """Write what a subclass keeps beside the newest state alone, on all ranks."""
 
 
 def generator_loss(criterion: nn.Module, real: Tensor, fake: Tensor, relativistic: bool) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.models.training.acceleration import Acceleration
 from basicsr_kd.models.validation.clip_scores import VideoScores
+from basicsr_kd.models.validation.journal import Journal
 from basicsr_kd.models.validation.panels import Pictures
 from basicsr_kd.models.validation.scores import Score, Scores
 from basicsr_kd.options.val import has_truth
@@ -58,6 +60,12 @@ class Validation(Acceleration):
         net: nn.Module = self.net_teacher  # KDGANModel's
         with torch.no_grad(), evaluating(net), self.for_validation():
             return net(lq.to(self.device))
+
+    def validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
+        """As BasicSR's, which calls the last one of a training by an iteration that there was not."""
+        if self.opt['is_train']:
+            current_iter = min(current_iter, int(self.opt['train']['total_iter']))
+        super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
         self.dist_validation(dataloader, current_iter, tb_logger, save_img)
@@ -163,7 +171,21 @@ class Validation(Acceleration):
             self._initialize_best_metric_results(dataset)
             for metric, score in results.items():
                 self._update_best_metric_result(dataset, metric, score.value, current_iter)
+            if self.opt['is_train']:
+                self._journal().add(current_iter, dataset, self.metric_results)
             self._log(results, dataset, current_iter, tb_logger)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Besides, the best scores are those of the validations up to the state."""
+        super().resume_training(resume_state)
+        if self.opt['rank'] == 0:
+            for iteration, dataset, scores in self._journal().go_back_to(resume_state['iter']):
+                self._initialize_best_metric_results(dataset)
+                for metric in (name for name in scores if name in self.best_metric_results[dataset]):
+                    self._update_best_metric_result(dataset, metric, scores[metric], iteration)
+
+    def _journal(self) -> Journal:
+        return Journal(Path(self.opt['path']['experiments_root']) / 'validations.jsonl')
 
     def _log(self, results: Mapping[str, Score], dataset: str, current_iter: Any, tb_logger: Any) -> None:
         """The lines that BasicSR writes, with what else there is to say of a score."""

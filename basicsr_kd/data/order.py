@@ -1,0 +1,96 @@
+"""The training images: in an order and with random numbers that a run which goes on meets again where it stopped."""
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import basicsr.data
+import basicsr.train
+import numpy as np
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from torch.utils.data import DataLoader, Dataset
+
+from basicsr_kd.data.seeds import seeded
+from basicsr_kd.runs import resume, signals
+
+current: dict[str, int] = {}
+"""What decides upon images and random numbers in the training of this process, once its data are there."""
+
+
+def put_in_place(opt: Mapping[str, Any]) -> None:
+    """Let BasicSR's `train.py`, also one that runs as a script, build its training data with what is below."""
+    each = opt['datasets']['train']['batch_size_per_gpu']
+    batch = each if opt['dist'] else each * max(1, opt['num_gpu'])  # the loader's, as BasicSR has it
+    basicsr.data.worker_init_fn = start_worker
+    for module in (basicsr.train, sys.modules['__main__']):
+        if hasattr(module, 'train_pipeline') and hasattr(module, 'EnlargedSampler'):
+            module.EnlargedSampler = partial(PlacedSampler, seed=opt['manual_seed'], each=each, batch=batch)
+            module.build_dataloader = build_dataloader
+
+
+class PlacedSampler(EnlargedSampler):
+    """BasicSR's sampler, with whole batches only; it tells each image's seed, and begins where the run stopped.
+
+    BasicSR's epochs have the number of iterations that it says, rounded up, but for a last batch that is not full and
+    dropped; a run of many epochs therefore ended too early. Here images of the set come twice instead.
+
+    Args:
+        seed: The run's.
+        each: Images in an iteration of one process, by which BasicSR counts.
+        batch: Images in a batch of the loader, which are more where one process uses many GPUs.
+    """
+
+    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, ratio: int = 1, *, seed: int, each: int,
+                 batch: int) -> None:
+        super().__init__(dataset, num_replicas, rank, ratio)
+        self.seed, self.batch = seed, batch
+        self.iterations = math.ceil(len(dataset) * ratio / (each * num_replicas))  # type: ignore[arg-type]
+        self.num_samples = self.iterations * batch
+        self.total_size = self.num_samples * num_replicas
+        current.update({'manual_seed': seed, 'images in a batch': batch, 'iterations in an epoch': self.iterations})
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        signals.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Index and seed of each image, for `Seeded`; without those that the run has had before it stopped."""
+        had = min(max(resume.done - self.epoch * self.iterations, 0), self.iterations) * self.batch
+        epoch = self.epoch
+        for place, index in enumerate(super().__iter__()):
+            if place >= had:
+                words = np.random.SeedSequence([self.seed, self.rank, epoch, place]).generate_state(1)
+                yield index, int(words[0])
+
+
+class Seeded(Dataset):
+    """A data set whose images have random numbers of their own, whichever process reads them, and when."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, item: tuple[int, int]) -> Any:
+        index, seed = item
+        with seeded(seed):
+            return self.dataset[index]
+
+
+def build_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], **settings: Any) -> DataLoader:
+    """BasicSR's, for training over `Seeded`; what it draws when an epoch begins does not move the process's numbers."""
+    if dataset_opt['phase'] != 'train':
+        return basicsr.data.build_dataloader(dataset, dataset_opt, **settings)
+    loader = basicsr.data.build_dataloader(Seeded(dataset), dataset_opt, **settings)
+    loader.generator = torch.Generator()
+    return loader
+
+
+def start_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
+    """In the place of BasicSR's `worker_init_fn`, whose arguments it has: images have seeds already."""
+    signals.leave_to_the_main_process()

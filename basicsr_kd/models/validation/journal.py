@@ -1,0 +1,39 @@
+"""The scores of a run's validations in a file, one line each, of which a run that goes on knows the best."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Journal(NamedTuple):
+    """`validations.jsonl` in the folder of a run."""
+
+    path: Path
+
+    def add(self, iteration: int, dataset: str, scores: Mapping[str, float]) -> None:
+        """Write a line at the end."""
+        with self.path.open('a') as file:
+            file.write(json.dumps({'iteration': iteration, 'dataset': dataset, 'scores': dict(scores)}) + '\n')
+
+    def go_back_to(self, iteration: int) -> list[tuple[int, str, dict[str, float]]]:
+        """The validations up to an iteration; later ones, which the run has again, and a torn line go."""
+        if not self.path.is_file():
+            return []
+        found = [line for line in map(_read, self.path.read_text().splitlines()) if line and line[0] <= iteration]
+        new = Journal(self.path.with_name(f'.{self.path.name}.tmp'))
+        new.path.write_text('')
+        for line in found:
+            new.add(*line)
+        os.replace(new.path, self.path)
+        return found
+
+
+def _read(line: str) -> tuple[int, str, dict[str, float]] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return entry['iteration'], entry['dataset'], entry['scores']

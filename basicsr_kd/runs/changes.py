@@ -1,0 +1,48 @@
+"""What is not as it was when a run was saved. Imports neither torch nor BasicSR."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# What another start of the same run may have otherwise; networks are those that were saved, or do not load.
+_WITHOUT = ('name', 'path', 'auto_resume', 'root_path', 'rank', 'world_size', 'dist', 'num_gpu', 'network_g',
+            'network_d')
+
+
+def changed_options(saved: str | None, now: Mapping[str, Any], without: tuple[str, ...]) -> list[str]:
+    """A line for each option that is another than in a saved run.
+
+    Args:
+        saved: Its options as JSON; None where the state does not say.
+        now: The options of this run.
+        without: Sections that are told otherwise.
+    """
+    if saved is None:
+        return []
+    before, after = dict(_flat(json.loads(saved))), dict(_flat(json.loads(json.dumps(now, default=str))))
+    left_out = tuple(f'{name}.' for name in (*_WITHOUT, *without))
+    keys = [key for key in dict.fromkeys((*before, *after)) if not f'{key}.'.startswith(left_out)]
+    return [f'{key}: was {before.get(key, "left out")} when this run was saved and is {after.get(key, "left out")} now'
+            for key in keys if before.get(key) != after.get(key)]
+
+
+def _flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Keys joined by dots, with their values."""
+    if isinstance(options, dict) and options:
+        for key, value in options.items():
+            yield from _flat(value, f'{path}.{key}' if path else key)
+    elif options is not None:  # as if it were left out
+        yield path, options
+
+
+def why_not_the_same(saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """Why images and random numbers of a run that goes on are not those it would have had; nothing where they are.
+
+    Args:
+        saved: What decides upon them (`data.order.current`), as the state has it; None where it does not.
+        now: The same of this run.
+    """
+    if saved is None:
+        return 'its state was saved by an earlier version or by BasicSR'
+    return ', '.join(f'{key}: was {saved.get(key)}, is {value}' for key, value in now.items() if saved.get(key) != value)
