@@ -132,13 +132,13 @@ def test_captions_tell_the_panels_apart():
 def test_tensorboard_has_them(opt, tmp_path):
     opt = without_teacher(opt)
     writer = SummaryWriter(str(tmp_path / 'tb'))
-    start(opt).validation(loader(opt), 5, writer, False)
+    start(opt).validation(loader(opt), 3, writer, False)
     writer.close()
     events = EventAccumulator(str(tmp_path / 'tb')).Reload()
     assert events.Tags()['images'] == ['pairs/0', 'pairs/1']
     event, = events.Images('pairs/1')
     picture = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
-    assert event.step == 5 and picture.shape == (CAPTION + 144, 3 * (GAP + 144), 3)
+    assert event.step == 3 and picture.shape == (CAPTION + 144, 3 * (GAP + 144), 3)
     truth = cv2.imread(str(Path(opt['datasets']['val']['dataroot_gt'], '1.png')))
     assert np.array_equal(picture[CAPTION:, -144:], truth)
 

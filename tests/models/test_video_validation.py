@@ -180,10 +180,10 @@ def test_frames_are_saved_under_their_names_and_no_ground_truth_is_needed(frvsr_
     frvsr_opt['datasets']['val']['dataroot_lq'] = str(low)
     frvsr_opt['val'].pop('metrics')
     model = start(frvsr_opt)
-    model.validation(loader(frvsr_opt), 7, None, save_img=True)
+    model.validation(loader(frvsr_opt), 3, None, save_img=True)
     saved = tmp_path / 'run' / 'visualization' / 'clips'
-    assert sorted(path.name for path in (saved / 'walk').iterdir()) == [f'{frame:04d}_7.png' for frame in range(7)]
-    assert cv2.imread(str(saved / 'city' / '0007_7.png')).shape == (80, 80, 3)
+    assert sorted(path.name for path in (saved / 'walk').iterdir()) == [f'{frame:04d}_3.png' for frame in range(7)]
+    assert cv2.imread(str(saved / 'city' / '0007_3.png')).shape == (80, 80, 3)
 
 
 def test_a_test_run_names_frames_as_the_ground_truth(frvsr_opt, clips, tmp_path):
