@@ -26,7 +26,8 @@ def put_in_place(opt: Mapping[str, Any]) -> None:
     each = opt['datasets']['train']['batch_size_per_gpu']
     batch = each if opt['dist'] else each * max(1, opt['num_gpu'])  # the loader's, as BasicSR has it
     basicsr.data.worker_init_fn = start_worker
-    for module in (basicsr.train, sys.modules['__main__']):
+    modules: tuple[Any, ...] = basicsr.train, sys.modules['__main__']
+    for module in modules:
         if hasattr(module, 'train_pipeline') and hasattr(module, 'EnlargedSampler'):
             module.EnlargedSampler = partial(PlacedSampler, seed=opt['manual_seed'], each=each, batch=batch)
             module.build_dataloader = build_dataloader

@@ -26,12 +26,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """Where this process's random numbers are, in tensors and numbers, which `torch.load` reads without running code."""
+    """Where this process's random numbers are: tensors and numbers, which `torch.load` reads without running code."""
     version, words, gauss = random.getstate()
-    _, key, position, has_gauss, cached = np.random.get_state()
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
     return {
         'python': [version, torch.tensor(words), gauss],
-        'numpy': [torch.from_numpy(key.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        'numpy': [torch.from_numpy(numpy['state']['key'].astype(np.int64)), int(numpy['state']['pos']),
+                  int(numpy['has_gauss']), float(numpy['gauss'])],
         'torch': torch.get_rng_state(),
         'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }

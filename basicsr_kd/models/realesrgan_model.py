@@ -44,7 +44,7 @@ class SecondOrder(GANTrainer):
         if not self.degradation.queue_size:
             return
         pool = torch.load(self._pool_file(), weights_only=True) if os.path.isfile(self._pool_file()) else {}
-        if pool.get('iter') == resume_state['iter'] and len(pool['lq']) == self.degradation.queue_size:
+        if pool.get('iter') == resume_state['iter'] and pool['gt'].shape == self.degradation.queue_gt.shape:
             self.degradation.set_pool(pool)
         else:
             get_root_logger().warning('The pool of pairs (queue_size) was not saved with this state and is filled '

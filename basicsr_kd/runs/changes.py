@@ -45,4 +45,5 @@ def why_not_the_same(saved: Mapping[str, Any] | None, now: Mapping[str, Any]) ->
     """
     if saved is None:
         return 'its state was saved by an earlier version or by BasicSR'
-    return ', '.join(f'{key}: was {saved.get(key)}, is {value}' for key, value in now.items() if saved.get(key) != value)
+    others = {key: value for key, value in now.items() if saved.get(key) != value}
+    return ', '.join(f'{key}: was {saved.get(key)}, is {value}' for key, value in others.items())
