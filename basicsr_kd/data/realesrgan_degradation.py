@@ -64,7 +64,6 @@ class SecondOrderDegradation:
         if self.queue_size:
             RealESRGANModel._dequeue_and_enqueue(self)
 
-
     def pool(self) -> dict[str, Any]:
         """The pairs that wait, to be saved: in bytes, where those are what they came from."""
         return {'lq': _in_bytes(self.queue_lr), 'gt': _in_bytes(self.queue_gt), 'full_to': self.queue_ptr}

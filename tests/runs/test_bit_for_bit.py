@@ -33,12 +33,17 @@ def as_written(opt: dict[str, Any], name: str, total: int, **changes: Any) -> di
     return opt
 
 
-def run(folder: Path, opt: dict[str, Any], *arguments: str) -> str:
+def run(folder: Path, opt: dict[str, Any], *arguments: str, processes: int = 1) -> str:
     """A training by BasicSR's script, as in a checkout of it; what it said."""
     script = folder / 'basicsr' / 'train.py'
     script.parent.mkdir(exist_ok=True)
     shutil.copy(basicsr.train.__file__, script)
-    done = run_python(script, '-opt', write_options(folder / 'run.yml', opt), *arguments, cwd=folder)
+    if processes > 1:
+        launcher = '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'
+        arguments = *arguments, '--launcher', 'pytorch'
+    else:
+        launcher = ()
+    done = run_python(*launcher, script, '-opt', write_options(folder / 'run.yml', opt), *arguments, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -93,14 +98,14 @@ def kind(request, tmp_path) -> dict[str, Any]:
 COSINE = {'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [20], 'restart_weights': [1], 'eta_min': 1e-7}}
 
 
-@pytest.mark.parametrize(('kind', 'last', 'workers', 'train'), [
-    ('distillation', 4, 0, {'warmup_iter': 6}), ('distillation', 3, 2, COSINE), ('pruning in stages', 4, 1, {}),
-    ('TecoGAN', 5, 0, {})], indirect=['kind'])
-def test_a_run_that_goes_on_equals_one_that_did_not_end(tmp_path, kind, last, workers, train):
+@pytest.mark.parametrize(('kind', 'last', 'workers', 'train', 'processes'), [
+    ('distillation', 4, 0, {'warmup_iter': 6}, 1), ('distillation', 3, 2, COSINE, 1), ('distillation', 4, 1, {}, 2),
+    ('pruning in stages', 4, 1, {}, 1), ('TecoGAN', 5, 0, {}, 1)], indirect=['kind'])
+def test_a_run_that_goes_on_equals_one_that_did_not_end(tmp_path, kind, last, workers, train, processes):
     changes = {'num_worker_per_gpu': workers, 'dataset_enlarge_ratio': 2, 'train': train}
-    run(tmp_path, as_written(kind, 'straight', TOTAL, **changes))
+    run(tmp_path, as_written(kind, 'straight', TOTAL, **changes), processes=processes)
     ended_at(tmp_path, last)
-    said = run(tmp_path, as_written(kind, 'ended', TOTAL, **changes), '--auto_resume')
+    said = run(tmp_path, as_written(kind, 'ended', TOTAL, **changes), '--auto_resume', processes=processes)
     assert f'iter: {last}.' in said and 'not bit for bit' not in said and 'this run was saved' not in said
     expected = files(tmp_path, 'straight', TOTAL)
     assert len(expected) == (4 if 'GAN' in kind['model_type'] else 3)
