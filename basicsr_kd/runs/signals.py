@@ -9,6 +9,7 @@ import threading
 from types import FrameType
 
 _KEY = 'basicsr_kd/stop'
+_WORKER_SECONDS = 25  # torchrun ends all by SIGKILL after 30
 _asked: int | None = None
 _training = False
 _told = False
@@ -42,9 +43,17 @@ def _heed(number: int, frame: FrameType | None) -> None:
 
 
 def leave_to_the_main_process() -> None:
-    """In a data loader's worker: it ends when the main process says so, which is by SIGTERM."""
+    """In a data loader's worker: it ends when the main process says so, which wants batches until it has saved.
+
+    torchrun and Slurm send SIGTERM to workers as well; so does the main process, to one that hangs. Either way the
+    worker has a while left.
+    """
     for number in watched():
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+        signal.signal(number, _end_later if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    signal.setitimer(signal.ITIMER_REAL, _WORKER_SECONDS)  # then SIGALRM ends this process
 
 
 def begun() -> None:

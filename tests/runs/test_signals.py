@@ -126,6 +126,16 @@ def test_a_training_saves_and_ends_with_the_status_of_the_signal_and_goes_on(tmp
         assert again.returncode == 0 and f'iter: {iteration}.' in output
 
 
+def test_workers_that_are_sent_it_as_well_work_until_the_run_has_saved(tmp_path, training):
+    process = training()
+    wait_for(process, 'iter:       5')
+    os.killpg(process.pid, signal.SIGTERM)  # as torchrun and Slurm do
+    started = time.monotonic()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and saved(tmp_path), output
+    assert time.monotonic() - started < 20  # the run does not wait for workers
+
+
 def test_a_validation_is_left_and_records_no_score(tmp_path, training, options):
     options['val']['val_freq'] = 2
     write_images(tmp_path / 'many', count=400, lq_size=32)
