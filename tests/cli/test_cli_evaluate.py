@@ -1,5 +1,4 @@
-"""`basicsr-kd evaluate`: figures against independent ones, what is written, and everything it refuses."""
-import json
+"""`basicsr-kd evaluate`: figures against independent ones, and what is written."""
 import os
 import re
 import shutil
@@ -10,67 +9,18 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from helpers.backbones import accept, random_backbone
+from helpers.evaluate import SETS, SIZES, B, rewrite, small_inception, written
 from msgspec.structs import replace
-from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
-from basicsr_kd.cli.main import main
 from basicsr_kd.evaluation.methods import Bicubic
 from basicsr_kd.evaluation.schema import Evaluation
 from basicsr_kd.metrics.complexity import complexity
 from basicsr_kd.report.text import evaluation_text
-
-SIZES = {'a': (140, 148), 'b': (128, 160), 'c': (148, 132)}  # of HR; LR is a quarter
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The working directory, with a set of three photos in Set/HR and Set/LR; all else is to be written by the test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'no_cache'))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', no_network)
-    rng = np.random.default_rng(0)
-    for name, (height, width) in SIZES.items():
-        hr = cv2.resize(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8), (width, height),
-                        interpolation=cv2.INTER_CUBIC)
-        lr = cv2.resize(hr, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
-        for kind, image in (('HR', hr), ('LR', lr)):
-            Path('Set', kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(f'Set/{kind}/{name}.png', image)
-    return tmp_path
-
-
-def no_network(*args, **kwargs):
-    raise OSError('no network in tests')
-
-
-@pytest.fixture
-def tool(folder, capsys):
-    """Runs the command: exit status, stdout, stderr. Speed is left out where a test does not ask for it."""
-    def run(*args, speed=False):
-        try:
-            status = main(['evaluate', *map(str, args), *([] if speed else ['--no-speed'])])
-        except SystemExit as error:  # argparse
-            status = error.code
-        return status, *capsys.readouterr()
-    return run
-
-
-SETS = ('--hr', 'Set/HR', '--lr', 'Set/LR')
-
-
-def written(name: str = 'out.json') -> dict:
-    return json.loads(Path(name).read_text(), parse_constant=pytest.fail)
-
-
-def files() -> set[str]:
-    return {str(path) for path in Path().rglob('*') if path.is_file() and 'no_cache' not in path.parts}
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -280,20 +230,6 @@ def test_several_sets_have_their_own_rows_and_names(tool):
         'Set', 'Other']
 
 
-def small_inception(weights: Path | None, device: str) -> torch.nn.Module:
-    """In place of Inception, which takes too long here: 2048 projections of the image, made small."""
-    assert weights == Path('inception.pth') and device == 'cpu'
-
-    class Project(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.randn(3 * 16 * 16, 2048, generator=torch.Generator().manual_seed(0)))
-
-        def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-            return [(torch.nn.functional.interpolate(image, (16, 16)).flatten(1) @ self.weight)[:, :, None, None]]
-    return Project()
-
-
 def test_metrics_on_pretrained_networks_are_measured_with_their_weights(tool, monkeypatch):
     accept(monkeypatch, 'alexnet', random_backbone('alexnet', Path('alexnet.pth')))
     Path('inception.pth').touch()
@@ -334,12 +270,6 @@ def test_a_metric_without_its_weights_is_left_out_and_the_others_go_on(tool):
     assert written()['protocol']['lpips_net'] is None and 'LPIPS |' not in output
 
 
-def test_nothing_left_to_measure_is_refused(tool):
-    status, output, errors = tool('--weights', 'bicubic', *SETS, '--json', 'out.json', '--metrics', 'lpips')
-    assert (status, output) == (2, '') and 'nothing is left to measure. LPIPS left out: ' in errors
-    assert not Path('out.json').exists()
-
-
 def test_tiles_give_nearly_the_same_figures(tool, teacher_file):
     tool('--weights', teacher_file, *SETS, '--json', 'whole.json')
     assert tool('--weights', teacher_file, *SETS, '--json', 'out.json', '--tile', 8)[0] == 0
@@ -359,179 +289,6 @@ def test_checkpoints_of_one_name_are_told_apart(tool, teacher_file):
 
     assert [method['name'] for method in written()['methods']] == ['s16/net_g_latest', 's32/net_g_latest']
     assert sorted(os.listdir('images')) == ['s16_net_g_latest', 's32_net_g_latest']
-
-
-def rewrite(path: str, change, ending: str | None = None) -> None:
-    """Put something else in an image's place, perhaps of another file type."""
-    image = change(cv2.imread(path))
-    Path(path).unlink()
-    assert cv2.imwrite(str(Path(path).with_suffix(ending or Path(path).suffix)), image)
-
-
-@pytest.mark.parametrize('kind', ['16 bits', 'opaque alpha', 'cut by the scale', 'other names'])
-def test_unusual_images_give_the_figures_of_the_usual_ones(tool, kind):
-    tool('--weights', 'bicubic', *SETS, '--json', 'usual.json')
-    if kind == '16 bits':
-        rewrite('Set/HR/a.png', lambda image: image.astype(np.uint16) * 257, '.tif')
-        rewrite('Set/LR/b.png', lambda image: (image.astype(np.uint32) * 257 + 100).clip(0, 65535).astype(np.uint16))
-    elif kind == 'opaque alpha':
-        rewrite('Set/HR/a.png', lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))
-    elif kind == 'cut by the scale':
-        rewrite('Set/HR/a.png', lambda image: np.pad(image, ((0, 3), (0, 1), (0, 0)), 'edge'))
-    else:
-        for path in Path('Set/LR').iterdir():
-            path.rename(path.with_stem(f'{path.stem}x4'))
-
-    status, output, _ = tool('--weights', 'bicubic', *SETS, '--json', 'out.json')
-
-    assert status == 0
-    assert written()['methods'] == written('usual.json')['methods']
-    assert ('ground truth cut to 4 times the size of LR: 1 (a)' in ' '.join(output.split())) == (kind[:3] == 'cut')
-
-
-def test_a_grey_image_is_three_equal_channels(tool):
-    for path in ('Set/HR/a.png', 'Set/LR/a.png'):
-        rewrite(path, lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-    tool('--weights', 'bicubic', *SETS, '--json', 'grey.json')
-    for path in ('Set/HR/a.png', 'Set/LR/a.png'):
-        rewrite(path, lambda image: image)  # OpenCV reads grey as three channels
-
-    assert tool('--weights', 'bicubic', *SETS, '--json', 'out.json')[0] == 0
-    assert written()['methods'] == written('grey.json')['methods']
-
-
-def test_a_cmyk_image_has_the_colours_that_pillow_gives_it(tool):
-    printed = Image.open('Set/HR/a.png').convert('CMYK')
-    printed.save('Set/HR/a.jpg', quality=95)
-    Path('Set/HR/a.png').unlink()
-    tool('--weights', 'bicubic', *SETS, '--json', 'cmyk.json')
-    Image.open('Set/HR/a.jpg').convert('RGB').save('Set/HR/a.png')
-    Path('Set/HR/a.jpg').unlink()
-
-    assert tool('--weights', 'bicubic', *SETS, '--json', 'out.json')[0] == 0
-    assert written()['methods'] == written('cmyk.json')['methods']
-
-
-def test_a_truncated_file_is_named_and_skipped_only_if_asked_for_all_methods(tool, teacher_file):
-    Path('Set/LR/b.png').write_bytes(Path('Set/LR/b.png').read_bytes()[:200])
-    args = ('--weights', teacher_file, 'bicubic', *SETS, '--json', 'out.json')
-
-    status, output, errors = tool(*args)
-    assert (status, output) == (2, '') and not Path('out.json').exists()
-    assert errors.startswith('basicsr-kd evaluate: Set/LR/b.png cannot be read as an image: image file is truncated')
-    assert '--skip-bad' in errors
-
-    status, output, _ = tool(*args, '--skip-bad')
-    assert status == 0 and 'Skipped: Set/LR/b.png cannot be read as an image' in output
-    assert list(written()['skipped']) == ['Set/LR/b.png'] and written()['sets'][0]['images'] == ['a', 'c']
-    assert all(list(method['scores']['Set']['images']['psnr']) == ['a', 'c'] for method in written()['methods'])
-
-
-def test_unusual_images_that_no_figure_should_be_of_are_refused(tool):
-    rewrite('Set/HR/a.png', lambda image: np.dstack([image, np.arange(image[:, :, 0].size).reshape(
-        image.shape[:2]) % 256]).astype(np.uint8))
-    status, _, errors = tool('--weights', 'bicubic', *SETS)
-    assert status == 2 and 'Set/HR/a.png has pixels that are not opaque. Expected' in errors
-
-
-@pytest.fixture
-def bad_input(folder):
-    """Files and folders that are not what they should be."""
-    torch.save({'params': VGGStyleDiscriminator(3, 2).state_dict()}, 'net_d.pth')
-    for name, net in {'x2': SRVGGNetCompact(3, 3, 4, 1, 2), 'grey': SRVGGNetCompact(1, 1, 4, 1, 4)}.items():
-        write_checkpoint(f'{name}.pth', net.state_dict())
-    for file in ('a/net', 'b/net', 'a_net'):
-        write_checkpoint(f'{file}.pth', SRVGGNetCompact(3, 3, 4, 1, 4).state_dict())
-    Path('text.pth').write_text('not a checkpoint')
-    Path('exists.json').touch()
-    Path('empty').mkdir()
-    shutil.copytree('Set/LR', 'others')
-    for path in Path('others').iterdir():
-        path.rename(path.with_stem(f'other{path.stem}'))
-    shutil.copytree('Set/LR', 'odd')
-    cv2.imwrite('odd/b.png', np.zeros((9, 9, 3), np.uint8))
-
-
-B = ('--weights', 'bicubic')
-HR = ('--hr', 'Set/HR')
-
-
-@pytest.mark.parametrize(('args', 'said'), [
-    (HR, 'nothing to compare. Give --weights FILE'),
-    ((*B, *HR), '--lr is missing'),
-    ((*B, *HR, '--lr', 'Set/LR', 'Set/LR'), '--lr has 2 and --hr 1'),
-    ((*B, *SETS, '--names', 'a', 'b'), '--names has 2 and --hr 1'),
-    ((*B, '--hr', 'Set/HR', 'Set/HR', '--lr', 'Set/LR', 'Set/LR'), 'two sets have one name: Set, Set. Name them'),
-    (('--sr', 'Set/HR', *HR), '--border is missing'),
-    ((*B, *SETS, '--border', '-1'), '--border is -1. Expected at least 0'),
-    ((*B, *SETS, '--lr-size', '3'), '--lr-size is 3. Expected at least 16'),
-    ((*B, *SETS, '--border', '60'), 'Set/HR/b.png is 160x128 pixels, of which 60 on each side are left out'),
-    ((*B, *SETS, '--metrics', 'lpips', '--lpips-weights', 'no.pth'), '--lpips-weights: no.pth is no file'),
-    ((*B, *SETS, '--device', 'cuda:99'), '--device cuda:99 cannot be used: '),
-    ((*B, *SETS, '--device', 'qpu'), '--device qpu cannot be used: '),
-    ((*B, *SETS, '--device', 'meta'), '--device meta cannot be used: '),
-    ((*B, *SETS, '--names', '../../x'), "--names: '../../x' is no name of a set"),
-    ((*B, *SETS, '--names', '..'), "--names: '..' is no name of a set"),
-    (('--weights', 'a/net.pth', 'b/net.pth', 'a_net.pth', *SETS, '--save-images', 'images'),
-     'The images of a/net and a_net would both be saved in images/a_net'),
-    ((*B, *SETS, '--json', 'exists.json'), 'exists.json exists. Choose another name, or say --force'),
-    ((*B, *SETS, '--save-images', 'Set'), 'Set is not empty. Choose another folder'),
-    ((*B, *SETS, '--save-images', 'exists.json'), 'exists.json is a file'),
-    ((*B, '--hr', 'none', '--lr', 'Set/LR'), 'none does not exist. Expected a folder of images'),
-    ((*B, *HR, '--lr', 'empty'), 'There is no image in empty'),
-    ((*B, *HR, '--lr', 'others'), "nothing in others for 'a', 'b', 'c'; nothing in Set/HR for 'othera', 'otherb', 'o"),
-    ((*B, *HR, '--lr', 'odd'), 'Set/HR/b.png is 160x128 and odd/b.png 9x9. Expected the first 4 times as large'),
-    ((*B, '--hr', 'Set/LR', '--lr', 'Set/HR'), 'Expected the first, the ground truth, to be the larger one'),
-    (('--sr', 'odd', *SETS), 'odd/a.png is 37x35. Expected 148x140, 4 times the size of Set/LR/a.png'),
-    (('--sr', 'odd', '--hr', 'Set/HR', 'odd', '--border', '4'), 'odd/Set is no folder. Expected one for each of the'),
-    (('--weights', 'none.pth', *SETS), 'Checkpoint none.pth does not exist'),
-    (('--weights', 'text.pth', *SETS), 'text.pth (16 bytes) is not a checkpoint that can be read'),
-    (('--weights', 'net_d.pth', *SETS), 'net_d.pth is no RRDBNet, SRVGGNetCompact'),
-    (('--weights', 'x2.pth', *SETS), 'x2.pth enlarges 2 times, and the ground truth is 4 times as large as LR'),
-    (('--weights', 'grey.pth', *SETS), 'grey.pth does not enlarge RGB images'),
-    (('--weights', 'x2.pth', 'x2.pth', *SETS), 'Two methods would both be called x2'),
-])
-def test_a_refusal_is_one_line_and_nothing_is_written(tool, bad_input, args, said):
-    before = files()
-    json_file = () if '--json' in args else ('--json', 'out.json')
-
-    status, output, errors = tool(*args, *json_file)
-
-    assert (status, output) == (2, '')
-    assert errors.startswith('basicsr-kd evaluate: ') and errors.count('\n') == 1 and said in errors, errors
-    assert files() == before
-
-
-def test_files_that_exist_are_written_over_by_force(tool):
-    Path('out.json').write_text('mine')
-    assert tool(*B, *SETS, '--json', 'out.json')[0] == 2 and Path('out.json').read_text() == 'mine'
-    assert tool(*B, *SETS, '--json', 'out.json', '--save-images', 'Set', '--force')[0] == 0
-    assert written()['sets'] and Path('Set/bicubic/Set/a.png').exists()
-
-
-def test_a_metric_that_is_none_is_told_with_what_is_possible(tool):
-    status, _, errors = tool(*B, *SETS, '--metrics', 'psnr', 'vmaf')
-    assert status == 2 and 'kid' in errors.splitlines()[-1]
-
-
-def test_set_metrics_alone_on_too_few_images_are_refused(tool, monkeypatch):
-    Path('inception.pth').touch()
-    monkeypatch.setattr('basicsr_kd.evaluation.scorer.inception_network', small_inception)
-    for kind in ('HR', 'LR'):
-        for name in 'bc':
-            Path(f'Set/{kind}/{name}.png').unlink()
-
-    status, output, errors = tool(*B, *SETS, '--metrics', 'fid', 'kid', '--inception-weights', 'inception.pth')
-
-    assert (status, output) == (2, '') and 'There is nothing to measure: FID needs at least 2 images, found 1' in errors
-
-
-def test_ctrl_c_is_one_line(tool, monkeypatch):
-    def interrupted(self, pair, lr):
-        raise KeyboardInterrupt
-    monkeypatch.setattr(Bicubic, 'run', interrupted)
-
-    assert tool(*B, *SETS) == (130, '', 'basicsr-kd: interrupted\n')
 
 
 def test_what_fp32_is_on_a_gpu_is_said_beside_its_time(tool, teacher_file):

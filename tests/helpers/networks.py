@@ -5,6 +5,8 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import nn
 
+STUDENT = {'type': 'SlimRRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 2, 'num_grow_ch': 4}
+
 
 def varied_rrdbnet(scale: int = 4, num_feat: int = 64, num_block: int = 23, num_grow_ch: int = 32,
                    seed: int = 0) -> RRDBNet:
