@@ -14,11 +14,10 @@ import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.infer import write_inputs
+from helpers.networks import TINY
 from helpers.video import frvsr_options, with_gan, write_clip
 
 from basicsr_kd.cli.main import main
-
-TINY = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 
 
 @pytest.fixture(autouse=True)

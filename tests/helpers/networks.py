@@ -5,6 +5,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import nn
 
+TINY = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'num_grow_ch': 4}
 STUDENT = {'type': 'SlimRRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 2, 'num_grow_ch': 4}
 
 

@@ -11,9 +11,9 @@ import basicsr  # noqa: F401  (its import registers the plugin, also in the proc
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import TINY
 from helpers.entry import stock_options, write_images, write_options
 from helpers.models import start, train
+from helpers.networks import TINY
 from helpers.realesrgan import photo_options, train_on_photos, write_photos
 
 from basicsr_kd.runs.distributed import leave_process_group

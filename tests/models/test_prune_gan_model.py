@@ -8,8 +8,8 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from conftest import TINY
 from helpers.models import batch, same, start, start_and_save, train, train_on_and_resume, weights
+from helpers.networks import TINY
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict
