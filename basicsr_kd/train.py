@@ -7,7 +7,7 @@ from urllib.error import URLError
 
 from basicsr_kd import autoload, plugin
 from basicsr_kd.errors import BasicSRKDError
-from basicsr_kd.runs.out_of_memory import out_of_memory
+from basicsr_kd.runs.out_of_memory import TRAINING, out_of_memory
 
 
 def main(root_path: str | None = None) -> None:
@@ -25,7 +25,7 @@ def main(root_path: str | None = None) -> None:
     except BasicSRKDError as error:
         sys.exit(f'basicsr_kd: {error}')
     except torch.cuda.OutOfMemoryError as error:
-        sys.exit(f'basicsr_kd: {out_of_memory(error)}')
+        sys.exit(f'basicsr_kd: {out_of_memory(error, TRAINING)}')
     except URLError as error:  # BasicSR has torchvision download VGG's weights
         sys.exit(f'basicsr_kd: weights could not be downloaded ({error.reason}). Those of train.perceptual_opt (VGG19) '
                  'are looked for in experiments/pretrained_models/vgg19-dcbb9e9d.pth first; perceptual_opt: ~ does '

@@ -86,7 +86,7 @@ part() {
     [ "$limit" -le "$left" ] || limit=$left
     [ "$limit" -gt 0 ] || limit=1
     echo "== $name, at most $limit s"
-    timeout --signal=INT --kill-after=5 "$limit" "$@" > "$out/$name.log" 2>&1
+    timeout --signal=INT --kill-after=$((10 * patience)) "$limit" "$@" > "$out/$name.log" 2>&1
     code=$?
     if [ "$code" -ne 0 ]; then
         how="failed with code $code"
@@ -104,7 +104,7 @@ copy_training() {
     newest=${newest%.state}
     find "$experiment" -path "$experiment/visualization" -prune -o -type f -print | while IFS= read -r file; do
         case $(basename "$file") in
-            *_"$newest".* | "$newest".state) ;;
+            *_"$newest".* | "$newest".state | pool_*.pth) ;;
             *_latest.* | *_[0-9]*.pth | *_[0-9]*.yml | [0-9]*.state) continue ;;
         esac
         folder=$out/training/$(dirname "${file#"$experiment"/}")

@@ -20,19 +20,19 @@ def changed_options(saved: str | None, now: Mapping[str, Any], without: tuple[st
     """
     if saved is None:
         return []
-    before, after = dict(_flat(json.loads(saved))), dict(_flat(json.loads(json.dumps(now, default=str))))
+    before, after = dict(flat(json.loads(saved))), dict(flat(json.loads(json.dumps(now, default=str))))
     left_out = tuple(f'{name}.' for name in (*_WITHOUT, *without))
     keys = [key for key in dict.fromkeys((*before, *after)) if not f'{key}.'.startswith(left_out)]
     return [f'{key}: was {before.get(key, "left out")} when this run was saved and is {after.get(key, "left out")} now'
             for key in keys if before.get(key) != after.get(key)]
 
 
-def _flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Keys joined by dots, with their values."""
+def flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Keys joined by dots, with their values; what is None is as if it were left out."""
     if isinstance(options, dict) and options:
         for key, value in options.items():
-            yield from _flat(value, f'{path}.{key}' if path else key)
-    elif options is not None:  # as if it were left out
+            yield from flat(value, f'{path}.{key}' if path else key)
+    elif options is not None:
         yield path, options
 
 

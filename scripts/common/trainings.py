@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ITERATION = re.compile(r'\[epoch:\s*\d+, iter:\s*([\d,]+), lr:')
 BAR = '{desc} {bar} {n_fmt}/{total_fmt} {elapsed}'
+SAVING_SECONDS = 30  # of a run that is asked to end
 SHOWN_LINES = 15
 """How much of a failed run's log goes on screen."""
 
@@ -133,6 +134,12 @@ def run_logged(command: list[str], log: Path, title: str, total: int = 1) -> Non
                 file.flush()
                 last.append(line)
                 bar.update((iteration(line) or bar.n) - bar.n)
+        except KeyboardInterrupt:  # the run has it as well, and saves; a second one would end it at once
+            try:
+                run.communicate(timeout=SAVING_SECONDS)
+            except subprocess.TimeoutExpired:
+                run.kill()
+            raise
         except BaseException:
             run.kill()
             raise
