@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from basicsr_kd.errors import CheckpointError
+from basicsr_kd.utils.files import write_whole
 
 
 def fragment_path(path: str | os.PathLike[str]) -> Path:
@@ -46,11 +47,6 @@ def read_fragment(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 def write_fragment(path: str | os.PathLike[str], section: dict[str, Any]) -> None:
     """Write the `.yml` beside a checkpoint; it is whole, or as it was before."""
     fragment = fragment_path(path)
-    temporary = fragment.with_name(f'.{fragment.name}.{os.getpid()}.tmp')
     text = yaml.safe_dump({'network_g': section}, sort_keys=False, default_flow_style=None, allow_unicode=True)
-    try:
-        temporary.write_text(f'# The pruned network in {Path(path).name}: paste this section into an options file of '
-                             f'BasicSR.\n{text}', 'utf-8')
-        os.replace(temporary, fragment)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(fragment, f'# The pruned network in {Path(path).name}: paste this section into an options file of '
+                f'BasicSR.\n{text}')

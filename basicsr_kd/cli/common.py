@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.utils.files import write_whole
 
 
 class Refusal(BasicSRKDError):
@@ -50,16 +51,11 @@ def check_folder(folder: Path, force: bool) -> None:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Writes a file, if one is asked for, that is whole or not there: another one first, which is then renamed."""
+    """Writes a file, if one is asked for, that is whole or not there."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', 'utf-8')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
 
 
 def _check_parent(path: Path) -> None:

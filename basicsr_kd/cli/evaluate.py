@@ -46,9 +46,6 @@ def run(args: argparse.Namespace) -> int:
             check_folder(args.save_images, args.force)
         from basicsr_kd import plugin
         plugin.register()
-    except Refusal as error:
-        return refuse('evaluate', error)
-    try:
         return _evaluate(args)
     except (BasicSRKDError, OSError) as error:
         return refuse('evaluate', error)

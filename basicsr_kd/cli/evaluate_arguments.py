@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from basicsr_kd.cli.common import Refusal
-from basicsr_kd.utils.metric_names import METRICS
+from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
 BICUBIC = 'bicubic'
-_DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': ['niqe']}
+_DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': [*WITHOUT_TRUTH]}
 _ABOUT_WIDTH = 44  # of a metric's help, behind its name
 
 

@@ -9,7 +9,7 @@ from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, 
 from basicsr_kd.errors import BasicSRKDError
 
 if TYPE_CHECKING:
-    from basicsr_kd.evaluation.methods import Network
+    from basicsr_kd.deploy.network import TrainedNetwork
 
 EXAMPLE = """basicsr-kd infer --weights tecogan.pth --input holiday.mp4 --output holiday_x4.mp4
          basicsr-kd infer --weights tecogan.pth --input Vid4/LR/calendar --output results/calendar
@@ -27,9 +27,6 @@ def run(args: argparse.Namespace) -> int:
         check_arguments(args)
         from basicsr_kd import plugin
         plugin.register()
-    except Refusal as error:
-        return refuse('infer', error)
-    try:
         return _infer(args)
     except (BasicSRKDError, OSError) as error:
         return refuse('infer', error)
@@ -40,14 +37,14 @@ def _infer(args: argparse.Namespace) -> int:
 
     from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.deploy.infer import enlarge, precision
+    from basicsr_kd.deploy.network import TrainedNetwork
     from basicsr_kd.deploy.results import VIDEO, writing
     from basicsr_kd.deploy.sources import check_source, open_source
-    from basicsr_kd.evaluation.methods import Network
     _check_output(args)
     device = usable_device(args.device)
     progress = sys.stderr.isatty()
     with precision(device, args.half):
-        network = Network(args.weights.stem, args.weights, device, args.tile)
+        network = TrainedNetwork(args.weights.stem, args.weights, device, args.tile)
         recurrent = is_recurrent(network.net)
         if recurrent and args.tile:
             raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave it '
@@ -76,7 +73,7 @@ def _check_output(args: argparse.Namespace) -> None:
     check_outputs([args.output], args.force)
 
 
-def _summary(args: argparse.Namespace, network: 'Network', count: int) -> str:
+def _summary(args: argparse.Namespace, network: 'TrainedNetwork', count: int) -> str:
     frames = f'{count} frame{"s" if count > 1 else ""}'
     return f'{frames} enlarged {network.scale} times with {args.weights}. Written: {args.output}'
 

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from basicsr_kd.cli.common import Refusal, check_outputs, refuse, write_json
 from basicsr_kd.errors import BasicSRKDError, PruneOptionError
-from basicsr_kd.utils.prune_request import Request
+from basicsr_kd.utils.prune_request import CHOICES, Request
 
 EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration DIV2K/LRx4 --out ESRGAN_x4_r30.pth
          basicsr-kd prune --weights ESRGAN_x4.pth --scan --calibration DIV2K/LRx4 --plot scan.png"""
@@ -28,9 +30,6 @@ def run(args: argparse.Namespace) -> int:
         request = _request(args)
         from basicsr_kd import plugin
         plugin.register()
-    except Refusal as error:
-        return refuse('prune', error)
-    try:
         check_outputs([args.out, args.out and args.out.with_suffix('.yml'), args.json, args.plot], args.force)
         return (_scan if args.scan else _prune)(args, request)
     except (BasicSRKDError, OSError) as error:
@@ -80,7 +79,7 @@ def _scan(args: argparse.Namespace, request: Request) -> int:
     if args.plot:  # files first: what is printed may end in a pipe that closes
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         scan_plot(args.plot, costs, title)
-    stages = [{**dataclasses.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
+    stages = [{**msgspec.structs.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
                'unchanged': cost.psnr == math.inf} for cost in costs]  # JSON knows no infinity
     write_json(args.json, {'weights': args.weights, 'request': asked, 'images': len(images), 'stages': stages,
                            'seconds': round(seconds, 2)})
@@ -143,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument('--ratio', metavar='R', type=float,
                         help='share to take away, from 0 to less than 1\n'
                              f'(with --scan: of each stage, default: {SCAN_RATIO})')
-    budget.add_argument('--of', choices=('params', 'macs'), default='params',
+    budget.add_argument('--of', choices=CHOICES['of'], default='params',
                         help='what the share counts: parameters, or multiply-\naccumulate operations (default: params)')
     budget.add_argument('--keep', metavar='N', type=int,
                         help='instead of --ratio, with --layout blocks: how many\nblocks stay')
@@ -186,7 +185,7 @@ def _add_files(files: argparse._ArgumentGroup) -> None:
 
 def _add_choice(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument('--layout', metavar='LAYOUT', default='growth',
-                        choices=('growth', 'width', 'balanced', 'blocks', 'unstructured'),
+                        choices=CHOICES['layout'],
                         help='growth        channels inside the blocks (default)\n'
                              'width         channels of the residual stream, all\n'
                              '              equally\n'
@@ -194,15 +193,15 @@ def _add_choice(choice: argparse._ArgumentGroup) -> None:
                              'blocks        whole residual blocks\n'
                              'unstructured  single weights become zero; makes\n'
                              '              nothing faster')
-    choice.add_argument('--importance', metavar='NAME', choices=('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'),
+    choice.add_argument('--importance', metavar='NAME', choices=CHOICES['importance'],
                         help='what stays: taylor (default with --calibration) keeps\nwhat moves the output of these '
                              'images most, far better\nthan those without images: l2 (default otherwise), l1,\nlamp, '
                              'fpgm, random')
-    choice.add_argument('--allocation', choices=('global', 'uniform'), default='global',
+    choice.add_argument('--allocation', choices=CHOICES['allocation'], default='global',
                         help='each layer gets a width of its own, or all the same\n(default: global)')
     choice.add_argument('--round-to', metavar='N', type=int, default=16,
                         help='widths are multiples of N; others than 16 save\nparameters but little time (default: 16)')
-    choice.add_argument('--select', choices=('least', 'last'),
+    choice.add_argument('--select', choices=CHOICES['select'],
                         help='with --layout blocks: the blocks that the output of\nthe calibration images needs least, '
                              'or the last ones\n(default: least)')
 

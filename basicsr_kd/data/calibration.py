@@ -16,14 +16,12 @@ from torch import Tensor
 from basicsr_kd.archs.probe import input_channels, is_recurrent, makes_low_resolution
 from basicsr_kd.data.clips import Clip, find_clips, read_clip, words
 from basicsr_kd.data.tecogan_degradation import BORDER, SIGMA, gaussian_downsample
-from basicsr_kd.data.tecogan_train_dataset import reflected
+from basicsr_kd.data.tecogan_train_dataset import LR_MULTIPLE, reflected
 from basicsr_kd.errors import ClipError, PruningError
 from basicsr_kd.utils.images import SUFFIXES
 
 FRAMES = 10
 """Of each clip, as in TecoGAN's training."""
-MULTIPLE = 8
-"""Of sides in low resolution, so that nothing of FNet's flow is made up."""
 
 _T = TypeVar('_T')
 
@@ -106,7 +104,7 @@ def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 
     channels = input_channels(net)
     if not is_recurrent(net):
         return read_calibration(dataroot, num, size, channels)
-    check_numbers(num=(num, 1), size=(size, MULTIPLE))
+    check_numbers(num=(num, 1), size=(size, LR_MULTIPLE))
     check_channels(channels)
     clips = _find(Path(dataroot)) if clips is None else clips
     chosen = spread([(clip, start) for clip in clips
@@ -114,10 +112,10 @@ def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 
     made = makes_low_resolution(net)
     scale, border = (int(net.scale), BORDER) if made else (1, 0)  # of a frame against the input
     smallest = min((clip for clip, _ in chosen), key=lambda clip: min(clip.size))
-    size = min(size, (min(smallest.size) - 2 * border) // scale) // MULTIPLE * MULTIPLE
+    size = min(size, (min(smallest.size) - 2 * border) // scale) // LR_MULTIPLE * LR_MULTIPLE
     if not size:
         raise PruningError(f'calibration: {smallest.frames[0]} has {words(smallest.size)}. Expected sides of at least '
-                           f'{MULTIPLE * scale + 2 * border}.')
+                           f'{LR_MULTIPLE * scale + 2 * border}.')
     found = torch.stack([_cut(clip, start, Path(dataroot), size * scale + 2 * border, channels)
                          for clip, start in chosen])
     return gaussian_downsample(found, scale, sigma) if made else found

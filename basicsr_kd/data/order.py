@@ -23,13 +23,12 @@ current: dict[str, int] = {}
 
 def put_in_place(opt: Mapping[str, Any]) -> None:
     """Let BasicSR's `train.py`, also one that runs as a script, build its training data with what is below."""
-    each = opt['datasets']['train']['batch_size_per_gpu']
-    batch = each if opt['dist'] else each * max(1, opt['num_gpu'])  # the loader's, as BasicSR has it
+    batch = opt['datasets']['train']['batch_size_per_gpu']  # one process has one GPU; preflight refuses more
     basicsr.data.worker_init_fn = start_worker
     modules: tuple[Any, ...] = basicsr.train, sys.modules['__main__']
     for module in modules:
         if hasattr(module, 'train_pipeline') and hasattr(module, 'EnlargedSampler'):
-            module.EnlargedSampler = partial(PlacedSampler, seed=opt['manual_seed'], each=each, batch=batch)
+            module.EnlargedSampler = partial(PlacedSampler, seed=opt['manual_seed'], batch=batch)
             module.build_dataloader = build_dataloader
 
 
@@ -41,15 +40,14 @@ class PlacedSampler(EnlargedSampler):
 
     Args:
         seed: The run's.
-        each: Images in an iteration of one process, by which BasicSR counts.
-        batch: Images in a batch of the loader, which are more where one process uses many GPUs.
+        batch: Images in a batch of one process.
     """
 
-    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, ratio: int = 1, *, seed: int, each: int,
+    def __init__(self, dataset: Dataset, num_replicas: int, rank: int, ratio: int = 1, *, seed: int,
                  batch: int) -> None:
         super().__init__(dataset, num_replicas, rank, ratio)
         self.seed, self.batch = seed, batch
-        self.iterations = math.ceil(len(dataset) * ratio / (each * num_replicas))  # type: ignore[arg-type]
+        self.iterations = math.ceil(len(dataset) * ratio / (batch * num_replicas))  # type: ignore[arg-type]
         self.num_samples = self.iterations * batch
         self.total_size = self.num_samples * num_replicas
         current.update({'manual_seed': seed, 'images in a batch': batch, 'iterations in an epoch': self.iterations})

@@ -18,7 +18,7 @@ from basicsr_kd.data.tecogan_degradation import BORDER
 from basicsr_kd.errors import ClipError, OptionsError
 from basicsr_kd.options.clips import ClipTrainOptions, read_section
 
-_LR_MULTIPLE = 8  # FNet halves its input three times
+LR_MULTIPLE = 8  # FNet halves its input three times
 _MOST_SHIFT = 4  # pixels from frame to frame, where one frame is moved
 
 
@@ -111,7 +111,7 @@ class TecoGANTrainDataset(Dataset):
     def _must_hold_crop(self, clip: Clip) -> None:
         if min(clip.size) >= self.side:
             return
-        step = _LR_MULTIPLE * self.options.scale
+        step = LR_MULTIPLE * self.options.scale
         most = (min(clip.size) - 2 * BORDER) // step * step
         raise ClipError(f'{clip.frames[0]} has {words(clip.size)}, too few for gt_size {self.options.gt_size} and a '
                         f'border of {BORDER} pixels for the blur. ' +
@@ -129,11 +129,11 @@ def check_crop(gt_size: int, scale: int, key: str) -> None:
     Raises:
         OptionsError: Its side is no multiple of 8 there.
     """
-    step = _LR_MULTIPLE * scale
+    step = LR_MULTIPLE * scale
     if gt_size % step:
         below = gt_size // step * step
         raise OptionsError(f'{key}: found {gt_size}, which gives low-resolution crops of {gt_size / scale:g} pixels; '
-                           f'expected a multiple of {_LR_MULTIPLE} there: gt_size '
+                           f'expected a multiple of {LR_MULTIPLE} there: gt_size '
                            f'{f"{below} or " if below else ""}{below + step}')
 
 

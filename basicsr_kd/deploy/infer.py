@@ -14,9 +14,8 @@ from basicsr_kd.deploy.network import TrainedNetwork
 from basicsr_kd.deploy.stream import run_stream
 from basicsr_kd.errors import InferError
 from basicsr_kd.utils.arrays import as_tensor
-from basicsr_kd.utils.modes import fast_formats, full_fp32
+from basicsr_kd.utils.modes import HALF, fast_formats, full_fp32
 
-_HALVES = {'fp16': torch.float16, 'bf16': torch.bfloat16}
 Frames = Iterable[tuple[str, np.ndarray]]
 
 
@@ -60,7 +59,7 @@ def precision(device: str, half: bool) -> AbstractContextManager[object]:
     """
     if not half:
         return full_fp32()
-    formats = [name for name in _HALVES if name in fast_formats(device)]
+    formats = [name for name in HALF if name in fast_formats(device)]
     if not formats:
         raise InferError(f'--half: {device} has no fast half precision. Leave it out, or give a GPU (--device cuda).')
-    return torch.autocast(torch.device(device).type, _HALVES[formats[0]])
+    return torch.autocast(torch.device(device).type, HALF[formats[0]])

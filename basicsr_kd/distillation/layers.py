@@ -155,7 +155,6 @@ def _trunk(net: nn.Module, side: str) -> _Trunk:
             return first, match_layers(blocks, net), match_layers(last, net) if last else []
         except LayerError:
             continue
-    top = ', '.join(name for name, _ in net.named_children())
     raise LayerError('layers is left out, and there are defaults only for RRDBNet, SRVGGNetCompact, MSRResNet, EDSR '
                      f'and RCAN; the {side} is {type(net).__name__}: name its layers, layers: {{student: teacher}} '
-                     f'(its top level is {top})')
+                     f'(its top level is {_top_level(net)})')

@@ -23,7 +23,7 @@ class FeatureTaps:
     their outputs are put together along the batch, in the order in which they ran.
 
     An in-place activation behind a tapped module overwrites what was recorded (MSRResNet's `conv_first`, for one).
-    PyTorch counts such writes in `Tensor._version`; `probe` runs the network once, and taps that were overwritten
+    PyTorch counts such writes in `Tensor._version`; `probe` looks for them, and taps that were overwritten
     are cloned from then on.
 
     Args:

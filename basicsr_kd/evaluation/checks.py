@@ -91,10 +91,10 @@ def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int
         EvaluationError: An image is too small for one of them, or all sets are too small for all of them.
     """
     of_images = [name for name in IMAGE_METRICS if name in metrics]
-    strictest = max(of_images, key=_smallest, default=None)
+    strictest = max(of_images, key=lambda name: METRICS[name].smallest, default=None)
     for file, (height, width) in checked.sizes.items():
-        if strictest and min(height, width) - 2 * border < _smallest(strictest):
-            least = f'{_smallest(strictest)}x{_smallest(strictest)}'
+        if strictest and min(height, width) - 2 * border < METRICS[strictest].smallest:
+            least = f'{METRICS[strictest].smallest}x{METRICS[strictest].smallest}'
             raise EvaluationError(f'{file} is {width}x{height} pixels, of which {border} on each side are left out. '
                                   f'Expected at least {least} to be left for {METRICS[strictest].title}.')
     found = {name: max(sum(_counts(name, checked.sizes[pair.file]) for pair in one.pairs) for one in checked.sets)
@@ -104,11 +104,6 @@ def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int
         raise EvaluationError('There is nothing to measure: ' + '; '.join(
             f'{METRICS[name].title} needs at least {FEWEST_IMAGES[name]} {needed[name]}, found {images}'
             for name, images in found.items()) + '.')
-
-
-def _smallest(metric: str) -> int:
-    """Side of the smallest image that a metric takes."""
-    return METRICS[metric].smallest
 
 
 def _counts(metric: str, size: tuple[int, int]) -> bool:

@@ -14,7 +14,7 @@ from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.data.tecogan_test_dataset import TecoGANTestDataset
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImagePair, folders_in
-from basicsr_kd.metrics.clip_protocol import MOST_EXCESS
+from basicsr_kd.utils.images import MOST_EXCESS
 
 
 @dataclass(frozen=True)

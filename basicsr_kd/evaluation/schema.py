@@ -56,9 +56,9 @@ class MeasuredSet(msgspec.Struct, frozen=True):
     """Empty where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
 
     def __str__(self) -> str:
-        if not self.clips:
-            return f'{self.name} ({len(self.images)} images)'
-        return f'{self.name} ({len(self.clips)} clip{"s" if len(self.clips) > 1 else ""}, {len(self.images)} frames)'
+        counts = {'clip': len(self.clips), 'frame' if self.clips else 'image': len(self.images)}
+        content = (f'{count} {what}{"s" * (count != 1)}' for what, count in counts.items() if count)
+        return f'{self.name} ({", ".join(content)})'
 
 
 class SetFigures(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,7 +15,7 @@ from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import image_score, niqe, niqe_warning
+from basicsr_kd.metrics.image_scores import image_score, niqe_warning
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.utils.measured import Fid
@@ -75,19 +75,16 @@ class MethodScores:
         self._set = scorer.of_set(truths)
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray | None) -> None:
-        """Score a result, (h, w, 3) BGR uint8 as the ground truth, without which only NIQE can be had.
+        """Score a result, (h, w, 3) BGR uint8 as the ground truth; None for metrics that need none.
 
         Raises:
             MetricError: They cannot be compared.
         """
         protocol = self._scorer.protocol
-        if truth is None:
-            self._images['niqe'][image] = niqe(result, protocol.border)
-            return
         for name, values in self._images.items():
             values[image] = image_score(name, result, truth, border=protocol.border, channel=protocol.channel,
                                         lpips=self._scorer.lpips)
-        if self._set:
+        if self._set and truth is not None:
             self._set.add(image, result, truth)
 
     def results(self) -> SetFigures:

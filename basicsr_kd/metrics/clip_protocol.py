@@ -9,10 +9,8 @@ import numpy as np
 
 from basicsr_kd.errors import MetricError
 from basicsr_kd.utils.arrays import as_bgr, as_pair
+from basicsr_kd.utils.images import MOST_EXCESS
 from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
-
-MOST_EXCESS = 3
-"""Pixels by which result and ground truth may differ: ToS3's 534 rows have 134 of LR and 536 of the result."""
 
 Window = tuple[slice, slice]
 """Rows and columns."""

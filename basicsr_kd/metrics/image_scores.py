@@ -18,14 +18,14 @@ from basicsr_kd.utils.metric_names import IMAGE_METRICS, METRICS
 NIQE_BLOCK = 96
 
 
-def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int, channel: Literal['y', 'rgb'],
+def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, border: int, channel: Literal['y', 'rgb'],
                 lpips: nn.Module | None = None) -> float | None:
     """Score an image against its ground truth.
 
     Args:
         name: one of `IMAGE_METRICS`.
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
-        truth: of the same size.
+        truth: of the same size; None for a metric that needs none.
         border: pixels left out on each side.
         channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels). LPIPS is on RGB, NIQE on Y.
         lpips: the network of `lpips_network`, for 'lpips'.
@@ -37,6 +37,10 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray, *, border: int
     Raises:
         MetricError: the images are no pair or too small, or there is no such metric.
     """
+    if truth is None:
+        if name in IMAGE_METRICS and not METRICS[name].needs_truth:
+            return niqe(result, border)
+        raise MetricError(f'{name} compares with ground truth, and there is none.')
     if name == 'lpips' and lpips:
         return lpips_distance(lpips, result, truth, border)
     if name not in IMAGE_METRICS or name == 'lpips':

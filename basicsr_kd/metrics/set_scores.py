@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from basicsr_kd.errors import MetricError
-from basicsr_kd.metrics.fid import features, frechet_distance, inception_network
+from basicsr_kd.metrics.fid import FEATURES, features, frechet_distance, inception_network
 from basicsr_kd.metrics.kid import patch_kid
 from basicsr_kd.utils.arrays import as_pair, as_tensor
+from basicsr_kd.utils.metric_names import SET_METRICS
 
-FEWEST = 2048
+FEWEST = FEATURES
 """Samples from which the covariances of FID's 2048 features can have full rank."""
 FEW_IMAGES = 5
 """Images below which KID's interval is far too narrow: of three it held the truth in 58 % of simulated sets, of five in
@@ -51,8 +52,8 @@ class SetScores:
 
     def __init__(self, names: Collection[str], weights: str | Path | None = None, device: str | torch.device = 'cpu',
                  patch: int = PATCH, truths: dict[str | int, dict[str, Tensor]] | None = None) -> None:
-        if unknown := set(names) - {'fid', 'kid'}:
-            raise MetricError(f'found {sorted(unknown)} as metrics of a set. Expected fid or kid.')
+        if unknown := set(names) - set(SET_METRICS):
+            raise MetricError(f'found {sorted(unknown)} as metrics of a set. Expected {" or ".join(SET_METRICS)}.')
         self.names = names
         self.patch = patch
         self._network = inception_network(weights, device)
@@ -108,7 +109,7 @@ class SetScores:
         found = []
         images, images_of_kid = len(self._entries), len(self._gathered('kid'))
         if 'fid' in self.names and images < FEWEST_IMAGES['fid']:
-            found.append(f'FID is left out: it needs at least 2 images, found {images}.')
+            found.append(f'FID is left out: it needs at least {FEWEST_IMAGES["fid"]} images, found {images}.')
         elif 'fid' in self.names and images < FEWEST:
             found.append(f'FID on {images} images: with fewer than {FEWEST} samples the covariances of its 2048 '
                          'features lack rank, so it is far too high by an amount that depends on the number of images '
@@ -116,8 +117,8 @@ class SetScores:
                          ('.' if 'kid' in {*self.names, *asked} else
                           ': add it (type: calculate_kid in YAML, --metrics kid on the command line).'))
         if 'kid' in self.names and images_of_kid < FEWEST_IMAGES['kid']:
-            found.append(f'KID is left out: it needs at least 3 images of two patches of {self.patch}x{self.patch} '
-                         f'pixels each, found {images_of_kid}.')
+            found.append(f'KID is left out: it needs at least {FEWEST_IMAGES["kid"]} images of two patches of '
+                         f'{self.patch}x{self.patch} pixels each, found {images_of_kid}.')
         elif 'kid' in self.names and images_of_kid < FEW_IMAGES:
             found.append(f'KID on {images_of_kid} images: its interval is too narrow, {FEW_IMAGES} images is the least '
                          'to estimate it from.')

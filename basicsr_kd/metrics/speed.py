@@ -15,10 +15,10 @@ from torch import nn
 from tqdm import tqdm
 
 from basicsr_kd.utils.measured import Device, Speed
+from basicsr_kd.utils.modes import HALF
 
 WARM_UP = 2  # turns that do not count
 LEAST_TURNS = 3  # that count, however long they take: quartiles of fewer would say nothing
-_HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 Failures = dict[tuple[str, str], str]
 """By network and format the reason why it cannot run."""
@@ -115,7 +115,7 @@ def _reason(error: Exception) -> str:
 
 
 def _precision(device: torch.device, kind: str) -> AbstractContextManager:
-    return nullcontext() if kind == 'fp32' else torch.autocast(device.type, dtype=_HALF[kind])
+    return nullcontext() if kind == 'fp32' else torch.autocast(device.type, dtype=HALF[kind])
 
 
 @torch.inference_mode()

@@ -37,6 +37,22 @@ def unknown_keys(section: Mapping[str, Any], known: Collection[str], prefix: str
     return warnings
 
 
+def convert_ours(section: dict[str, Any], kind: Any, path: str, structs: Structs | None = None) -> None:
+    """Check the keys of a struct in a section that may have others, and fill in its defaults, in place.
+
+    Args:
+        section: A section of an options file.
+        kind: The struct.
+        path: Where it stands in the file; '' for the file itself.
+        structs: As for `convert`; left out: none but `kind`.
+
+    Raises:
+        OptionsError: As `convert`.
+    """
+    ours = {key: section[key] for key in kind.__struct_fields__ if key in section}
+    section.update(msgspec.to_builtins(convert(ours, kind, path, structs or {path: kind})))
+
+
 def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
     """msgspec.convert, with errors for people.
 

@@ -8,7 +8,7 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError, PruneOptionError
 from basicsr_kd.options.convert import Section
-from basicsr_kd.utils.prune_request import Request
+from basicsr_kd.utils.prune_request import Allocation, Importance, Layout, Of, Request, Select
 
 
 class CalibrationOptions(Section):
@@ -31,12 +31,12 @@ class PruneOptions(Section):
     """
     ratio: float | None = None
     keep: int | None = None
-    of: Literal['params', 'macs'] = 'params'
-    layout: Literal['growth', 'width', 'balanced', 'blocks', 'unstructured'] = 'growth'
-    allocation: Literal['global', 'uniform'] = 'global'
-    importance: Literal['taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'] = 'taylor'
+    of: Of = 'params'
+    layout: Layout = 'growth'
+    allocation: Allocation = 'global'
+    importance: Importance = 'taylor'
     round_to: Literal[32, 16, 8, 4, 1] = 16
-    select: Literal['least', 'last'] = 'least'
+    select: Select = 'least'
     target: str | None = None
     reconstruct: bool = False
     calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)

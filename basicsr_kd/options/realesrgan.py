@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.convert import Section, convert
+from basicsr_kd.options.convert import Section, convert_ours
 
 MODELS = ('KDRealESRGANModel', 'PruneRealESRGANModel')
 PHOTO_SETS = ('RealESRGANDataset', 'RealESRGANDataset_basicsr')
@@ -165,8 +165,7 @@ def check_training_set(opt: dict[str, Any]) -> None:
 
 def _convert(section: dict[str, Any], kind: type[Section], path: str) -> None:
     """Check the keys of a struct in a section that may have others, and fill in its defaults."""
-    ours = {key: section[key] for key in kind.__struct_fields__ if key in section}
-    section.update(msgspec.to_builtins(convert(ours, kind, path, {path: kind})))
+    convert_ours(section, kind, path)
     for key, value in ((key, section[key]) for key in kind.__struct_fields__):
         where = f'{path}.{key}'.lstrip('.')
         if key.startswith('resize_prob') and not sum(value):

@@ -12,7 +12,7 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options import realesrgan, video
-from basicsr_kd.options.convert import Structs, convert, unknown_keys
+from basicsr_kd.options.convert import Structs, convert, convert_ours, unknown_keys
 from basicsr_kd.options.distill import (
     AnyDistillOptions,
     ScheduleOptions,
@@ -96,8 +96,7 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     warnings += unknown_keys(train, TRAIN_KEYS | (own.TRAIN_KEYS if own else set()), 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
-    ours = {key: train[key] for key in TrainOptions.__struct_fields__ if key in train}
-    train.update(msgspec.to_builtins(convert(ours, TrainOptions, 'train', _STRUCTS)))
+    convert_ours(train, TrainOptions, 'train', _STRUCTS)
     for key, kind in (('teacher', TeacherOptions), ('student', StudentOptions),
                       ('prune', PruneOptions | list[PruneOptions])):
         if opt.get(key) is not None:
@@ -105,7 +104,8 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     if opt.get('teacher'):
         opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
-    _check_logger(opt.get('logger') or {})
+    opt['logger'] = opt.get('logger') or {}
+    convert_ours(opt['logger'], LoggerOptions, 'logger')
     _keep_workers(opt['datasets']['train'])
     return warnings
 
@@ -153,12 +153,6 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
         raise OptionsError('student.init: teacher and path.pretrain_network_g both say where the student starts; '
                            'leave one out')
     return warnings
-
-
-def _check_logger(logger: dict[str, Any]) -> None:
-    """The keys of `logger:` that are ours; BasicSR's own stand beside them."""
-    ours = {key: logger[key] for key in LoggerOptions.__struct_fields__ if key in logger}
-    convert(ours, LoggerOptions, 'logger', {'logger': LoggerOptions})
 
 
 def _keep_workers(dataset: dict[str, Any]) -> None:

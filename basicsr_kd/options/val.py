@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.convert import Section, Structs, convert, unknown_keys
+from basicsr_kd.options.convert import Section, Structs, convert, convert_ours, unknown_keys
 
 _BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
 
@@ -72,8 +72,7 @@ def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
         OptionsError: A key or value that is not possible.
     """
     warnings = unknown_keys(val, _BASICSR_KEYS.union(kind.__struct_fields__), 'val.')
-    ours = {key: val[key] for key in kind.__struct_fields__ if key in val}
-    val.update(msgspec.to_builtins(convert(ours, kind, 'val', {'val': kind})))
+    convert_ours(val, kind, 'val')
     val.setdefault('suffix', None)
     val.setdefault('save_img', False)
     metrics = val.get('metrics') or {}

@@ -69,7 +69,7 @@ def _check_model_type(found: Any) -> None:
 def check(opt: dict[str, Any]) -> None:
     """Check the options of our models against files and networks, before anything is created.
 
-    In test, `network_g` is replaced by what the shapes in `path.pretrain_network_g` say, where that is an RRDBNet.
+    In test, `network_g` is replaced by what the file in `path.pretrain_network_g` says, see `read_test_network`.
 
     Args:
         opt: Options that `basicsr_kd.options.validate` has passed.

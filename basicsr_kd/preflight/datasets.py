@@ -27,8 +27,8 @@ def check_datasets(opt: dict[str, Any]) -> None:
     """Folders exist, GT and LQ images are equally many, and enough for one batch; photos and clips are as they should.
 
     Raises:
-        OptionsError: BasicSR would fail after it has moved an earlier run away, or, with fewer images than a batch,
-            train nothing and save the network as it was.
+        OptionsError: BasicSR would fail after it has moved an earlier run away, or a batch would be larger than the
+            set.
     """
     for phase, dataset in opt['datasets'].items():
         key = f'datasets.{phase}'
@@ -81,11 +81,13 @@ def _check_clips(dataset: dict[str, Any], phase: str, world_size: int) -> None:
 
 
 def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, world_size: int) -> None:
+    if found == 0:
+        raise OptionsError(f'{key}: it has no {what}')
     drawn = found * dataset.get('dataset_enlarge_ratio', 1)
     batch = dataset['batch_size_per_gpu'] * world_size
     if drawn < batch:
-        raise OptionsError(f'{key}: {found} {what}, the batch is {batch} and a last one that is not full is dropped, '
-                           f'so nothing would be trained; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
+        raise OptionsError(f'{key}: {found} {what}, the batch is {batch}, so each epoch would be a single batch with '
+                           f'some of them twice; set dataset_enlarge_ratio: {-(-100 * batch // found)}')
 
 
 def _check_cache_key(dataset: dict[str, Any], phase: str) -> None:

@@ -40,7 +40,7 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
             if not index or step.keep is not None:
                 check_prune(left, request)
             else:  # how far it reaches is only known once the steps before it are done
-                must_have_target(net, request)
+                must_have_target(left, request)
             if step.layout == 'blocks':
                 left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
         except PruningError as error:

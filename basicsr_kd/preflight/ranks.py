@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from basicsr_kd.errors import OptionsError
+from basicsr_kd.runs.changes import flat
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.runs.resume import saved_iterations
 
@@ -18,7 +19,7 @@ def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
 
     With `--auto_resume` the state that a rank finds is among it: one that finds none would start anew.
     """
-    mine = {key: value for key, value in _flat(opt).items() if key not in _OF_A_MACHINE}
+    mine = {key: value for key, value in dict(flat(opt)).items() if key not in _OF_A_MACHINE}
     if opt.get('auto_resume'):
         mine['path.resume_state'] = next((f'{iteration}.state' for iteration in saved_iterations(opt['path'])), None)
     return from_all_ranks(mine)
@@ -39,10 +40,3 @@ def must_agree(options: Sequence[dict[str, Any]]) -> None:
             if first.get(key) != other.get(key):
                 raise OptionsError(f'{key}: {first.get(key)!r} on rank 0, {other.get(key)!r} on rank {rank}; all ranks '
                                    'need the same options file, --force_yml and experiments folder')
-
-
-def _flat(section: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        flat.update(_flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value})
-    return flat

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from basicsr_kd.errors import PruningError
-from basicsr_kd.pruning.cost import TensorCost
+from basicsr_kd.pruning.cost import TensorCost, within
 from basicsr_kd.pruning.cut import Cut
 
 
@@ -49,7 +49,7 @@ def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: s
               if all(_child(name, index) in shaped for index in range(len(chain)))}
     inner = [name for name in chains
              if not any(other != name and other.startswith(_child(name, '')) for other in chains)
-             and (target is None or f'{name}.'.startswith(f'{target}.'))]  # a part of a chain has no numbers of its own
+             and (target is None or within(name, target))]  # a part of a chain has no numbers of its own
     blocks = []
     for name in inner:
         for index in range(len(chains[name])):

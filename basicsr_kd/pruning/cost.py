@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,16 @@ class TensorCost:
     def cost(self, of: str, shape: Iterable[int] | None = None) -> int:
         """Its parameters (``of='params'``) or MACs (``'macs'``), as it is or with another shape."""
         return math.prod(self.shape if shape is None else shape) * (self.uses if of == 'macs' else 1)
+
+
+def within(path: str, part: str) -> bool:
+    """Whether a path of a network is that of a part, or lies in it."""
+    return f'{path}.'.startswith(f'{part}.')
+
+
+def costs_of(costs: Mapping[str, TensorCost], part: str | None) -> dict[str, TensorCost]:
+    """Those of a part's parameters; None: of the whole network."""
+    return {name: cost for name, cost in costs.items() if part is None or within(name, part)}
 
 
 def measure(net: nn.Module, in_ch: int) -> dict[str, TensorCost]:

@@ -14,9 +14,10 @@ from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
+from basicsr_kd.pruning.channels.global_search import PROMISED
 from basicsr_kd.pruning.channels.groups import channels_cut, find_groups
 from basicsr_kd.pruning.channels.layouts import Room, find_room
-from basicsr_kd.pruning.cost import Account, TensorCost, measure, total_cost
+from basicsr_kd.pruning.cost import Account, costs_of, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
 from basicsr_kd.pruning.report import PruneReport, compare_stages
@@ -38,8 +39,7 @@ class Job:
         self.example = example
         self.costs = self.run(lambda: measure(net, example.shape[1]))
         target = request.target
-        self.part: dict[str, TensorCost] = self.costs if target is None else {
-            name: cost for name, cost in self.costs.items() if name.startswith(f'{target}.')}
+        self.part = costs_of(self.costs, target)
         self.room = Room([], [], 0, {})
         self.blocks: list[Block] = []
         device = next(net.parameters()).device
@@ -118,11 +118,10 @@ class Job:
         """Count what is left and put the report together."""
         request, notes = self.request, list(notes or ())
         after = measure(network, self.example.shape[1])
-        left = {name: cost for name, cost in after.items()
-                if request.target is None or name.startswith(f'{request.target}.')}
+        left = costs_of(after, request.target)
         reached = (nonzero_cost(network, left, request.of) if request.layout == 'unstructured' else
                    total_cost(left, request.of))
-        if self.budget is not None and abs(reached - self.budget) > 0.005 * self.budget:
+        if self.budget is not None and abs(reached - self.budget) > PROMISED * self.budget:
             notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
                          f'than {reached:,}.')
             if self.room.free and request.allocation == 'global' and request.round_to > 1:

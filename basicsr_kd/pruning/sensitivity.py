@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,29 +13,11 @@ from basicsr_kd.pruning.blocks import left_out
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
 from basicsr_kd.pruning.job import Job, working_copy
 from basicsr_kd.pruning.trials import Trial, block_trials, channel_trials, weight_trials, zeroed
+from basicsr_kd.utils.measured import StageCost
 from basicsr_kd.utils.prune_request import Request
 
 SCANNED = ('growth', 'blocks', 'unstructured')
 """The layouts that take something of one stage alone; ``width`` and ``balanced`` change the stream everywhere."""
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What pruning one stage alone does.
-
-    Args:
-        stage: module path.
-        before: parameters or MACs of the stage.
-        after: what is left of them; widths go in steps, so it may be some way off the ratio.
-        psnr: of the network's output against that of the unpruned network, in dB; infinite where nothing went, None
-            where the stage was not pruned.
-        reason: why it was not.
-    """
-    stage: str
-    before: int
-    after: int
-    psnr: float | None
-    reason: str = ''
 
 
 def scan(net: nn.Module,

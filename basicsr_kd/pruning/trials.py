@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 from basicsr_kd.pruning.channels.layouts import Room
-from basicsr_kd.pruning.cost import Account, TensorCost
+from basicsr_kd.pruning.cost import Account, TensorCost, within
 from basicsr_kd.pruning.job import Job, given
 from basicsr_kd.pruning.report import stage_names
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost, zero_weights
@@ -40,12 +40,12 @@ def channel_trials(job: Job) -> list[Trial]:
     """Every stage with the channels that it loses."""
     trials = []
     for stage, costs in _stage_costs(job).items():
-        groups = [group for group in job.room.free if all(_within(path, stage) for path in group.producers)]
+        groups = [group for group in job.room.free if all(within(path, stage) for path in group.producers)]
         room, account = Room([], groups, job.room.least, {}), Account(costs, job.request.of)
         before, least = account.cost(), least_cost(room, account, job.request.round_to)
         budget = (1 - given(job.request.ratio)) * before
         if not groups:
-            found = (why for path, why in job.room.skipped.items() if _within(path, stage))
+            found = (why for path, why in job.room.skipped.items() if within(path, stage))
             reason = next(found, f'layout {job.request.layout} leaves it whole')
             trials.append(Trial(stage, before, before, reason=reason))
         elif least > budget:
@@ -111,10 +111,6 @@ def _stage_costs(job: Job) -> dict[str, dict[str, TensorCost]]:
         if stage := names.get(name.rpartition('.')[0]):
             stages.setdefault(stage, {})[name] = cost
     return {stage: costs for stage, costs in stages.items() if any(len(cost.shape) > 1 for cost in costs.values())}
-
-
-def _within(path: str, stage: str) -> bool:
-    return f'{path}.'.startswith(f'{stage}.')
 
 
 def _too_much(least: int, before: int) -> str:

@@ -15,15 +15,14 @@ from basicsr_kd.evaluation.sets import ImagePair, pair_folders, read_pair
 from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.figure import Comparison, TimeSlice, busiest_box
 from basicsr_kd.report.methods import MethodGroup
-from basicsr_kd.utils.images import image_files, read_image
-from basicsr_kd.utils.metric_names import METRICS
+from basicsr_kd.utils.images import MOST_EXCESS, image_files, read_image
+from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
 _PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
 _LR, _TRUTH = 'LR', 'ground truth'  # labels
 _SIDE = 64  # of the part, in pixels of the ground truth
 _SIDE_OF_PHOTOS = 128  # where there is none: what is a fault and what is not is seen in larger parts
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
-_EXCESS = 3  # rows and columns that a frame may have more than its ground truth: LR has a pixel for each begun square
 _UNNAMED = ('psnr', 'ssim')  # whose figures tell which they are
 
 
@@ -141,7 +140,7 @@ def _given(pair: ImagePair, scale: int | None) -> dict[str, np.ndarray]:
 def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """To one size, where they differ by no more than frames of a clip may."""
     height, width = (min(sides) for sides in zip(*(image.shape[:2] for image in pictures.values()), strict=True))
-    return {label: image[:height, :width] if image.shape[0] - height <= _EXCESS >= image.shape[1] - width else image
+    return {label: image[:height, :width] if image.shape[0] - height <= MOST_EXCESS >= image.shape[1] - width else image
             for label, image in pictures.items()}
 
 
@@ -163,7 +162,7 @@ def _over_time(folder: Path, methods: Sequence[MethodGroup], images: MeasuredSet
 
 def _note(method: MethodGroup, images: MeasuredSet, name: str) -> str:
     """Figures of the whole photo or frame, as far as they were measured."""
-    of_photos = ['psnr', 'lpips' if images.clips else 'ssim'] if images.hr else ['niqe']
+    of_photos = ['psnr', 'lpips' if images.clips else 'ssim'] if images.hr else WITHOUT_TRUTH
     return _text(method, images, 'images', of_photos, name)
 
 

@@ -13,7 +13,6 @@ from basicsr_kd.errors import OptionsError, ReportError
 from basicsr_kd.evaluation.schema import (
     FORMAT,
     About,
-    Device,
     Evaluation,
     MeasuredMethod,
     MeasuredProtocol,
@@ -21,6 +20,7 @@ from basicsr_kd.evaluation.schema import (
 )
 from basicsr_kd.options.convert import convert
 from basicsr_kd.report.comparable import check_images, check_sets, common_protocol, drop_other_sizes, merge
+from basicsr_kd.utils.measured import Device
 from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import closest
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from basicsr_kd.errors import ReportError
-from basicsr_kd.evaluation.schema import About, Kid, MeasuredMethod, Role, Speed
+from basicsr_kd.evaluation.schema import About, MeasuredMethod, Role
+from basicsr_kd.utils.measured import Kid, Speed
 from basicsr_kd.utils.metric_names import METRICS, SET_METRICS
 
 # in a group: otherwise its mean is of different things

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from basicsr_kd.pruning.sensitivity import StageCost
+from basicsr_kd.utils.measured import StageCost
 from basicsr_kd.utils.text import markdown_table
 
 _BAR = 24  # characters of the longest

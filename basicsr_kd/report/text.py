@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from basicsr_kd.evaluation.schema import Evaluation, MeasuredMethod, MeasuredSet, SetFigures, figure
+from basicsr_kd.evaluation.schema import Evaluation, MeasuredMethod, SetFigures, figure
 from basicsr_kd.report.tables import PART_TITLES
 from basicsr_kd.utils.measured import Complexity, Device, Part, Speed
 from basicsr_kd.utils.metric_names import METRICS
@@ -21,7 +21,7 @@ _MISSING = '-'
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """Lay out what `evaluate` gives: sets and protocol, tables of quality, size and speed, warnings."""
-    sets = ', '.join(f'{one.name} ({_content(one)})' for one in evaluation.sets)
+    sets = ', '.join(map(str, evaluation.sets))
     parts = [_wrap(f'{sets}; {evaluation.protocol.text}'), quality_table(evaluation)]
     of_frames = any(found.mean for method in evaluation.methods for found in method.scores.values())
     if of_frames and any(len(one.clips) > 1 for one in evaluation.sets):
@@ -122,11 +122,6 @@ def _speed_note(networks: Sequence[MeasuredMethod], device: Device) -> str:
 
 def _wrap(text: str) -> str:
     return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _content(one: MeasuredSet) -> str:
-    counts = {'clip': len(one.clips), 'frame' if one.clips else 'image': len(one.images)}
-    return ', '.join(f'{count} {what}{"s" * (count != 1)}' for what, count in counts.items() if count)
 
 
 def _in_parts(cost: Complexity) -> dict[str, Complexity | Part]:

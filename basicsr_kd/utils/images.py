@@ -14,6 +14,9 @@ from PIL import Image, ImageOps
 from basicsr_kd.errors import BadImageError, EvaluationError
 
 SUFFIXES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'})
+MOST_EXCESS = 3
+"""Rows and columns by which a frame and its ground truth may differ: LR has a pixel for each begun square. ToS3's 534
+rows have 134 of LR and 536 of the result."""
 _STILL = ('MPO',)  # a JPEG of some cameras with a preview or a second view behind it
 
 

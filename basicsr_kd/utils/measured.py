@@ -80,3 +80,19 @@ class Kid(msgspec.Struct, frozen=True):
     the whole, so it is rather too wide."""
     floor_high: float
     patches: int
+
+
+class StageCost(msgspec.Struct, frozen=True):
+    """What pruning one stage of a network alone does."""
+
+    stage: str
+    """Module path."""
+    before: int
+    """Parameters or MACs of the stage."""
+    after: int
+    """What is left of them; widths go in steps, so it may be some way off the ratio."""
+    psnr: float | None
+    """Of the network's output against that of the unpruned network, in dB; infinite where nothing went, None where the
+    stage was not pruned."""
+    reason: str = ''
+    """Why it was not."""

@@ -64,5 +64,6 @@ METRICS = {
 IMAGE_METRICS = tuple(name for name, metric in METRICS.items() if 'images' in metric.of)
 CLIP_METRICS = tuple(name for name, metric in METRICS.items() if 'clips' in metric.of)
 SET_METRICS = tuple(name for name, metric in METRICS.items() if 'sets' in metric.of)
+WITHOUT_TRUTH = tuple(name for name, metric in METRICS.items() if not metric.needs_truth)
 SET_TYPES = {f'calculate_{name}': name for name in SET_METRICS}
 """In options files: types of metrics that a set has and no single image."""

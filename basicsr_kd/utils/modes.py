@@ -7,6 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+HALF = {'fp16': torch.float16, 'bf16': torch.bfloat16}
+"""Number formats of half the bits, the one that GPUs are best in first."""
+
 
 def cpu_has_bf16() -> bool:
     """Whether PyTorch has fast bf16 convolutions on this CPU."""

@@ -2,17 +2,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from basicsr_kd.errors import PruneOptionError
 
+Of = Literal['params', 'macs']
+Layout = Literal['growth', 'width', 'balanced', 'blocks', 'unstructured']
+Allocation = Literal['global', 'uniform']
+Importance = Literal['taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random']
+Select = Literal['least', 'last']
 CHOICES: dict[str, tuple[str, ...]] = {
-    'of': ('params', 'macs'),
-    'layout': ('growth', 'width', 'balanced', 'blocks', 'unstructured'),
-    'allocation': ('global', 'uniform'),
-    'importance': ('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random'),
-    'select': ('least', 'last'),
-}
+    name: get_args(kind) for name, kind in (('of', Of), ('layout', Layout), ('allocation', Allocation),
+                                            ('importance', Importance), ('select', Select))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class Draws(Dataset):
 def draws(workers: int = 0, rank: int = 0, seed: int = 5, done: int = 0, epochs: int = 2) -> torch.Tensor:
     """(n, 3): what the batches of some epochs, each of two images, hold; of the iterations after `done`."""
     section = {'phase': 'train', 'batch_size_per_gpu': 2, 'num_worker_per_gpu': workers}
-    sampler = order.PlacedSampler(Draws(), 2, rank, 3, seed=seed, each=2, batch=2)
+    sampler = order.PlacedSampler(Draws(), 2, rank, 3, seed=seed, batch=2)
     loader = order.build_dataloader(Draws(), section, num_gpu=0, sampler=sampler, seed=seed)
     batches = []
     for epoch in range(done // sampler.iterations, epochs):
@@ -73,7 +73,7 @@ def test_a_run_that_goes_on_has_the_rest(monkeypatch, done):
 def test_epochs_have_the_iterations_that_basicsr_counts():
     for count in (1, 3, 8, 9):
         theirs = EnlargedSampler(range(count), 1, 0, 1)
-        ours = order.PlacedSampler(range(count), 1, 0, 1, seed=0, each=4, batch=4)
+        ours = order.PlacedSampler(range(count), 1, 0, 1, seed=0, batch=4)
         assert len(list(ours)) == len(ours) == 4 * -(-count // 4)
         assert {index for index, _ in ours} == set(theirs)
 

@@ -270,7 +270,7 @@ def test_before_a_run_all_this_is_told_with_the_options_path(root, tmp_path):
     opt = {'model_type': 'TecoGANModel', 'is_train': True, 'datasets': {'train': options(root)}, 'world_size': 1}
     check_datasets(opt)
     opt['datasets']['train']['batch_size_per_gpu'] = 16
-    with pytest.raises(OptionsError, match='datasets.train: 8 frames, the batch is 16 .* dataset_enlarge_ratio: 200'):
+    with pytest.raises(OptionsError, match='datasets.train: 8 frames, the batch is 16, .* dataset_enlarge_ratio: 200'):
         check_datasets(opt)
     cv2.imwrite(str(root / '001' / '00000001.png'), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(OptionsError, match='datasets.train: .*001/00000001.png has 20 x 20 pixels'):

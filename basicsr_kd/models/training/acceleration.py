@@ -14,9 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from basicsr_kd.models.training.checkpoints import Checkpoints
-from basicsr_kd.utils.modes import fast_formats, full_fp32, without_tuning
-
-_HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+from basicsr_kd.utils.modes import HALF, fast_formats, full_fp32, without_tuning
 
 _WITHOUT_CUDA_GRAPHS = {'reduce-overhead': 'default', 'max-autotune': 'max-autotune-no-cudagraphs'}
 
@@ -113,7 +111,7 @@ def half_precision(amp: str, device: torch.device, key: str) -> torch.dtype | No
         where = 'this GPU' if device.type == 'cuda' else 'this CPU (it wants AVX-512)'
         get_root_logger().warning(f'{key}: PyTorch has no fast bf16 on {where}; it is fp32.')
         return None
-    return _HALF.get(amp)
+    return HALF.get(amp)
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:

@@ -90,7 +90,7 @@ class Checkpoints(BaseModel):
         Raises:
             TrainingError: It cannot be saved, and the run is not to go on all the same.
         """
-        logger, folder = self.opt.get('logger') or {}, self.opt['path']['models']
+        logger, folder = self.opt['logger'], self.opt['path']['models']
         self.random_states = from_all_ranks(random_state())
         try:
             yield
@@ -100,11 +100,11 @@ class Checkpoints(BaseModel):
                 raise
             said = (f'iteration {current_iter} cannot be saved in {folder} ({found.strerror or found}); what '
                     'was saved before stays')
-            if logger.get('on_save_error') != 'continue':
+            if logger['on_save_error'] == 'stop':
                 raise TrainingError(f'{said}. Make room, and go on with --auto_resume.') from error
             get_root_logger().error(f'{said}; training goes on (logger.on_save_error: continue).')
             return
-        if logger.get('keep_last') and current_iter != -1 and self.opt['rank'] == 0:
+        if logger['keep_last'] and current_iter != -1 and self.opt['rank'] == 0:
             remove_old_sets(self.opt['path'], logger['keep_last'])
 
     def end_run(self, number: int, current_iter: int) -> None:

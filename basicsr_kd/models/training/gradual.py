@@ -14,7 +14,7 @@ from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.options.prune import PruneOptions
 from basicsr_kd.pruning import Cut
 from basicsr_kd.pruning.blocks import find_blocks
-from basicsr_kd.pruning.cost import TensorCost, measure, total_cost
+from basicsr_kd.pruning.cost import TensorCost, costs_of, measure, total_cost
 from basicsr_kd.pruning.unstructured import nonzero_cost
 
 
@@ -78,9 +78,7 @@ class Schedule:
         return total_cost(self._counted(net), self.step.of)
 
     def _counted(self, net: nn.Module) -> dict[str, TensorCost]:
-        target = self.step.target
-        return {name: cost for name, cost in measure(net, input_channels(net)).items()
-                if target is None or name.startswith(f'{target}.')}
+        return costs_of(measure(net, input_channels(net)), self.step.target)
 
 
 class Zeros:

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from basicsr_kd.utils.files import write_whole
 
 
 class Journal(NamedTuple):
@@ -16,19 +17,19 @@ class Journal(NamedTuple):
     def add(self, iteration: int, dataset: str, scores: Mapping[str, float]) -> None:
         """Write a line at the end."""
         with self.path.open('a') as file:
-            file.write(json.dumps({'iteration': iteration, 'dataset': dataset, 'scores': dict(scores)}) + '\n')
+            file.write(_line(iteration, dataset, scores))
 
     def go_back_to(self, iteration: int) -> list[tuple[int, str, dict[str, float]]]:
         """The validations up to an iteration; later ones, which the run has again, and a torn line go."""
         if not self.path.is_file():
             return []
-        found = [line for line in map(_read, self.path.read_text().splitlines()) if line and line[0] <= iteration]
-        new = Journal(self.path.with_name(f'.{self.path.name}.tmp'))
-        new.path.write_text('')
-        for line in found:
-            new.add(*line)
-        os.replace(new.path, self.path)
+        found = [entry for entry in map(_read, self.path.read_text().splitlines()) if entry and entry[0] <= iteration]
+        write_whole(self.path, ''.join(_line(*entry) for entry in found))
         return found
+
+
+def _line(iteration: int, dataset: str, scores: Mapping[str, float]) -> str:
+    return json.dumps({'iteration': iteration, 'dataset': dataset, 'scores': dict(scores)}) + '\n'
 
 
 def _read(line: str) -> tuple[int, str, dict[str, float]] | None:

@@ -10,10 +10,10 @@ from basicsr.metrics import calculate_metric
 
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.metrics.image_scores import niqe, niqe_warning
-from basicsr_kd.metrics.kid import Kid
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.arrays import as_pair
+from basicsr_kd.utils.measured import Kid
 from basicsr_kd.utils.metric_names import SET_TYPES
 
 

@@ -51,7 +51,12 @@ lets a factor move from one to the next."""
 
 
 class ChannelEffects:
-    """A criterion in the form of torch-pruning's: the squared effects of a group's channels, over all that write them.
+    """Importance `taylor`: the squared effects of a group's channels, in the form of torch-pruning's criteria.
+
+    How far the output moves, to first order, when a channel becomes zero (Molchanov et al., "Importance Estimation for
+    Neural Network Pruning", CVPR 2019: (Σ w·g)² over its weights), here without labels: instead of a loss, the output
+    itself is differentiated, weighted by random signs. The mean of that square over draws of the signs is the squared
+    change summed over every value of the output.
 
     torch-pruning's own GroupTaylorImportance adds |w·g| over single weights, which overrates channels whose weights
     work against each other: pruned by it, the networks of docs/results/pruning.md are 0.1 to 4 dB worse.

@@ -10,7 +10,7 @@ from torch import nn
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
-from basicsr_kd.pruning.cost import TensorCost
+from basicsr_kd.pruning.cost import TensorCost, within
 
 _GROWTH = re.compile(r'body\.\d+\.rdb[123]\.conv[1234]')
 _RRDBNET_TAIL = ('conv_up1', 'conv_up2', 'conv_hr')
@@ -46,7 +46,7 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
     Raises:
         PruningError: the layout finds nothing to take.
     """
-    inside = [group for group in groups if target is None or all(_within(path, target) for path in group.producers)]
+    inside = [group for group in groups if target is None or all(within(path, target) for path in group.producers)]
     if isinstance(net, RRDBNet):
         # All of these or none, else the result is no RRDBNet: no part of the network has all.
         stream = [group for group in inside if target is None and group.root in ('conv_first', *_RRDBNET_TAIL)]
@@ -60,7 +60,7 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
         stream = [group for group in open_groups if len(group.producers) > 1]
         free = [group for group in open_groups if len(group.producers) == 1]
     chain = not stream and all(len(group.producers) == 1 for group in groups if target is None or
-                               any(_within(path, target) for path in group.producers))
+                               any(within(path, target) for path in group.producers))
     kind = type(net).__name__
     where = f'{kind}: {target}' if target else kind
     if layout == 'balanced' and not stream and free:
@@ -77,10 +77,6 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
         raise PruningError(f'{where} has no channels that layout {layout} could take' + (f' ({why})' if why else '') +
                            '. Expected another layout' + (' or target.' if target else '.'))
     return room
-
-
-def _within(path: str, target: str) -> bool:
-    return path == target or path.startswith(f'{target}.')
 
 
 def _reason(group: ChannelGroup, costs: dict[str, TensorCost]) -> str:
