@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from common.measure import QualityError, named_folders
+from common.measure import named_folders
 from common.trainings import RunError
 from studies.ablation.data import check_data, prepare_data
 from studies.ablation.evaluate import Evaluator, read_sets
@@ -46,10 +46,7 @@ def set_folders(args: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
     """HR and LR folders by set: the held-out photos, and `NAME=HRDIR,LRDIR`."""
     folders = {HELD_OUT: (args.data / HELD_OUT / 'HR', args.data / HELD_OUT / 'LRx4')}
     for option in args.sets:
-        try:
-            name, hr, lr = named_folders(option)
-        except QualityError as error:
-            raise AblationError(str(error)) from None
+        name, hr, lr = named_folders(option)
         folders[name] = hr, lr
     return folders
 

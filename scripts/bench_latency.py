@@ -26,9 +26,9 @@ from basicsr_kd.archs.slim_rrdbnet_arch import SlimRRDBNet
 from basicsr_kd.metrics.speed import forward_times
 from basicsr_kd.pruning import prune
 from basicsr_kd.report import markdown_table
-from basicsr_kd.utils.modes import fast_formats
+from basicsr_kd.utils.modes import HALF, fast_formats
 
-DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}
+DTYPES = {**HALF, 'fp32': torch.float32}
 """In the order of what is compiled first."""
 WAYS = ('eager', 'CUDA graph', 'compiled')
 

@@ -8,7 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+from basicsr_kd.utils.modes import HALF
+
+DTYPES = {'fp32': torch.float32, **HALF}
 SIZES = {'cpu': 2048, 'cuda': 8192}
 """Of the matrices whose product gives the rate: large enough to be at the device's best."""
 _REPEATS = 15

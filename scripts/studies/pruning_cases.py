@@ -15,8 +15,9 @@ from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.pruning import PruningError, prune
 from basicsr_kd.report import markdown_table
 from basicsr_kd.utils.arrays import as_tensor
+from basicsr_kd.utils.prune_request import CHOICES
 
-LAYOUTS = ('growth', 'width', 'balanced', 'blocks', 'unstructured')
+LAYOUTS = CHOICES['layout']
 IMPORTANCES = ('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random')
 SELECTS = ('least', 'last')
 """What layout blocks has instead of an importance."""

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from basicsr.utils import tensor2img
-from common.measure import BORDER, SCALE, Pair, QualityError, read_set
+from common.measure import BORDER, SCALE, Pair, read_set
 from torch import nn
 
 from basicsr_kd.errors import BackboneError
@@ -16,7 +16,6 @@ from basicsr_kd.evaluation.methods import bicubic
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.utils.arrays import as_tensor
-from studies.ablation.plan import AblationError
 from studies.ablation.run import StoppedError
 
 METRICS: dict[str, tuple[str, Literal['y', 'rgb']]] = {
@@ -38,12 +37,9 @@ def read_sets(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, list[Pair]]
     """Images of every set from its HR and LR folders.
 
     Raises:
-        AblationError: they are no pairs.
+        QualityError: they are no pairs.
     """
-    try:
-        return {name: read_set(hr, lr) for name, (hr, lr) in folders.items()}
-    except QualityError as error:
-        raise AblationError(str(error)) from None
+    return {name: read_set(hr, lr) for name, (hr, lr) in folders.items()}
 
 
 class Evaluator:
