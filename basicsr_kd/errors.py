@@ -98,3 +98,11 @@ class TapError(BasicSRKDError, RuntimeError):
 
 class TrainingError(BasicSRKDError, RuntimeError):
     """Training cannot go on."""
+
+
+class ExportError(BasicSRKDError):
+    """A network cannot be written for a runtime, or does not work there; the text says what was found, what to do."""
+
+
+class MissingExtraError(BasicSRKDError):
+    """A package that only some commands need is missing; the text names the extra that installs it."""

@@ -49,7 +49,7 @@ class TrainedNetwork:
             net = as_module(described)
         self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
         try:
-            self.scale, self._multiple = enlargement(self.net, out_channels=3)
+            self.scale, self.multiple = enlargement(self.net, out_channels=3)
         except ValueError as error:
             raise InferError(f'{file} does not enlarge RGB images: {error}') from None
 
@@ -66,9 +66,9 @@ class TrainedNetwork:
         """
         height, width = lr.shape[:2]
         image = as_tensor(lr).to(self.device, memory_format=torch.channels_last)
-        tile, overlap = (-(-length // self._multiple) * self._multiple for length in (self.tile, _OVERLAP))
+        tile, overlap = (-(-length // self.multiple) * self.multiple for length in (self.tile, _OVERLAP))
         try:
-            more_height, more_width = -height % self._multiple, -width % self._multiple
+            more_height, more_width = -height % self.multiple, -width % self.multiple
             mode = 'reflect' if more_height < height and more_width < width else 'replicate'  # too small to mirror
             image = pad(image, (0, more_width, 0, more_height), mode)
             output = run_tiled(self.net, image, tile, overlap, self.scale)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from common.trainings import ROOT, iteration
+from common.trainings import iteration
 from torch.utils import _pytree
 
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.report import markdown_table
 
-SAVED_EVERY, LOGGED_EVERY, VALIDATED_EVERY = 5, 5, 100
+SAVED_EVERY, LOGGED_EVERY, VALIDATED_EVERY = 1, 5, 100
 SECONDS_OF_TRAINING = 12
 """A process is killed at most so long after it took its first iteration, if it lives so long."""
 PAGE_KIB = 4
@@ -37,8 +37,8 @@ class Watched:
     slope_kib: float
     """Of the main process's memory over the second half, KiB in 1,000 iterations."""
     peak_mib: float
-    open_files: tuple[int, int, int]
-    """Of the main process: after a tenth of the iterations, at the end, at most."""
+    open_files: tuple[int, ...]
+    """Of the main process: after a tenth of the iterations, after nine tenths, at most."""
     log_bytes: int
     journals_bytes: int
     """TensorBoard's files and validations.jsonl."""
@@ -49,7 +49,7 @@ class Watched:
             ['iterations', f'{self.iterations:,} in {self.seconds:.0f} s'],
             ['memory of the main process, at most', f'{self.peak_mib:.0f} MiB'],
             ['its slope over the second half', f'{self.slope_kib:+.0f} KiB in 1,000 iterations'],
-            ['open files after a tenth, at the end, at most', f'{early}, {late}, {most}'],
+            ['open files after a tenth, after nine tenths, at most', f'{early}, {late}, {most}'],
             [f'log, a line every {LOGGED_EVERY} iterations', f'{self.log_bytes / 1024:.0f} KiB'],
             ['TensorBoard and validations.jsonl', f'{self.journals_bytes / 1024:.0f} KiB']])
 
@@ -123,7 +123,8 @@ class RunsStudy:
         files = taken[:, 2].astype(int)
         return Watched(self.iterations, time.monotonic() - begun, 1000 * np.polyfit(late[:, 0], late[:, 1], 1)[0],
                        taken[:, 1].max() / 1024,
-                       (int(files[taken[:, 0] >= self.iterations / 10][0]), int(files[-1]), int(files.max())),
+                       (*(int(files[taken[:, 0] >= part * self.iterations][0]) for part in (0.1, 0.9)),
+                        int(files.max())),
                        sum(path.stat().st_size for path in root.glob('*.log')),
                        sum(path.stat().st_size for path in journals))
 
@@ -173,7 +174,7 @@ class RunsStudy:
         options = folder / 'run.yml'
         options.write_text(yaml.safe_dump(self._options(), sort_keys=False))
         with self._log(name).open('ab') as log:
-            return subprocess.Popen([sys.executable, ROOT / 'basicsr/train.py', '-opt', options, '--auto_resume'],
+            return subprocess.Popen([sys.executable, '-m', 'basicsr_kd.train', '-opt', options, '--auto_resume'],
                                     cwd=folder, stdout=log, stderr=subprocess.STDOUT)
 
     def _options(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Networks written for the programs that run them, and tried there."""

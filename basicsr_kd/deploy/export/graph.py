@@ -1,0 +1,104 @@
+"""What of a network is written: its call on an image, or FRNet's step from frame to frame."""
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.archs import rrdbnet_arch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from basicsr_kd.archs.probe import is_recurrent
+from basicsr_kd.utils.arrays import as_tensor
+
+LEAST = 32  # sides of the images that a graph is recorded with, and more
+
+
+class _Step(nn.Module):
+    """FRNet as a call without sequences."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
+        return self.net.step(lr_curr, lr_prev, hr_prev)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network with what a runtime has to know of it."""
+
+    net: nn.Module
+    """In evaluation mode, on the CPU; takes tensors (1, 3, h, w), RGB in [0, 1], in the order of `inputs`."""
+    inputs: tuple[str, ...]
+    output: str
+    scale: int
+    multiple: int
+    """Of what sides of images have to be a multiple."""
+
+    def tensors(self, height: int, width: int, seed: int = 0) -> tuple[Tensor, ...]:
+        """Random input in [0, 1]."""
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(torch.rand(1, 3, self._factor(name) * height, self._factor(name) * width, generator=generator)
+                     for name in self.inputs)
+
+    def of_image(self, image: np.ndarray) -> tuple[Tensor, ...]:
+        """Input of an image (h, w, 3) BGR uint8, whose sides are cut to the multiple; the clip before it stood still.
+        """
+        height, width = (side // self.multiple * self.multiple for side in image.shape[:2])
+        frame = as_tensor(image[:height, :width])
+        return tuple(functional.interpolate(frame, scale_factor=self._factor(name)) for name in self.inputs)
+
+    def side(self, least: int) -> int:
+        """The smallest side of an image from here on."""
+        return -(-least // self.multiple) * self.multiple
+
+    def half(self) -> Graph:
+        """The same in fp16."""
+        return replace(self, net=copy.deepcopy(self.net).half())
+
+    def rounded(self, smallest: float = 0.0) -> Graph:
+        """The same in fp32 with weights rounded to fp16, as files of half the size hold them; biases stay.
+
+        Args:
+            smallest: The absolute value below which a weight becomes 0.
+        """
+        net = copy.deepcopy(self.net)
+        for module in net.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                weight = module.weight.data.half().float()
+                module.weight.data = weight * (weight.abs() >= smallest)
+        return replace(self, net=net)
+
+    def _factor(self, name: str) -> int:
+        return self.scale if name == 'hr_prev' else 1
+
+
+def graph_of(net: nn.Module, scale: int, multiple: int) -> Graph:
+    """The graph of a network of images, or recurrent."""
+    if is_recurrent(net):
+        return Graph(_Step(net).eval(), ('lr_curr', 'lr_prev', 'hr_prev'), 'hr_curr', scale, multiple)
+    return Graph(net.eval(), ('input',), 'output', scale, multiple)
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """While PyTorch records a graph: without a gradient and its warnings, and with its own pixel-unshuffle.
+
+    BasicSR's reshapes by hand, which is six operations in place of one, and of sizes that ncnn does not take.
+    """
+    before = rrdbnet_arch.pixel_unshuffle
+    rrdbnet_arch.pixel_unshuffle = functional.pixel_unshuffle
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        rrdbnet_arch.pixel_unshuffle = before

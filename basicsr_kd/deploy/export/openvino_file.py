@@ -1,0 +1,33 @@
+"""OpenVINO's two files of a network, .xml and .bin, with fp16 weights or in 8 bits."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from basicsr_kd.errors import ExportError
+from basicsr_kd.utils.extras import load
+
+
+def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] | None) -> None:
+    """Write the network of an .onnx file, any height and width.
+
+    Args:
+        onnx_file: In fp32.
+        path: The .xml file; its .bin goes beside it.
+        images: (1, 3, h, w) each, on which NNCF (with its own defaults) measures ranges for 8 bits; None: no 8 bits.
+
+    Raises:
+        ExportError: OpenVINO refuses the network.
+        MissingExtraError: openvino or nncf is not installed.
+    """
+    openvino = load('openvino', '--format openvino')
+    try:
+        model = openvino.convert_model(str(onnx_file))
+    except Exception as error:  # RuntimeError, and classes of its readers
+        raise ExportError(f'OpenVINO cannot hold this network: {str(error).strip().splitlines()[0]}') from error
+    if images is not None:
+        nncf = load('nncf', '--int8')
+        model = nncf.quantize(model, nncf.Dataset([image.numpy() for image in images]), subset_size=len(images))
+    openvino.save_model(model, str(path), compress_to_fp16=True)

@@ -1,0 +1,120 @@
+"""Whether a written network gives in its runtime what it gives in PyTorch, and how fast."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from basicsr.utils import tensor2img
+from torch import Tensor, from_numpy
+
+from basicsr_kd.deploy.export.graph import Graph
+from basicsr_kd.deploy.runtimes import Runner, Torch
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.utils.text import markdown_table
+
+BORDER = 4
+TURNS = 3  # that are timed, after one that is not
+MOST_DIFFERENCE = 1e-3
+"""Of fp32 against PyTorch in fp32 with the weights as the file holds them; values are 0 to 1."""
+LEAST_PSNR = {'fp32': 0.0, 'fp16': 40.0, 'bf16': 40.0, 'int8': 20.0}
+"""Of the images against PyTorch in fp32, dB; int8 says what it costs, and below this it is another picture."""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A file in a runtime, beside the network in PyTorch."""
+
+    format: str
+    runtime: str
+    precision: str
+    file_bytes: int
+    difference: float
+    """The largest, of random input of two sizes and of the images; against weights rounded as in the file."""
+    psnr: float | None
+    """Mean over the images, dB, on Y of 8 bits without 4 border pixels, against fp32; None: all are equal."""
+    milliseconds: float | None
+    """For the first image; None: not timed, as fp16 on a CPU."""
+    torch_milliseconds: float | None
+    """PyTorch in fp32 as people's scripts run it, in the same process, in turns."""
+
+    @property
+    def failure(self) -> str | None:
+        """What is out of tolerance."""
+        if self.precision == 'fp32' and not self.difference <= MOST_DIFFERENCE:  # NaN fails
+            return f"its output is {self.difference:.1e} from PyTorch's, over {MOST_DIFFERENCE:g}"
+        least = LEAST_PSNR[self.precision]
+        if not math.isfinite(self.difference) or (self.psnr is not None and self.psnr < least):
+            return f"its images are {self.psnr or math.nan:.1f} dB from PyTorch's, below {least:g} dB"
+        return None
+
+
+def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held: Graph,
+            images: Sequence[tuple[Tensor, ...]]) -> Trial:
+    """Run a written network beside the original.
+
+    Args:
+        kind: The name of the format.
+        runner: The file, opened in a runtime.
+        files: That were written.
+        graph: The network.
+        held: The network with the weights that the files hold; the same where they are not rounded.
+        images: Real images, as the graph takes them.
+    """
+    sizes = (graph.side(32), graph.side(48)), (graph.side(57), graph.side(33))
+    given = [graph.tensors(*size, seed=index) for index, size in enumerate(sizes)] + list(images)
+    reference = _eager(held)
+    differences, outputs = [], []
+    for tensors in given:
+        arrays = [tensor.numpy() for tensor in tensors]
+        output = runner(*arrays)
+        expected = reference(*arrays)
+        differences.append(float(np.abs(output - expected).max()) if output.shape == expected.shape else math.inf)
+        outputs.append(output)
+    fp32 = _eager(graph)
+    scores = [_psnr(output, fp32(*(tensor.numpy() for tensor in tensors)))
+              for tensors, output in zip(images, outputs[-len(images):], strict=True)]
+    finite = [score for score in scores if score != math.inf]
+    psnr = float(np.mean(scores)) if len(finite) == len(scores) else min(finite, default=None)
+    seconds: tuple[float | None, ...] = None, None
+    if runner.precision != 'fp16':  # for GPUs
+        seconds = _times([runner, fp32], [tensor.numpy() for tensor in images[0]])
+    here, there = (None if one is None else 1000 * one for one in seconds)
+    return Trial(kind, runner.name, runner.precision, sum(file.stat().st_size for file in files),
+                 float(np.max(differences)), psnr, here, there)
+
+
+def trial_table(trials: Sequence[Trial]) -> str:
+    """The trials for people."""
+    rows = [[trial.format, f'{trial.runtime}, {trial.precision}', f'{trial.file_bytes / 1e6:.2f}',
+             f'{trial.difference:.1e}', 'equal' if trial.psnr is None else f'{trial.psnr:.1f}',
+             *('-' if value is None else f'{value:.0f}' if value >= 100 else f'{value:.1f}'
+               for value in (trial.milliseconds, trial.torch_milliseconds))] for trial in trials]
+    return markdown_table(['format', 'runs in', 'MB', 'largest difference', 'PSNR, dB', 'ms', 'PyTorch fp32, ms'], rows)
+
+
+def _eager(graph: Graph) -> Torch:
+    return Torch(graph.net, channels_last=False)
+
+
+def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
+    if output.shape != expected.shape:
+        return -math.inf
+    one, other = (tensor2img(from_numpy(np.nan_to_num(image))) for image in (output, expected))
+    score = image_score('psnr', one, other, border=BORDER, channel='y')
+    assert score is not None
+    return score
+
+
+def _times(runners: Sequence[Runner], arrays: Sequence[np.ndarray]) -> tuple[float, ...]:
+    """The median seconds of each, in turns."""
+    taken: list[list[float]] = [[] for _ in runners]
+    for turn in range(TURNS + 1):
+        for runner, own in zip(runners, taken, strict=True):
+            start = time.perf_counter()
+            runner(*arrays)
+            if turn:
+                own.append(time.perf_counter() - start)
+    return tuple(float(np.median(own)) for own in taken)

@@ -1,0 +1,29 @@
+"""Packages that only some commands need: imported when they are, and named with their extra where they are missing."""
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from basicsr_kd.errors import MissingExtraError
+
+EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'onnxscript': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino',
+          'ncnn': 'ncnn', 'pnnx': 'ncnn'}
+"""The extra of `basicsr-kd` that installs a package."""
+
+
+def load(package: str, purpose: str) -> ModuleType:
+    """Import a package.
+
+    Args:
+        package: One of `EXTRAS`.
+        purpose: What needs it, for the error: '--format ncnn'.
+
+    Raises:
+        MissingExtraError: It is not installed, or does not start.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        found = 'is not installed' if isinstance(error, ModuleNotFoundError) else f'does not start ({error})'
+        raise MissingExtraError(f'{purpose} needs {package}, which {found}: pip install '
+                                f"'basicsr-kd[{EXTRAS[package]}]'") from None
