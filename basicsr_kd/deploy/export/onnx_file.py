@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from basicsr_kd.deploy.export.graph import LEAST, Graph, recording
+from basicsr_kd.deploy.export.int8 import quantise
 from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
@@ -48,26 +49,25 @@ def write_onnx(graph: Graph, path: Path, half: bool) -> None:
         raise ExportError(f'ONNX (opset {OPSET}) cannot hold this network: {_reason(error)}. --format safetensors '
                           'needs no operators.') from error
     model = onnx.load(path)
-    describe(model, graph, 'fp16' if half else 'fp32')
+    _describe(model, graph, 'fp16' if half else 'fp32')
     onnx.save(model, path)
 
 
 def quantise_onnx(path: Path, graph: Graph, images: Sequence[torch.Tensor]) -> None:
-    """Turn an .onnx file into one that computes in 8 bits, by NNCF with its own defaults.
+    """Turn an .onnx file into one that computes in 8 bits.
 
     Args:
         path: The file, which is written over.
         graph: What is in it.
         images: (1, 3, h, w) each, on which ranges are measured.
     """
-    onnx, nncf = load('onnx', '--int8'), load('nncf', '--int8')
-    data = nncf.Dataset([{graph.inputs[0]: image.numpy()} for image in images])
-    model = nncf.quantize(onnx.load(path), data, subset_size=len(images))
-    describe(model, graph, 'int8')
+    onnx = load('onnx', '--int8')
+    model = quantise(onnx.load(path), [{graph.inputs[0]: image.numpy()} for image in images])
+    _describe(model, graph, 'int8')
     onnx.save(model, path)
 
 
-def describe(model: Any, graph: Graph, precision: str) -> None:
+def _describe(model: Any, graph: Graph, precision: str) -> None:
     """Write into a file what a program that opens it has to know."""
     del model.metadata_props[:]
     for key, value in {'precision': precision, 'scale': str(graph.scale), 'multiple': str(graph.multiple)}.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from basicsr_kd.deploy.export.int8 import quantise
 from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
@@ -16,7 +17,7 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
     Args:
         onnx_file: In fp32.
         path: The .xml file; its .bin goes beside it.
-        images: (1, 3, h, w) each, on which NNCF (with its own defaults) measures ranges for 8 bits; None: no 8 bits.
+        images: (1, 3, h, w) each, on which ranges are measured for 8 bits; None: no 8 bits.
 
     Raises:
         ExportError: OpenVINO refuses the network.
@@ -28,6 +29,5 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
     except Exception as error:  # RuntimeError, and classes of its readers
         raise ExportError(f'OpenVINO cannot hold this network: {str(error).strip().splitlines()[0]}') from error
     if images is not None:
-        nncf = load('nncf', '--int8')
-        model = nncf.quantize(model, nncf.Dataset([image.numpy() for image in images]), subset_size=len(images))
+        model = quantise(model, [image.numpy() for image in images])
     openvino.save_model(model, str(path), compress_to_fp16=True)
