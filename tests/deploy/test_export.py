@@ -1,0 +1,217 @@
+"""Every family of networks in every runtime that installs from PyPI, by `basicsr-kd export`."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from helpers.networks import varied_rrdbnet
+from helpers.pruned import SMALL, cut_chains, varied
+from torch import nn
+
+from basicsr_kd.archs.from_file import build_from_file, write_network_file
+from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
+from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.cli.main import main
+from basicsr_kd.deploy.export import onnx_file
+from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino
+
+RUNTIMES = {'onnx': ('onnxruntime', OnnxRuntime, '.onnx'), 'openvino': ('openvino', OpenVino, '.xml'),
+            'ncnn': ('pnnx', Ncnn, '.param')}
+
+
+def pruned_rrdbnet() -> nn.Module:
+    net = PrunedRRDBNet(num_feat=8, num_block=1, num_grow_ch=[4, 3, 0, 2, 4, 4, 1, 2, 8, 4, 4, 5])
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.uniform_(-0.1, 0.1)
+    return net
+
+
+def write_family(name: str, path: Path) -> Path:
+    """A tiny network of a family, with what it is beside it."""
+    if name == 'RRDBNet':
+        write_checkpoint(path, varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=4).state_dict())
+    elif name == 'x2':
+        write_checkpoint(path, varied_rrdbnet(scale=2, num_feat=8, num_block=1, num_grow_ch=4).state_dict())
+    elif name == 'PrunedRRDBNet':
+        write_network_file(path, pruned_rrdbnet().state_dict())
+    elif name.startswith('Pruned'):
+        base = SMALL[name.removeprefix('Pruned')]
+        write_network_file(path, cut_chains(varied(base), base['type'])[0], base)
+    else:
+        write_network_file(path, varied(SMALL[name]).state_dict(), SMALL[name])
+    return path
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Any:
+    """Runs `basicsr-kd export` in an empty folder: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: Any) -> Any:
+        try:
+            status = main(['export', *map(str, arguments)])
+        except SystemExit as error:  # argparse
+            status = error.code
+        return status, *capsys.readouterr()
+    return run
+
+
+def files() -> set[str]:
+    return {str(path) for path in Path().rglob('*') if path.is_file()}
+
+
+FAMILIES = ['RRDBNet', 'PrunedRRDBNet', 'x2', 'SRVGGNetCompact', 'PrunedMSRResNet', 'EDSR', 'RCAN']
+
+
+@pytest.mark.parametrize('kind', RUNTIMES)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_what_is_written_gives_there_what_it_gives_in_pytorch(tool, kind, family):
+    package, runner, suffix = RUNTIMES[kind]
+    pytest.importorskip(package)
+    weights = write_family(family, Path('small.pth'))
+    net = build_from_file(str(weights)).eval()
+    status, out, err = tool('--weights', weights, '--format', kind, '--out', f'net{suffix}', '--json', 'trial.json')
+    assert status == 0, err
+    figures = json.loads(Path('trial.json').read_text())
+    assert figures['trials'][0]['difference'] <= 1e-3 and f'{figures["trials"][0]["file_bytes"] / 1e6:.2f}' in out
+    assert Path(f'net{suffix}').is_file() and not [name for name in files() if 'tmp' in name]
+    image = torch.rand(1, 3, 46, 58)  # neither of the sizes that it was tried with
+    with torch.no_grad():
+        expected = net(image.clone()).numpy()
+    output = runner(Path(f'net{suffix}'))(image.numpy())
+    assert output.shape == expected.shape and np.abs(output - expected).max() < 0.02 * max(1, np.abs(expected).max())
+
+
+def test_the_step_of_frnet_has_its_states_as_inputs_and_outputs(tool):
+    pytest.importorskip('onnxruntime')
+    net = FRNet(nf=8, nb=1).eval()
+    write_checkpoint('frnet.pth', net.state_dict())
+    assert tool('--weights', 'frnet.pth', '--format', 'onnx', '--out', '.')[0] == 0
+    step = OnnxRuntime(Path('frnet-x4.onnx'))
+    state = np.zeros((1, 3, 24, 40), np.float32), np.zeros((1, 3, 96, 160), np.float32)
+    before = [torch.from_numpy(array) for array in state]
+    for frame in torch.rand(3, 1, 3, 24, 40):
+        state = frame.numpy(), step(frame.numpy(), *state)
+        with torch.no_grad():
+            before = [frame, net.step(frame, *before)]
+        assert np.abs(state[1] - before[1].numpy()).max() < 1e-4
+    status, _, err = tool('--weights', 'frnet.pth', '--format', 'ncnn', '--out', 'ncnn')
+    assert status == 2 and '--format onnx writes its step' in err and not Path('ncnn').exists()
+
+
+@pytest.mark.parametrize('kind', ['onnx', 'openvino'])
+def test_8_bits_come_with_what_they_cost(tool, kind):
+    pytest.importorskip('nncf')
+    _, runner, suffix = RUNTIMES[kind]
+    weights = write_family('SRVGGNetCompact', Path('small.pth'))
+    Path('lr').mkdir()
+    cv2.imwrite('lr/a.png', cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8), (64, 64)))
+    status, out, err = tool('--weights', weights, '--format', kind, '--out', 'out', '--int8', '--calibration', 'lr',
+                            '--json', 'trial.json')
+    assert status == 0, err
+    trial, = json.loads(Path('trial.json').read_text())['trials']
+    assert trial['precision'] == 'int8' and 20 < trial['psnr'] < 70 and 'int8' in out
+    assert runner(Path(f'out/small-x4-int8{suffix}')).precision == 'int8'
+
+
+def test_half_files_take_and_give_fp16(tool):
+    ort = pytest.importorskip('onnxruntime')
+    weights = write_family('RRDBNet', Path('small.pth'))
+    assert tool('--weights', weights, '--format', 'onnx', '--out', 'out', '--half')[0] == 0
+    session = ort.InferenceSession('out/small-x4-fp16.onnx')
+    assert session.get_inputs()[0].type == session.get_outputs()[0].type == 'tensor(float16)'
+
+
+def test_an_onnx_file_names_its_opset_its_sizes_and_its_scale(tool):
+    onnx = pytest.importorskip('onnx')
+    weights = write_family('x2', Path('small.pth'))
+    assert tool('--weights', weights, '--format', 'onnx', '--out', 'out')[0] == 0
+    model = onnx.load('out/small-x2.onnx')
+    assert [one.version for one in model.opset_import] == [onnx_file.OPSET]
+    assert [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim][2:] == ['height', 'width']
+    assert {one.key: one.value for one in model.metadata_props} == {'precision': 'fp32', 'scale': '2', 'multiple': '2'}
+
+
+def test_files_for_upscayl_lie_and_are_called_as_it_looks_for_them(tool):
+    pytest.importorskip('pnnx')
+    weights = write_family('RRDBNet', Path('my net.pth'))
+    assert tool('--weights', weights, '--format', 'ncnn', '--out', 'out')[0] == 0
+    assert {'out/models/my net-x4.param', 'out/models/my net-x4.bin'} <= files()
+    text = Path('out/models/my net-x4.param').read_text()
+    assert text.startswith('7767517\n') and text.split('\n')[2].split()[-1] == 'data'
+    assert text.rstrip().split('\n')[-1].split()[5] == 'output'
+
+
+def test_what_does_not_work_there_is_not_left_behind(tool, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    weights = write_family('RRDBNet', Path('small.pth'))
+    right = onnx_file.write_onnx
+
+    def wrong(graph: Any, path: Path, half: bool) -> None:
+        with torch.no_grad():
+            graph.net.conv_last.bias += 0.01
+        right(graph, path, half)
+        with torch.no_grad():
+            graph.net.conv_last.bias -= 0.01
+
+    monkeypatch.setattr('basicsr_kd.deploy.export.export.write_onnx', wrong)
+    before = files()
+    status, out, err = tool('--weights', weights, '--format', 'onnx', '--out', 'out', '--json', 'trial.json')
+    assert status == 1 and '1.0e-02 from PyTorch' in err and '1.0e-02' in out
+    assert files() == before and not Path('out').exists()
+
+
+class Odd(RRDBNet):
+    """With an operation that no format has."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + torch.linalg.det(x[0, :, :3, :3]).sum()
+
+
+@pytest.mark.parametrize(('kind', 'said'), [('onnx', 'no operator for aten::linalg_det'), ('ncnn', 'no layer for')])
+def test_an_operation_without_a_place_is_named(tool, monkeypatch, kind, said):
+    pytest.importorskip(RUNTIMES[kind][0])
+    weights = write_family('RRDBNet', Path('small.pth'))
+    net = build_from_file(str(weights))
+    net.__class__ = Odd
+    monkeypatch.setattr('basicsr_kd.deploy.network.build_from_file', lambda *args, **options: net)
+    before = files()
+    status, _, err = tool('--weights', weights, '--format', kind, '--out', 'out')
+    assert status == 2 and said in err and err.count('\n') == 1 and files() == before
+
+
+@pytest.mark.parametrize(('arguments', 'said'), [
+    (('--format', 'onnx', '--out', 'net-x2.onnx'), 'net-x2.onnx is named x2, and the network enlarges 4 times'),
+    (('--format', 'ncnn', '--out', 'net.onnx'), 'a file of --format ncnn ends in .param'),
+    (('--format', 'onnx', '--out', 'there.onnx'), 'there.onnx exists. Choose another name, or say --force'),
+    (('--format', 'onnx', '--out', 'file/net.onnx'), 'file is a file'),
+    (('--format', 'onnx', '--out', 'o', '--int8'), '--int8 needs --calibration DIR'),
+    (('--format', 'onnx', '--out', 'o', '--int8', '--calibration', 'none'), 'none does not exist'),
+    (('--format', 'ncnn', '--out', 'o', '--int8', '--calibration', '.'), '--int8 is for --format onnx and openvino'),
+    (('--format', 'ncnn', '--out', 'o', '--half'), '--half is for --format onnx; ncnn has fp16 weights as it is'),
+    (('--format', 'onnx', '--out', 'o', '--images', 'none'), 'none does not exist'),
+    (('--format', 'tensorrt', '--out', 'o'), "invalid choice: 'tensorrt'"),
+])
+def test_what_cannot_be_is_one_line_and_nothing_written(tool, arguments, said):
+    weights = write_family('RRDBNet', Path('small.pth'))
+    Path('there.onnx').touch()
+    Path('file').touch()
+    before = files()
+    status, _, err = tool('--weights', weights, *arguments)
+    assert status == 2 and said in err
+    assert files() == before and not Path('o').exists()
+
+
+def test_a_missing_package_is_named_with_its_extra(tool, monkeypatch):
+    weights = write_family('RRDBNet', Path('small.pth'))
+    monkeypatch.setitem(__import__('sys').modules, 'onnx', None)
+    status, _, err = tool('--weights', weights, '--format', 'onnx', '--out', 'o')
+    assert status == 2 and "--format onnx needs onnx, which is not installed: pip install 'basicsr-kd[onnx]'" in err
