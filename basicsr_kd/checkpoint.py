@@ -70,12 +70,13 @@ def write_checkpoint(path: str | os.PathLike[str],
         params_ema: the state dict of its moving average; left out of the file if None.
     """
     content = {'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}
+    atomic_save({key: plain_tensors(state) for key, state in content.items()}, path)
+
+
+def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors for a file: on the CPU, contiguous, each with memory of its own."""
     # clone(): a slice of a larger tensor would otherwise take the whole of that tensor into the file.
-    atomic_save({
-        key: {name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-              for name, value in state.items()}
-        for key, state in content.items()
-    }, path)
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:

@@ -62,6 +62,10 @@ class InferError(BasicSRKDError):
     """Files that cannot be enlarged or written; the text says what was found, what was expected, what to do."""
 
 
+class ExportError(BasicSRKDError):
+    """A network cannot be exported as asked; the text says what was found, what was expected, what to do."""
+
+
 class ReportError(BasicSRKDError):
     """The report that was asked for cannot be made; the text says what was found, what was expected, what to do."""
 

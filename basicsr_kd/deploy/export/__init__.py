@@ -1,0 +1,1 @@
+"""A trained network in the files that other programs open."""
