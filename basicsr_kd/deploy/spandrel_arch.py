@@ -74,18 +74,20 @@ class PrunedArch(Architecture['_Network']):
 
 
 def _build(families: tuple[type[_Network], ...], state: State) -> _Network | None:
-    """A network of these shapes, without memory for its weights; None if it is of no family or cannot run."""
+    """A network of these shapes, without memory for its weights; None if it is of no family, stock or cannot run."""
     for family in families:
         if not all(family.names.fullmatch(name) and isinstance(tensor, Tensor) for name, tensor in state.items()):
             continue
         try:
             with torch.device('meta'), torch.no_grad():
                 network = family(state)
+                if network.is_stock():
+                    continue
                 network.measure()
         except Exception:  # a layer is missing or does not fit; anybody's file may come by here
             continue
         own = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        if own == {name: tensor.shape for name, tensor in state.items()} and not network.is_stock():
+        if own == {name: tensor.shape for name, tensor in state.items()}:
             return network
     return None
 
