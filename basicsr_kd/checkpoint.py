@@ -19,23 +19,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from basicsr_kd.errors import CheckpointError
+from basicsr_kd.utils.esrgan_keys import rename_esrgan_keys
+from basicsr_kd.utils.files import replaced
 from basicsr_kd.utils.text import some
 
 # Under which key other projects put the generator, tried in this order after BasicSR's own two.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generator')
 # How torch's unpickler words its refusal of anything but tensors and plain containers.
 _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
-
-# The x4 network of the first ESRGAN release: one nn.Sequential called `model`.
-_FIRST = {'model.0': 'conv_first', 'model.3': 'conv_up1', 'model.6': 'conv_up2', 'model.8': 'conv_hr',
-          'model.10': 'conv_last'}
-_FIRST_BLOCK = re.compile(r'model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0')
-_FIRST_TRUNK = re.compile(r'model\.1\.sub\.\d+')
-
-# The second release, before BasicSR 1.0 renamed everything to snake case.
-_SECOND = {'conv_first': 'conv_first', 'trunk_conv': 'conv_body', 'upconv1': 'conv_up1', 'upconv2': 'conv_up2',
-           'HRconv': 'conv_hr', 'conv_last': 'conv_last'}
-_SECOND_BLOCK = re.compile(r'RRDB_trunk\.(\d+)\.RDB([123])\.conv([1-5])')
 
 
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
@@ -79,27 +70,22 @@ def write_checkpoint(path: str | os.PathLike[str],
         params_ema: the state dict of its moving average; left out of the file if None.
     """
     content = {'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}
+    atomic_save({key: plain_tensors(state) for key, state in content.items()}, path)
+
+
+def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors for a file: on the CPU, contiguous, each with memory of its own."""
     # clone(): a slice of a larger tensor would otherwise take the whole of that tensor into the file.
-    atomic_save({
-        key: {name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-              for name, value in state.items()}
-        for key, state in content.items()
-    }, path)
+    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
     """``torch.save`` into a temporary file of the same folder, then rename: ``path`` is whole or as it was before."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            torch.save(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary, open(temporary, 'wb') as file:
+        torch.save(obj, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _load_torch(path: Path) -> Any:
@@ -158,38 +144,3 @@ def _has_tensors(value: Any) -> bool:
 def _plain(value: Tensor) -> Tensor:
     value = value.detach()
     return value.float() if value.is_floating_point() else value
-
-
-def rename_esrgan_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Translate the keys of old ESRGAN files to those of BasicSR's RRDBNet.
-
-    All or nothing: a state dict with any key that is not one of these files' comes back as it is, since half a
-    translation would hide what the network really is (ESRGAN+ or a x2 model of the first release, say).
-
-    Args:
-        state: name to tensor, from `ESRGAN <https://github.com/xinntao/ESRGAN>`_ or anything else.
-
-    Returns:
-        The same tensors under BasicSR's names, or ``state`` itself.
-    """
-    for rename in (_rename_first, _rename_second):
-        names = {name: rename(name) for name in state}
-        if state and all(names.values()):
-            return {str(new): state[old] for old, new in names.items()}
-    return state
-
-
-def _rename_first(name: str) -> str | None:
-    layer, _, kind = name.rpartition('.')
-    if block := _FIRST_BLOCK.fullmatch(layer):
-        return 'body.{}.rdb{}.conv{}.{}'.format(*block.groups(), kind)
-    if _FIRST_TRUNK.fullmatch(layer):
-        return f'conv_body.{kind}'
-    return f'{_FIRST[layer]}.{kind}' if layer in _FIRST else None
-
-
-def _rename_second(name: str) -> str | None:
-    layer, _, kind = name.rpartition('.')
-    if block := _SECOND_BLOCK.fullmatch(layer):
-        return 'body.{}.rdb{}.conv{}.{}'.format(*block.groups(), kind)
-    return f'{_SECOND[layer]}.{kind}' if layer in _SECOND else None

@@ -62,6 +62,10 @@ class InferError(BasicSRKDError):
     """Files that cannot be enlarged or written; the text says what was found, what was expected, what to do."""
 
 
+class ExportError(BasicSRKDError):
+    """A network cannot be written for a program, or does not work there; the text says what was found, what to do."""
+
+
 class ReportError(BasicSRKDError):
     """The report that was asked for cannot be made; the text says what was found, what was expected, what to do."""
 
@@ -98,10 +102,6 @@ class TapError(BasicSRKDError, RuntimeError):
 
 class TrainingError(BasicSRKDError, RuntimeError):
     """Training cannot go on."""
-
-
-class ExportError(BasicSRKDError):
-    """A network cannot be written for a runtime, or does not work there; the text says what was found, what to do."""
 
 
 class MissingExtraError(BasicSRKDError):

@@ -120,9 +120,7 @@ def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],
         CheckpointError: The tensors are not those of `base` after pruning, or nothing tells what they are.
         ValueError: `base` cannot be built.
     """
-    original = _plain(base)
-    while original and original['type'] == 'PrunedNet':
-        original = original['base']
+    original = None if base is None else before_pruning(base)
     if original is None or original['type'] in _RRDBNETS:
         options = rrdbnet_options(dict(state))
         if options is not None:
@@ -139,6 +137,14 @@ def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],
     except ValueError as error:
         raise CheckpointError(f'{path} is no pruned {original["type"]}: {error}') from None
     return {'type': 'PrunedNet', 'base': original, 'like': str(path)}
+
+
+def before_pruning(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the network that a PrunedNet was before any pruning; of another network, its own."""
+    original = _plain(options)
+    while original['type'] == 'PrunedNet':
+        original = original['base']
+    return original
 
 
 def like_file(path: str, base: Mapping[str, Any] | None = None) -> dict[str, Any]:

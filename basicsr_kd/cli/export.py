@@ -45,12 +45,11 @@ def _export(args: argparse.Namespace) -> int:
     precision = 'int8' if args.int8 else 'fp16' if args.half else 'fp32'
     calibration = read_calibration(args.calibration, args.num) if args.int8 else None
     job = Job(args.weights, args.format, precision, calibration)
-    network, path = plan(job, args.out)
-    beside = [path.with_suffix(suffix) for suffix in FORMATS[args.format].beside]
-    check_outputs([path, *beside, args.json], args.force)
-    trials, files = export(job, network, path, _images(args), _say)
+    planned = plan(job, args.out)
+    check_outputs([*planned.files, args.json], args.force)
+    trials, files = export(planned, _images(args), _say)
     write_json(args.json, {'weights': str(args.weights), 'files': [str(file) for file in files],
-                           'scale': network.scale, 'trials': msgspec.to_builtins(trials)})
+                           'scale': planned.network.scale, 'trials': msgspec.to_builtins(trials)})
     print(trial_table(trials))
     print(f'\nWritten: {", ".join(map(str, files))}')
     return 0

@@ -14,8 +14,8 @@ from helpers.networks import varied_rrdbnet
 from helpers.pruned import SMALL, cut_chains, varied
 from torch import nn
 
-from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main

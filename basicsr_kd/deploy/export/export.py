@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from basicsr_kd.deploy.export.formats import FORMATS, file_name
-from basicsr_kd.deploy.export.graph import Graph, graph_of
-from basicsr_kd.deploy.export.ncnn_file import SMALLEST, write_ncnn
-from basicsr_kd.deploy.export.onnx_file import quantise_onnx, write_onnx
-from basicsr_kd.deploy.export.openvino_file import write_openvino
+from basicsr_kd.deploy.export.formats import FORMATS, place
+from basicsr_kd.deploy.export.graph import graph_of
 from basicsr_kd.deploy.export.verify import Trial, try_out
+from basicsr_kd.deploy.export.writers import Job, held, runners, write
 from basicsr_kd.deploy.network import TrainedNetwork
-from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, Runner, openvino_formats
 from basicsr_kd.errors import ExportError
 
 
@@ -31,23 +27,23 @@ class ToleranceError(ExportError):
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be written.
+class Plan:
+    """A network that is open, and where its file goes."""
 
-    Args:
-        weights: The network's checkpoint.
-        kind: One of `FORMATS`.
-        precision: Of the file: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
-        calibration: (n, 3, h, w), RGB in [0, 1], for int8.
-    """
+    job: Job
+    network: TrainedNetwork
+    folder: Path
+    inside: Path
+    """The file's path in the folder."""
 
-    weights: Path
-    kind: str
-    precision: str = 'fp32'
-    calibration: Tensor | None = None
+    @property
+    def files(self) -> list[Path]:
+        """What is written, as far as names tell; for comfyui a folder of code, too."""
+        path = self.folder / self.inside
+        return [path, *(path.with_suffix(suffix) for suffix in FORMATS[self.job.kind].beside)]
 
 
-def plan(job: Job, out: Path) -> tuple[TrainedNetwork, Path]:
+def plan(job: Job, out: Path) -> Plan:
     """Open the network and name the file; nothing is written.
 
     Raises:
@@ -55,17 +51,15 @@ def plan(job: Job, out: Path) -> tuple[TrainedNetwork, Path]:
         CheckpointError, InferError: There is no network of RGB images in the file.
     """
     network = TrainedNetwork(job.weights.stem, job.weights)
-    return network, file_name(job.kind, out, job.weights.stem, network.scale, job.precision)
+    return Plan(job, network, *place(job.kind, out, job.weights.stem, network.scale, job.precision))
 
 
-def export(job: Job, network: TrainedNetwork, path: Path, images: Sequence[np.ndarray],
+def export(plan: Plan, images: Sequence[np.ndarray],
            say: Callable[[str], None] = lambda text: None) -> tuple[list[Trial], list[Path]]:
     """Write a network and try it; files have their names only once it works.
 
     Args:
-        job: What to write.
-        network: From `plan`.
-        path: From `plan`.
+        plan: What to write, and where.
         images: Real ones, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
 
@@ -78,65 +72,32 @@ def export(job: Job, network: TrainedNetwork, path: Path, images: Sequence[np.nd
         MissingExtraError: A package is missing.
         OSError: It cannot be written.
     """
+    job, network = plan.job, plan.network
     graph = graph_of(network.net, network.scale, network.multiple)
     given = [graph.of_image(image) for image in images]
-    with _folder_near(path) as folder:
-        say(f'writing {path.name}')
-        draft = Path(folder, path.name)
-        _write(job, graph, draft)
-        files = [draft, *(draft.with_suffix(suffix) for suffix in FORMATS[job.kind].beside)]
+    with _folder_near(plan.folder) as folder:
+        say(f'writing {plan.inside.name}')
+        draft = folder / plan.inside
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        files = write(job, graph, draft)
         trials = []
-        for runner in _runners(job, draft):
+        for runner in runners(job, draft):
             say(f'trying it in {runner.name}, {runner.precision}')
-            trials.append(try_out(job.kind, runner, files, graph, _held(job.kind, graph), given))
+            trials.append(try_out(job.kind, runner, files, graph, held(job.kind, graph), given))
         failures = [f'in {trial.runtime}, {trial.precision}: {trial.failure}' for trial in trials if trial.failure]
         if failures:
-            raise ToleranceError(f'{path.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '
+            raise ToleranceError(f'{plan.inside.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '
                                  'Nothing was left behind.', trials)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        final = [path.with_name(file.name) for file in files]
-        for file, name in zip(reversed(files), reversed(final), strict=True):  # the one that is named last
-            os.replace(file, name)
+        final = [plan.folder / file.relative_to(folder) for file in files]
+        for file, path in zip(reversed(files), reversed(final), strict=True):  # the one that is named last
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, path)
     return trials, final
 
 
-def _write(job: Job, graph: Graph, path: Path) -> None:
-    images = None if job.calibration is None else list(job.calibration.split(1))
-    if images and len(graph.inputs) > 1:
-        raise ExportError('--int8 is for networks of images; FRNet adds up what it did in earlier frames, and with it '
-                          'every error of rounding. Expected --format onnx or openvino without --int8.')
-    if job.kind == 'onnx':
-        write_onnx(graph, path, job.precision == 'fp16')
-        if images:
-            quantise_onnx(path, graph, images)
-    elif job.kind == 'openvino':
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder, 'whole.onnx')
-            write_onnx(graph, whole, False)
-            write_openvino(whole, path, images)
-    elif job.kind == 'ncnn':
-        write_ncnn(graph, path)
-
-
-def _runners(job: Job, path: Path) -> Iterator[Runner]:
-    """The programs that a file is tried in, one at a time."""
-    if job.kind == 'onnx':
-        yield OnnxRuntime(path)
-    elif job.kind == 'openvino':
-        for precision in ['int8'] if job.precision == 'int8' else openvino_formats():
-            yield OpenVino(path, precision)
-    elif job.kind == 'ncnn':
-        yield Ncnn(path)
-
-
-def _held(kind: str, graph: Graph) -> Graph:
-    """The network with the weights that a file of this kind holds."""
-    return {'openvino': graph.rounded, 'ncnn': lambda: graph.rounded(SMALLEST)}.get(kind, lambda: graph)()
-
-
 @contextmanager
-def _folder_near(path: Path) -> Iterator[str]:
-    """A temporary folder on the disk of a file, whose own folder may be still to be made."""
-    near = next(folder for folder in path.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f'.{path.stem}.', dir=near) as folder:
-        yield folder
+def _folder_near(folder: Path) -> Iterator[Path]:
+    """A temporary folder on the disk of another one, which may be still to be made."""
+    near = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
+    with tempfile.TemporaryDirectory(prefix='.export.', dir=near) as temporary:
+        yield Path(temporary)

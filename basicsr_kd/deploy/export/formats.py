@@ -17,23 +17,26 @@ class Format(NamedTuple):
     """Suffixes of those."""
     what: str
     """Which programs open it, for people."""
+    folder: str = ''
+    """Where in the user's folder the programs look for it."""
 
 
 FORMATS = {
     'onnx': Format('.onnx', (), 'ONNX Runtime and most others, any size of image'),
     'openvino': Format('.xml', ('.bin',), 'OpenVINO, fp16 weights: the fastest on CPUs'),
-    'ncnn': Format('.param', ('.bin',), 'Upscayl, realesrgan-ncnn-vulkan; fp16 weights'),
+    'ncnn': Format('.param', ('.bin',), 'Upscayl, realesrgan-ncnn-vulkan; fp16 weights', 'models'),
     'safetensors': Format('.safetensors', (), 'BasicSR with this plugin, spandrel'),
     'esrgan': Format('.pth', (), "ESRGAN's old keys, plain RRDBNets"),
-    'comfyui': Format('.safetensors', (), 'ComfyUI and chaiNNer, networks of unequal widths too'),
+    'comfyui': Format('.safetensors', (), "ComfyUI's folders, networks of unequal widths too",
+                      'models/upscale_models'),
 }
 QUANTISED = ('onnx', 'openvino')
 """Those that --int8 is for."""
 _SCALE = re.compile(r'(?:^|[^a-z0-9])(?:x([1-8])|([1-8])x)(?![0-9])', re.IGNORECASE)
 
 
-def file_name(kind: str, out: Path, name: str, scale: int, precision: str) -> Path:
-    """The file to write.
+def place(kind: str, out: Path, name: str, scale: int, precision: str) -> tuple[Path, Path]:
+    """Where a network is written.
 
     Args:
         kind: One of `FORMATS`.
@@ -43,27 +46,26 @@ def file_name(kind: str, out: Path, name: str, scale: int, precision: str) -> Pa
         precision: 'fp32', 'fp16' or 'int8'; a file's name says what is not fp32.
 
     Returns:
-        `out`, or `NAME-x4.onnx` in the folder; ncnn: `models/NAME-x4.param`, since programs look there, and take the
-        scale from the name.
+        A folder, and the file's path in it: `NAME-x4.onnx`, for ncnn `models/NAME-x4.param`; programs look there, and
+        take the scale from the name.
 
     Raises:
-        ExportError: The name has another ending or scale.
+        ExportError: The name has another ending or scale, or it is a file where a folder is written.
     """
-    suffix = FORMATS[kind].suffix
-    if out.suffix.lower() == suffix:
+    suffix, _, _, inside = FORMATS[kind]
+    if kind != 'comfyui' and out.suffix.lower() == suffix:
         named = _scales(out.stem)
         if named and scale not in named:
             raise ExportError(f'--out {out} is named x{named[0]}, and the network enlarges {scale} times. Programs '
                               f'take the scale from the name; expected one with x{scale}, as '
                               f'{out.with_name(f"{name}-x{scale}{suffix}")}.')
-        return out
-    if out.suffix.lower() in {one.suffix for one in FORMATS.values()} | {'.bin'} and not out.is_dir():
-        raise ExportError(f'--out {out} ends in {out.suffix}; a file of --format {kind} ends in {suffix}. Expected '
-                          'such a name, or a folder.')
+        return out.parent, Path(out.name)
+    if out.suffix.lower() in {'.bin', *(one.suffix for one in FORMATS.values())} and not out.is_dir():
+        expected = 'a folder' if kind == 'comfyui' else f'a folder, or a name that ends in {suffix}'
+        raise ExportError(f'--out {out} ends in {out.suffix}. Expected {expected} for --format {kind}.')
     stem = name if name.endswith(f'-x{scale}') else f'{name}-x{scale}'
     stem += '' if precision == 'fp32' else f'-{precision}'
-    folder = out / 'models' if kind == 'ncnn' and out.name != 'models' else out
-    return folder / f'{stem}{suffix}'
+    return out, Path('' if out.name == inside else inside, f'{stem}{suffix}')
 
 
 def _scales(stem: str) -> list[int]:

@@ -1,0 +1,124 @@
+"""Which function writes a format, what the file then holds, and which programs it is tried in."""
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from basicsr_kd.archs.from_file import build_from_file, describe, network_section
+from basicsr_kd.archs.recognise import recognise
+from basicsr_kd.archs.sidecar import fragment_path, write_fragment
+from basicsr_kd.archs.spandrel_net import as_module
+from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.deploy.export.graph import Graph, graph_of
+from basicsr_kd.deploy.export.ncnn_file import SMALLEST, write_ncnn
+from basicsr_kd.deploy.export.onnx_file import quantise_onnx, write_onnx
+from basicsr_kd.deploy.export.openvino_file import write_openvino
+from basicsr_kd.deploy.export.torch_files import write_esrgan, write_safetensors
+from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, Runner, Torch, openvino_formats
+from basicsr_kd.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be written.
+
+    Args:
+        weights: The network's checkpoint.
+        kind: One of `FORMATS`.
+        precision: Of the file: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
+        calibration: (n, 3, h, w), RGB in [0, 1], for int8.
+    """
+
+    weights: Path
+    kind: str
+    precision: str = 'fp32'
+    calibration: Tensor | None = None
+
+
+def write(job: Job, graph: Graph, path: Path) -> list[Path]:
+    """Write a network in its format.
+
+    Args:
+        job: What is to be written.
+        graph: The network, as runtimes get it.
+        path: The file; its folder is there.
+
+    Returns:
+        All files, this one first.
+
+    Raises:
+        ExportError: The format cannot hold the network.
+        MissingExtraError: A package is missing.
+    """
+    images = None if job.calibration is None else list(job.calibration.split(1))
+    if images and len(graph.inputs) > 1:
+        raise ExportError('--int8 is for networks of images; FRNet adds up what it did in earlier frames, and with it '
+                          'every error of rounding. Expected --format onnx or openvino without --int8.')
+    if job.kind == 'onnx':
+        write_onnx(graph, path, job.precision == 'fp16')
+        if images:
+            quantise_onnx(path, graph, images)
+        return [path]
+    if job.kind == 'openvino':
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            whole = Path(folder, 'whole.onnx')
+            write_onnx(graph, whole, False)
+            write_openvino(whole, path, images)
+        return [path, path.with_suffix('.bin')]
+    if job.kind == 'ncnn':
+        write_ncnn(graph, path)
+        return [path, path.with_suffix('.bin')]
+    return _write_for_torch(job, path)
+
+
+def _write_for_torch(job: Job, path: Path) -> list[Path]:
+    state, options = _described(job)
+    if job.kind == 'esrgan':
+        write_esrgan(state, path)
+        return [path]
+    if job.kind == 'comfyui':
+        from basicsr_kd.deploy.export.comfyui import write_comfyui  # imports spandrel, which is slow
+        folder = path.parents[2]  # of models/upscale_models
+        *others, model = write_comfyui(state, folder, path.stem, options)
+        return [model, *others]
+    write_safetensors(state, path)
+    if options is None or recognise(state) is not None:
+        return [path]
+    write_fragment(path, network_section(state, path, options))
+    return [path, fragment_path(path)]
+
+
+def _described(job: Job) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors, and BasicSR's options of the network; None of one that spandrel alone knows."""
+    state = read_state_dict(job.weights)
+    options = describe(state, str(job.weights), elsewhere='')
+    return state, options if isinstance(options, dict) else None
+
+
+def runners(job: Job, path: Path) -> Iterator[Runner]:
+    """The programs that a file is tried in, one at a time."""
+    if job.kind == 'onnx':
+        yield OnnxRuntime(path)
+    elif job.kind == 'openvino':
+        for precision in ['int8'] if job.precision == 'int8' else openvino_formats():
+            yield OpenVino(path, precision)
+    elif job.kind == 'ncnn':
+        yield Ncnn(path)
+    else:
+        _, options = _described(job)
+        if job.kind == 'comfyui':
+            from basicsr_kd.deploy.export.comfyui import open_as_comfyui
+            net = as_module(open_as_comfyui(read_state_dict(path), path.name))
+        else:
+            net = build_from_file(str(path), network=options)
+        yield Torch(graph_of(net, 1, 1).net, channels_last=False)
+
+
+def held(kind: str, graph: Graph) -> Graph:
+    """The network with the weights that a file of this kind holds."""
+    return {'openvino': graph.rounded, 'ncnn': lambda: graph.rounded(SMALLEST)}.get(kind, lambda: graph)()
