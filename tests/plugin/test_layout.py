@@ -34,7 +34,7 @@ ROOMS = {
     'pruning.__init__': f'pruning data.calibration {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',
-    'deploy': f'data.clips {_NETWORKS}',
+    'deploy': f'data.clips metrics.image_scores {_NETWORKS}',
     'evaluation': f'deploy metrics data {_NETWORKS}',
     'report': f'evaluation.schema evaluation.sets options.convert {_UTILS}',
     'preflight': f'options data metrics pruning distillation losses runs {_NETWORKS}',
