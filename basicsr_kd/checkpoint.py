@@ -19,6 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from basicsr_kd.errors import CheckpointError
+from basicsr_kd.formats.esrgan_keys import rename_esrgan_keys
+from basicsr_kd.formats.ncnn_layers import is_ncnn
+from basicsr_kd.formats.ncnn_networks import read_ncnn
 from basicsr_kd.utils.text import some
 
 # Under which key other projects put the generator, tried in this order after BasicSR's own two.
@@ -26,26 +29,15 @@ _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generat
 # How torch's unpickler words its refusal of anything but tensors and plain containers.
 _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
-# The x4 network of the first ESRGAN release: one nn.Sequential called `model`.
-_FIRST = {'model.0': 'conv_first', 'model.3': 'conv_up1', 'model.6': 'conv_up2', 'model.8': 'conv_hr',
-          'model.10': 'conv_last'}
-_FIRST_BLOCK = re.compile(r'model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0')
-_FIRST_TRUNK = re.compile(r'model\.1\.sub\.\d+')
-
-# The second release, before BasicSR 1.0 renamed everything to snake case.
-_SECOND = {'conv_first': 'conv_first', 'trunk_conv': 'conv_body', 'upconv1': 'conv_up1', 'upconv2': 'conv_up2',
-           'HRconv': 'conv_hr', 'conv_last': 'conv_last'}
-_SECOND_BLOCK = re.compile(r'RRDB_trunk\.(\d+)\.RDB([123])\.conv([1-5])')
-
 
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
-    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file, with BasicSR's key names.
+    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file or ncnn's pair, with BasicSR's key names.
 
     A leading ``module.`` (saved from a DataParallel network) is stripped, old ESRGAN keys become those of BasicSR's
     RRDBNet, and half-precision tensors become float32.
 
     Args:
-        path: the file.
+        path: the file; of ncnn's two, ``.param`` and ``.bin``, either.
         param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not given, or one of
             BasicSR's two that is not in the file: ``params_ema``, else ``params``, else the state dict under a usual
             wrapper, else the file itself.
@@ -61,8 +53,8 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     if not path.is_file() or not os.access(path, os.R_OK):
         found = ('is a folder' if path.is_dir() else 'may not be read by this user' if path.exists() else
                  'does not exist')
-        raise CheckpointError(f'Checkpoint {path} {found}. Expected a .pth or .safetensors file.')
-    content = _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
+        raise CheckpointError(f"Checkpoint {path} {found}. Expected a .pth or .safetensors file, or ncnn's .param.")
+    content = _load(path)
     state = {str(name).removeprefix('module.'): _plain(value)
              for name, value in _pick(content, param_key, path).items() if isinstance(value, Tensor)}
     return rename_esrgan_keys(state)
@@ -102,6 +94,12 @@ def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _load(path: Path) -> Any:
+    if is_ncnn(path):
+        return {name: torch.from_numpy(values) for name, values in read_ncnn(path).items()}
+    return _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
+
+
 def _load_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
@@ -129,8 +127,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _not_a_checkpoint(path: Path) -> str:
     size = path.stat().st_size
+    lacks = f" Where it is ncnn's, {path.stem}.param belongs beside it." if path.suffix.lower() == '.bin' else ''
     return (f'{path} ({size:,} bytes) is not a checkpoint that can be read: it is damaged, cut short or another kind '
-            'of file. Expected a .pth file written by torch.save or a .safetensors file; try downloading it again.')
+            'of file. Expected a .pth file written by torch.save or a .safetensors file; try downloading it again.'
+            f'{lacks}')
 
 
 def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
@@ -158,38 +158,3 @@ def _has_tensors(value: Any) -> bool:
 def _plain(value: Tensor) -> Tensor:
     value = value.detach()
     return value.float() if value.is_floating_point() else value
-
-
-def rename_esrgan_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Translate the keys of old ESRGAN files to those of BasicSR's RRDBNet.
-
-    All or nothing: a state dict with any key that is not one of these files' comes back as it is, since half a
-    translation would hide what the network really is (ESRGAN+ or a x2 model of the first release, say).
-
-    Args:
-        state: name to tensor, from `ESRGAN <https://github.com/xinntao/ESRGAN>`_ or anything else.
-
-    Returns:
-        The same tensors under BasicSR's names, or ``state`` itself.
-    """
-    for rename in (_rename_first, _rename_second):
-        names = {name: rename(name) for name in state}
-        if state and all(names.values()):
-            return {str(new): state[old] for old, new in names.items()}
-    return state
-
-
-def _rename_first(name: str) -> str | None:
-    layer, _, kind = name.rpartition('.')
-    if block := _FIRST_BLOCK.fullmatch(layer):
-        return 'body.{}.rdb{}.conv{}.{}'.format(*block.groups(), kind)
-    if _FIRST_TRUNK.fullmatch(layer):
-        return f'conv_body.{kind}'
-    return f'{_FIRST[layer]}.{kind}' if layer in _FIRST else None
-
-
-def _rename_second(name: str) -> str | None:
-    layer, _, kind = name.rpartition('.')
-    if block := _SECOND_BLOCK.fullmatch(layer):
-        return 'body.{}.rdb{}.conv{}.{}'.format(*block.groups(), kind)
-    return f'{_SECOND[layer]}.{kind}' if layer in _SECOND else None
