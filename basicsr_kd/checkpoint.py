@@ -20,7 +20,7 @@ from torch import Tensor
 
 from basicsr_kd.errors import CheckpointError
 from basicsr_kd.formats.esrgan_keys import rename_esrgan_keys
-from basicsr_kd.formats.ncnn_layers import is_ncnn
+from basicsr_kd.formats.ncnn_layers import is_ncnn, pair_of
 from basicsr_kd.formats.ncnn_networks import read_ncnn
 from basicsr_kd.utils.text import some
 
@@ -58,6 +58,11 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     state = {str(name).removeprefix('module.'): _plain(value)
              for name, value in _pick(content, param_key, path).items() if isinstance(value, Tensor)}
     return rename_esrgan_keys(state)
+
+
+def checkpoint_bytes(path: Path) -> int:
+    """How large a checkpoint is on the disk, ncnn's two files together."""
+    return sum(file.stat().st_size for file in (pair_of(path) if is_ncnn(path) else [path]))
 
 
 def write_checkpoint(path: str | os.PathLike[str],

@@ -46,7 +46,7 @@ class Layer:
 def is_ncnn(path: Path) -> bool:
     """Whether a file is one of ncnn's pair; a `.bin` without its `.param` may be a checkpoint of PyTorch's."""
     suffix = path.suffix.lower()
-    return suffix == '.param' or (suffix == '.bin' and path.with_suffix('.param').is_file())
+    return suffix == '.param' or (suffix == '.bin' and pair_of(path)[0].is_file())
 
 
 def read_layers(path: Path) -> list[Layer]:
@@ -62,18 +62,27 @@ def read_layers(path: Path) -> list[Layer]:
         CheckpointError: A file is missing, cut short, too long or no such file, or has layers or weights of a kind that
             is not known here.
     """
-    param, weights = path.with_suffix('.param'), path.with_suffix('.bin')
-    for file in (param, weights):
-        if not file.is_file():
-            raise CheckpointError(f'{file} does not exist. A network of ncnn is two files, NAME.param and NAME.bin, in '
-                                  'one folder.')
-    layers = _read_param(param)
-    _read_bin(weights, layers)
+    param, weights = pair_of(path)
+    layers = _read_param(param, _content(param))
+    _read_bin(weights, _content(weights), layers)
     return layers
 
 
-def _read_param(path: Path) -> list[Layer]:
-    lines = [line for line in path.read_bytes().decode('utf-8', 'replace').splitlines() if line.strip()]
+def pair_of(path: Path) -> tuple[Path, Path]:
+    """The `.param` and the `.bin` of a network, given one of them."""
+    return path.with_suffix('.param'), path.with_suffix('.bin')
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read ({error.strerror}). A network of ncnn is two files in one '
+                              f'folder, {pair_of(path)[0].name} and {pair_of(path)[1].name}.') from None
+
+
+def _read_param(path: Path, content: bytes) -> list[Layer]:
+    lines = [line for line in content.decode('utf-8', 'replace').splitlines() if line.strip()]
     if len(lines) < 2 or lines[0].strip() != _MAGIC:
         raise CheckpointError(f'{path} is no .param file of ncnn as text: expected {_MAGIC} in its first line.')
     count = lines[1].split()[0]
@@ -109,9 +118,9 @@ def _finite(text: str) -> float:
     return value
 
 
-def _read_bin(path: Path, layers: list[Layer]) -> None:
+def _read_bin(path: Path, content: bytes, layers: list[Layer]) -> None:
     """Fill in the weights of layers."""
-    content = path.read_bytes()
+    param = pair_of(path)[0]
     place = 0
 
     def take(layer: Layer, count: int, kind: str) -> np.ndarray:
@@ -119,8 +128,7 @@ def _read_bin(path: Path, layers: list[Layer]) -> None:
         size = count * np.dtype(kind).itemsize
         if len(content) - place < size:
             raise CheckpointError(f'{path} ({len(content):,} bytes) ends within the weights of the layer {layer.name}: '
-                                  f'it is cut short or not the file of {path.with_suffix(".param").name}; copy both '
-                                  'again.')
+                                  f'it is cut short or not the file of {param.name}; copy both again.')
         values = np.frombuffer(content, kind, count, place)
         place += -(-size // 4) * 4  # 16-bit floats are filled up to four bytes
         return values
@@ -129,7 +137,7 @@ def _read_bin(path: Path, layers: list[Layer]) -> None:
         if layer.kind == 'PReLU':
             layer.weights['weight'] = take(layer, int(layer.number(0)), '<f4').astype(np.float32)
         elif layer.kind == 'Convolution':
-            shape = _shape(layer, path.with_suffix('.param'))
+            shape = _shape(layer, param)
             tag = int(take(layer, 1, '<u4')[0])
             if tag not in (_HALF, _FLOAT):
                 raise CheckpointError(f'{path} marks the weights of the layer {layer.name} with 0x{tag:08X}'
@@ -140,8 +148,8 @@ def _read_bin(path: Path, layers: list[Layer]) -> None:
             if layer.number(5):
                 layer.weights['bias'] = take(layer, shape[0], '<f4').astype(np.float32)
     if place < len(content):
-        raise CheckpointError(f'{path} has {len(content) - place:,} bytes more than the layers of '
-                              f'{path.with_suffix(".param").name} take: it is not the file of that network.')
+        raise CheckpointError(f'{path} has {len(content) - place:,} bytes more than the layers of {param.name} '
+                              'take: it is not the file of that network.')
 
 
 def _shape(layer: Layer, path: Path) -> tuple[int, int, int, int]:
