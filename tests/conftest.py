@@ -52,14 +52,18 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope='session')
-def real_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives the checkpoint of one of Real-ESRGAN's networks, 'RealESRGAN_x4plus' and others; skips without them."""
-    checkpoints: dict[str, Path] = {}
+def real_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoints of Real-ESRGAN's networks, 'RealESRGAN_x4plus' and others; empty without them."""
+    return real_checkpoints(tmp_path_factory.mktemp('real'))
 
+
+@pytest.fixture(scope='session')
+def real_network(real_networks: dict[str, Path]) -> Callable[[str], Path]:
+    """Gives one of these checkpoints; skips without them."""
     def find(name: str) -> Path:
-        if not checkpoints:
-            checkpoints.update(real_checkpoints(tmp_path_factory.mktemp('real')))
-        return checkpoints[name]
+        if not real_networks:
+            pytest.skip("Real-ESRGAN's networks are not on this machine: python scripts/real_networks.py fetches them")
+        return real_networks[name]
 
     return find
 
