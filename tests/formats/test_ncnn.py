@@ -106,28 +106,31 @@ def test_an_unshuffling_rrdbnet_of_pnnx_is_read(tmp_path, monkeypatch):
 
 
 CHANGES = {
-    'other kind': ('rrdbnet', 'Reorg unshuffle', 'Deconvolution up', r'kind Deconvolution \(up\), which neither'),
-    'no such line': ('rrdbnet', 'ReLU leaky 1 1', 'ReLU leaky x 1', 'a line that is no layer of ncnn'),
-    'setting': ('rrdbnet', '6=', '6=,', 'a line that is no layer of ncnn'),
-    'endless setting': ('rrdbnet', '6=', '6=1e999', 'a line that is no layer of ncnn'),
-    'shape': ('rrdbnet', '0=5', '0=7', r'weights for 7 channels and a kernel of 3x3, which cannot be'),
-    'no channels': ('rrdbnet', '0=5', '0=0', r'weights for 0 channels'),
-    'no param': ('rrdbnet', '7767517', '7767518', 'expected 7767517 in its first line'),
-    'another slope': ('rrdbnet', 'b 0=2.0', 'b 0=1.0', r'LeakyReLU 0\.1, expected 3x3 convolution with LeakyReLU 0\.2'),
-    'another factor': ('rrdbnet', '2=2.000000e-01', '2=3.000000e-01', r'multiplication by 0\.3, expected multiplic'),
-    'a product': ('rrdbnet', 'BinaryOp add 2 1 a b c 0=0', 'BinaryOp add 2 1 a b c 0=2', 'operation 2 of BinaryOp'),
-    'bilinear': ('rrdbnet', 'Interp up 1 1 a b 0=1', 'Interp up 1 1 a b 0=2', 'resizing by 2 and 2, mode 2'),
-    'stride': ('rrdbnet', '1=3 4=1', '1=3 3=2 4=1', 'with a stride or dilation'),
-    'padding': ('rrdbnet', '1=3 4=1', '1=3 4=0', 'with another padding than 1'),
-    'activation': ('rrdbnet', '4=1 5=1', '4=1 5=1 9=4', 'with activation 4'),
-    'order of channels': ('rrdbnet', 'Reorg unshuffle 1 1 a b 0=2', 'Reorg unshuffle 1 1 a b 0=2 1=1', 'mode 1'),
+    'other kind': ('plain', 'Reorg unshuffle', 'Deconvolution up', r'kind Deconvolution \(up\), which neither'),
+    'no such line': ('plain', 'ReLU leaky 1 1', 'ReLU leaky x 1', 'a line that is no layer of ncnn'),
+    'setting': ('plain', '6=', '6=,', 'a line that is no layer of ncnn'),
+    'endless setting': ('plain', '6=', '6=1e999', 'a line that is no layer of ncnn'),
+    'shape': ('plain', '0=5', '0=7', r'weights for 7 channels and a kernel of 3x3, which cannot be'),
+    'no channels': ('plain', '0=5', '0=0', r'weights for 0 channels'),
+    'no param': ('plain', '7767517', '7767518', 'expected 7767517 in its first line'),
+    'another slope': ('plain', 'b 0=2.0', 'b 0=1.0', r'LeakyReLU 0\.1, expected 3x3 convolution with LeakyReLU 0\.2'),
+    'another factor': ('plain', '2=2.000000e-01', '2=3.000000e-01', r'multiplication by 0\.3, expected multiplic'),
+    'another fused slope': ('optimised', '9=2 -23310=1,2.0', '9=2 -23310=1,1.0', r'LeakyReLU 0\.1, expected 3x3'),
+    'another fused factor': ('optimised', '-23301=2,2.0', '-23301=2,3.0', r'multiplication by 0\.3, expected'),
+    'a fused product': ('optimised', 'Eltwise add 2 1 a b c 0=1', 'Eltwise add 2 1 a b c 0=0', 'a product or maximum'),
+    'a product': ('plain', 'BinaryOp add 2 1 a b c 0=0', 'BinaryOp add 2 1 a b c 0=2', 'operation 2 of BinaryOp'),
+    'bilinear': ('plain', 'Interp up 1 1 a b 0=1', 'Interp up 1 1 a b 0=2', 'resizing by 2 and 2, mode 2'),
+    'stride': ('plain', '1=3 4=1', '1=3 3=2 4=1', 'with a stride or dilation'),
+    'padding': ('plain', '1=3 4=1', '1=3 4=0', 'with another padding than 1'),
+    'activation': ('plain', '4=1 5=1', '4=1 5=1 9=4', 'with activation 4'),
+    'order of channels': ('plain', 'Reorg unshuffle 1 1 a b 0=2', 'Reorg unshuffle 1 1 a b 0=2 1=1', 'mode 1'),
     'other shuffle': ('compact', 'shuffle 1 1 a b 0=4', 'shuffle 1 1 a b 0=2', 'shuffle by 2, expected pixel'),
 }
 
 
 @pytest.mark.parametrize(('make', 'old', 'new', 'message'), CHANGES.values(), ids=CHANGES)
 def test_another_network_is_refused_with_what_was_found(tmp_path, make, old, new, message):
-    param = write_ncnn(rrdbnet(2) if make == 'rrdbnet' else compact(), tmp_path / 'net', plain=True)
+    param = write_ncnn(compact() if make == 'compact' else rrdbnet(2), tmp_path / 'net', plain=make == 'plain')
     assert old in param.read_text()
     param.write_text(param.read_text().replace(old, new, 1))
     with pytest.raises(CheckpointError, match=message) as raised:
