@@ -19,7 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from basicsr_kd.errors import CheckpointError
-from basicsr_kd.utils.esrgan_keys import rename_esrgan_keys
+from basicsr_kd.formats.esrgan_keys import rename_esrgan_keys
+from basicsr_kd.formats.ncnn_layers import is_ncnn, pair_of
+from basicsr_kd.formats.ncnn_networks import read_ncnn
 from basicsr_kd.utils.files import replaced
 from basicsr_kd.utils.text import some
 
@@ -30,13 +32,13 @@ _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
 
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
-    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file, with BasicSR's key names.
+    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file or ncnn's pair, with BasicSR's key names.
 
     A leading ``module.`` (saved from a DataParallel network) is stripped, old ESRGAN keys become those of BasicSR's
     RRDBNet, and half-precision tensors become float32.
 
     Args:
-        path: the file.
+        path: the file; of ncnn's two, ``.param`` and ``.bin``, either.
         param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not given, or one of
             BasicSR's two that is not in the file: ``params_ema``, else ``params``, else the state dict under a usual
             wrapper, else the file itself.
@@ -52,11 +54,16 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     if not path.is_file() or not os.access(path, os.R_OK):
         found = ('is a folder' if path.is_dir() else 'may not be read by this user' if path.exists() else
                  'does not exist')
-        raise CheckpointError(f'Checkpoint {path} {found}. Expected a .pth or .safetensors file.')
-    content = _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
+        raise CheckpointError(f"Checkpoint {path} {found}. Expected a .pth or .safetensors file, or ncnn's .param.")
+    content = _load(path)
     state = {str(name).removeprefix('module.'): _plain(value)
              for name, value in _pick(content, param_key, path).items() if isinstance(value, Tensor)}
     return rename_esrgan_keys(state)
+
+
+def checkpoint_bytes(path: Path) -> int:
+    """How large a checkpoint is on the disk, ncnn's two files together."""
+    return sum(file.stat().st_size for file in (pair_of(path) if is_ncnn(path) else [path]))
 
 
 def write_checkpoint(path: str | os.PathLike[str],
@@ -88,6 +95,12 @@ def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
         os.fsync(file.fileno())
 
 
+def _load(path: Path) -> Any:
+    if is_ncnn(path):
+        return {name: torch.from_numpy(values) for name, values in read_ncnn(path).items()}
+    return _load_safetensors(path) if path.suffix.lower() == '.safetensors' else _load_torch(path)
+
+
 def _load_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
@@ -115,8 +128,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _not_a_checkpoint(path: Path) -> str:
     size = path.stat().st_size
+    lacks = f" Where it is ncnn's, {path.stem}.param belongs beside it." if path.suffix.lower() == '.bin' else ''
     return (f'{path} ({size:,} bytes) is not a checkpoint that can be read: it is damaged, cut short or another kind '
-            'of file. Expected a .pth file written by torch.save or a .safetensors file; try downloading it again.')
+            'of file. Expected a .pth file written by torch.save or a .safetensors file; try downloading it again.'
+            f'{lacks}')
 
 
 def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:

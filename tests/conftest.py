@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.infer import write_inputs
 from helpers.networks import TINY
+from helpers.real import real_checkpoints
 from helpers.video import frvsr_options, with_gan, write_clip
 
 from basicsr_kd.cli.main import main
@@ -47,6 +49,23 @@ def data_root() -> Path:
     if not root:
         pytest.skip('BASICSR_KD_DATA is not set: the folder with Set5, Set14, BSDS400 and weights')
     return Path(root)
+
+
+@pytest.fixture(scope='session')
+def real_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoints of Real-ESRGAN's networks, 'RealESRGAN_x4plus' and others; empty without them."""
+    return real_checkpoints(tmp_path_factory.mktemp('real'))
+
+
+@pytest.fixture(scope='session')
+def real_network(real_networks: dict[str, Path]) -> Callable[[str], Path]:
+    """Gives one of these checkpoints; skips without them."""
+    def find(name: str) -> Path:
+        if not real_networks:
+            pytest.skip("Real-ESRGAN's networks are not on this machine: python scripts/real_networks.py fetches them")
+        return real_networks[name]
+
+    return find
 
 
 @pytest.fixture(scope='session')

@@ -76,7 +76,7 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     """Build a network and load a checkpoint into it, on the CPU.
 
     Args:
-        path: A `.pth` or `.safetensors` file.
+        path: A `.pth` or `.safetensors` file, or ncnn's `.param`.
         param_key: Which of its state dicts, `params_ema` where it is left out.
         network: BasicSR's options of the network; left out: see `describe`.
 

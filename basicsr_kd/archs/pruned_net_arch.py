@@ -22,8 +22,8 @@ def PrunedNet(base: Mapping[str, Any], like: str | os.PathLike[str]) -> nn.Modul
     Args:
         base: options of the network before pruning, ``{type: EDSR, num_in_ch: 3, …}``. Scalars that are in no tensor,
             such as EDSR's ``res_scale``, come from here.
-        like: the pruned network's checkpoint (``.pth`` or ``.safetensors``). Its weights are not loaded: that is
-            ``pretrain_network_g``.
+        like: the pruned network's checkpoint (``.pth``, ``.safetensors``, ncnn's ``.param``). Its weights are not
+            loaded: that is ``pretrain_network_g``.
 
     Raises:
         ValueError: ``base`` cannot be built.

@@ -76,8 +76,8 @@ class PrunedRRDBNet(RRDBNet):
         num_block: residual-in-residual dense blocks.
         num_grow_ch: growth channels: one number for all, or a flat list of 4 * 3 * num_block numbers in the order of
             the network (block, dense block, conv1 to conv4); 0 leaves a convolution out.
-        like: a checkpoint (``.pth`` or ``.safetensors``) to take all of the above from, read off its tensor shapes.
-            Its weights are not loaded: that is ``pretrain_network_g``.
+        like: a checkpoint (``.pth``, ``.safetensors``, ncnn's ``.param``) to take all of the above from, read
+            off its tensor shapes. Its weights are not loaded: that is ``pretrain_network_g``.
 
     Raises:
         ValueError: a width, the length of the list or the scale is impossible.

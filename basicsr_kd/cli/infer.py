@@ -83,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = 'basicsr-kd infer --weights FILE --input PATH --output PATH [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
-                        help='the trained network, .pth or .safetensors, whose\narchitecture is read off the file')
+                        help='the trained network, .pth, .safetensors or .param\n'
+                             '(of ncnn), whose architecture is read off the file')
     parser.add_argument('--input', metavar='PATH', type=Path, required=True,
                         help='for FRNet (TecoGAN): a clip, which is a folder of\nnumbered frames of one size, or a '
                              'video; for networks of\nimages: a folder, one image or a video')

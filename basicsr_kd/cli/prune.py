@@ -170,7 +170,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(files: argparse._ArgumentGroup) -> None:
     files.add_argument('--weights', metavar='FILE', required=True,
-                       help='the trained network, .pth or .safetensors; one that\nwas pruned before is pruned further')
+                       help='the trained network, .pth, .safetensors or .param\n'
+                            '(of ncnn); one that was pruned before is pruned further')
     files.add_argument('--out', metavar='FILE', type=Path,
                        help='the pruned network to write, .pth; a .yml beside it\nsays what options files call it '
                             '(network_g:)')

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from msgspec.structs import replace
 
+from basicsr_kd.checkpoint import checkpoint_bytes
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.methods import Method, Network
 from basicsr_kd.evaluation.schema import Evaluation, MeasuredMethod, MeasuredProtocol, MeasuredSet, SetFigures
@@ -121,7 +122,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
     for name, network in networks.items():
         counted = None
         try:
-            counted = replace(complexity(network.net, (lr_size, lr_size)), file_bytes=network.file.stat().st_size)
+            counted = replace(complexity(network.net, (lr_size, lr_size)), file_bytes=checkpoint_bytes(network.file))
         except Exception as error:  # whatever tracing makes of the network's own code
             warnings.append(f'{name}: its operations cannot be counted: {error}')
         costs[name] = counted, speeds.get(name, {})

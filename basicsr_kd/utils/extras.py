@@ -6,8 +6,8 @@ from types import ModuleType
 
 from basicsr_kd.errors import MissingExtraError
 
-EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'onnxscript': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino',
-          'ncnn': 'ncnn', 'pnnx': 'ncnn'}
+EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino', 'ncnn': 'ncnn',
+          'pnnx': 'ncnn'}
 """The extra of `basicsr-kd` that installs a package."""
 
 

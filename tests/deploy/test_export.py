@@ -17,7 +17,7 @@ from torch import nn
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
-from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.deploy.export import onnx_file
 from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino
@@ -169,6 +169,18 @@ def test_what_does_not_work_there_is_not_left_behind(tool, monkeypatch):
     assert files() == before and not Path('out').exists()
 
 
+@pytest.mark.parametrize('family', ['RRDBNet', 'PrunedRRDBNet', 'x2', 'SRVGGNetCompact'])
+def test_what_was_written_for_ncnn_reads_as_the_same_network(tool, family):
+    pytest.importorskip('pnnx')
+    weights = write_family(family, Path('small.pth'))
+    assert tool('--weights', weights, '--format', 'ncnn', '--out', 'net.param')[0] == 0
+    before, after = read_state_dict(weights), read_state_dict('net.param')
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        rounded = tensor.half().float() if tensor.ndim == 4 else tensor  # biases and slopes stay
+        assert (after[name] - rounded).abs().max() < 2**-14, name  # ncnn writes smaller weights as 0
+
+
 class Odd(RRDBNet):
     """With an operation that no format has."""
 
@@ -176,7 +188,8 @@ class Odd(RRDBNet):
         return super().forward(x) + torch.special.bessel_j0(x).mean()
 
 
-@pytest.mark.parametrize(('kind', 'said'), [('onnx', 'no operator for aten::special_bessel_j0'), ('ncnn', 'no layer for')])
+@pytest.mark.parametrize(('kind', 'said'), [('onnx', 'no operator for aten::special_bessel_j0'),
+                                            ('ncnn', 'no layer for')])
 def test_an_operation_without_a_place_is_named(tool, monkeypatch, kind, said):
     pytest.importorskip(RUNTIMES[kind][0])
     weights = write_family('RRDBNet', Path('small.pth'))

@@ -10,7 +10,9 @@ from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
 from helpers.models import batch, first_logs, same, start, start_and_save, train, weights
+from helpers.ncnn import write_ncnn
 
+from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.errors import CheckpointError
 
@@ -280,13 +282,15 @@ def test_a_teacher_that_its_tensors_do_not_tell_is_pruned_all_the_same(kd_opt, t
     assert same(weights(start({**kd_opt, 'auto_resume': True}).net_teacher), weights(model.net_teacher))
 
 
-@pytest.mark.parametrize('form', ['safetensors', 'params only', 'module', 'old ESRGAN', 'older ESRGAN'])
+@pytest.mark.parametrize('form', ['safetensors', 'ncnn', 'params only', 'module', 'old ESRGAN', 'older ESRGAN'])
 def test_teacher_files_of_every_kind(kd_opt, tmp_path, form):
     from safetensors.torch import save_file
     state = read_state_dict(kd_opt['teacher']['path'])
-    path = tmp_path / ('t.safetensors' if form == 'safetensors' else 't.pth')
+    path = tmp_path / {'safetensors': 't.safetensors', 'ncnn': 't.param'}.get(form, 't.pth')
     if form == 'safetensors':
         save_file(state, path)
+    elif form == 'ncnn':
+        write_ncnn(build_from_file(kd_opt['teacher']['path']), path)
     elif form == 'params only':
         torch.save({'params': state}, path)
     elif form == 'module':

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.models import batch, same, start, start_and_save, train, train_on_and_resume, weights
+from helpers.ncnn import write_ncnn
 from helpers.networks import TINY
 
 from basicsr_kd.archs.from_file import build_from_file
@@ -40,6 +42,14 @@ def test_generator_and_ema_start_as_the_pruned_file(prune_opt, tmp_path):
     pruned = read_state_dict(tmp_path / 'run' / 'models' / 'net_g_pruned.pth')
     assert same(weights(model.net_g), pruned) and same(weights(model.net_g_ema), pruned)
     assert parameters(model.net_g) == pytest.approx(0.7 * whole(prune_opt), rel=0.02)
+
+
+def test_a_network_of_ncnn_is_pruned_as_its_checkpoint_is(prune_opt, tmp_path):
+    expected = weights(start(prune_opt).net_g)
+    shutil.rmtree(tmp_path / 'run')
+    param = write_ncnn(build_from_file(prune_opt['path']['pretrain_network_g']), tmp_path / 'net')
+    prune_opt['path']['pretrain_network_g'] = str(param)
+    assert same(weights(start(prune_opt).net_g), expected)
 
 
 def test_it_trains_with_esrgans_relativistic_loss(prune_opt):

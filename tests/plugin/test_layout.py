@@ -25,7 +25,8 @@ ROOMS = {
     'errors': '',
     'utils': 'errors',
     'runs': 'errors',
-    'checkpoint': _UTILS,
+    'formats': _UTILS,
+    'checkpoint': f'formats {_UTILS}',
     'options': f'runs {_UTILS}',
     'archs': f'checkpoint {_UTILS}',
     'metrics': f'archs {_UTILS}',
@@ -46,8 +47,8 @@ ROOMS = {
     'test': 'autoload plugin errors runs.out_of_memory',
     'cli': f' autoload plugin report evaluation deploy metrics data pruning {_NETWORKS}',
 }
-LIGHT = ['errors', 'utils.text', 'utils.images', 'utils.metric_names', 'runs', 'options', 'report', 'compat', 'plugin',
-         'autoload', 'train', 'test', 'cli']
+LIGHT = ['errors', 'utils.text', 'utils.images', 'utils.metric_names', 'formats', 'runs', 'options', 'report', 'compat',
+         'plugin', 'autoload', 'train', 'test', 'cli']
 
 
 class Module(NamedTuple):

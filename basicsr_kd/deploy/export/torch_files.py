@@ -11,7 +11,7 @@ from torch import Tensor
 from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 from basicsr_kd.checkpoint import atomic_save, plain_tensors
 from basicsr_kd.errors import ExportError
-from basicsr_kd.utils.esrgan_keys import first_release_keys
+from basicsr_kd.formats.esrgan_keys import first_release_keys
 from basicsr_kd.utils.files import replaced
 
 _OLD_GROWTH = 32  # no program that opens the old keys reads it off the file

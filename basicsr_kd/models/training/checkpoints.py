@@ -38,7 +38,7 @@ class Checkpoints(BaseModel):
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True,
                      param_key: str | None = 'params') -> None:
-        """Load a `.pth` or `.safetensors` file; old ESRGAN keys and `module.` are understood.
+        """Load a `.pth`, `.safetensors` or ncnn's `.param`; old ESRGAN keys and `module.` are understood.
 
         Raises:
             CheckpointError: The file is missing or no checkpoint.

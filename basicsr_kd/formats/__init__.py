@@ -1,0 +1,1 @@
+"""Files of other programs, told in BasicSR's names. Numpy at most."""
