@@ -71,7 +71,7 @@ def write(job: Job, graph: Graph, path: Path) -> list[Path]:
             write_openvino(whole, path, images)
         return [path, path.with_suffix('.bin')]
     if job.kind == 'ncnn':
-        write_ncnn(graph, path)
+        write_ncnn(held(job.kind, graph), path)  # rounded before: pnnx cuts digits off
         return [path, path.with_suffix('.bin')]
     return _write_for_torch(job, path)
 
