@@ -17,7 +17,7 @@ _CONV, _LEAKY_CONV, _SCALED = '3x3 convolution', '3x3 convolution with LeakyReLU
 _TAIL = ['conv_body', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last']
 _TAIL_STEPS = [_CONV, 'enlargement by 2', _LEAKY_CONV, 'enlargement by 2', _LEAKY_CONV, _LEAKY_CONV, _CONV]
 _ADD, _MULTIPLY = 0, 2  # a BinaryOp's operation
-_PRODUCT, _SUM = 0, 1  # an Eltwise's
+_SUM = 1  # an Eltwise's
 _NEAREST = 1  # an Interp's
 _LEAKY = 2  # a convolution's activation
 
@@ -48,16 +48,16 @@ def read_ncnn(path: Path) -> dict[str, np.ndarray]:
 
 def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
     """The names of its convolutions, and what its layers do."""
-    widths = [conv.weights['weight'].shape[:2] for conv in convs]  # out, in
-    if len(convs) < 1 + len(_TAIL):
+    tail = len(convs) - len(_TAIL)
+    if tail < 1:
         raise _refusal(path, f'it has {len(convs)} convolutions and an RRDBNet has at least {1 + len(_TAIL)}')
+    widths = [conv.weights['weight'].shape[:2] for conv in convs]  # out, in
     feat, channels = widths[0]
-    names, steps = ['conv_first'], [_CONV]
-    shrunk = {4 * widths[-1][0]: 2, 16 * widths[-1][0]: 4}.get(channels)
-    if shrunk:
-        steps.insert(0, f'pixel-unshuffle by {shrunk}')
-    starts = [index for index in range(1, len(convs) - len(_TAIL)) if widths[index][1] == feat]  # of dense blocks
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(convs) - len(_TAIL)], strict=True)):
+    last = widths[-1][0]
+    shrunk = {4 * last: 2, 16 * last: 4}.get(channels)
+    names, steps = ['conv_first'], [f'pixel-unshuffle by {shrunk}', _CONV] if shrunk else [_CONV]
+    starts = [index for index in range(1, tail) if widths[index][1] == feat]  # of dense blocks; no other takes so few
+    for number, (start, end) in enumerate(zip(starts, [*starts, tail][1:], strict=True)):
         block = f'body.{number // 3}.rdb{number % 3 + 1}'
         growing = [f'{block}.conv{index}' for index in range(1, end - start)]
         names += [*growing, f'{block}.conv5']
@@ -69,7 +69,7 @@ def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
             raise _refusal(path, f'the convolutions from {convs[start].name} to {convs[end - 1].name} are no dense '
                                  f'block of {feat} channels')
     names += _TAIL
-    if len(starts) % 3 or len(names) != len(convs) or any(width != feat for _, width in widths[-len(_TAIL):]):
+    if len(starts) % 3 or len(names) != len(convs) or widths[tail:] != [(feat, feat)] * 4 + [(last, feat)]:
         raise _refusal(path, f'its {len(convs)} convolutions do not follow each other as those of an RRDBNet do')
     return names, steps + _TAIL_STEPS
 

@@ -141,6 +141,7 @@ def test_another_network_is_refused_with_what_was_found(tmp_path, make, old, new
 @pytest.mark.parametrize(('net', 'message'), [
     (nn.Sequential(*(nn.Conv2d(3, 3, 3) for _ in range(4))), 'it has 4 convolutions and an RRDBNet has at least 6'),
     (nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(14))), 'its 14 convolutions do not follow each other'),
+    (nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 5, 3), *(nn.Conv2d(3, 3, 3) for _ in range(4))), 'do not follow'),
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3), *(nn.Conv2d(4, 4, 3) for _ in range(5))), 'no dense block'),
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.PReLU(4)), 'do not take turns'),
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(1), nn.Conv2d(4, 48, 3)), 'takes 1 channels and is given 4'),
