@@ -143,8 +143,10 @@ def test_an_onnx_file_names_its_opset_its_sizes_and_its_scale(tool):
 def test_files_for_upscayl_lie_and_are_called_as_it_looks_for_them(tool):
     pytest.importorskip('pnnx')
     weights = write_family('RRDBNet', Path('my net.pth'))
-    assert tool('--weights', weights, '--format', 'ncnn', '--out', 'out')[0] == 0
+    status, out, _ = tool('--weights', weights, '--format', 'ncnn', '--out', 'out')
+    assert status == 0
     assert {'out/models/my net-x4.param', 'out/models/my net-x4.bin'} <= files()
+    assert 'Largest activation on the images: ' in out
     text = Path('out/models/my net-x4.param').read_text()
     assert text.startswith('7767517\n') and text.split('\n')[2].split()[-1] == 'data'
     assert text.rstrip().split('\n')[-1].split()[5] == 'output'

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from basicsr.utils import tensor2img
-from torch import Tensor, from_numpy
+from torch import Tensor, from_numpy, nn, no_grad
 
 from basicsr_kd.deploy.export.graph import Graph
 from basicsr_kd.deploy.runtimes import Runner, Torch
@@ -39,6 +39,8 @@ class Trial(msgspec.Struct, frozen=True):
     """For the first image; None: not timed, as fp16 on a CPU."""
     torch_milliseconds: float | None
     """PyTorch in fp32 as people's scripts run it, in the same process, in turns."""
+    largest_activation: float | None = None
+    """Of any layer on the images, for a format whose programs compute in fp16, which ends at 65,504."""
 
     @property
     def failure(self) -> str | None:
@@ -82,8 +84,9 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
     if runner.precision != 'fp16':  # for GPUs
         seconds = _times([runner, fp32], [tensor.numpy() for tensor in images[0]])
     here, there = (None if one is None else 1000 * one for one in seconds)
+    largest = _largest_activation(graph, images) if kind == 'ncnn' else None
     return Trial(kind, runner.name, runner.precision, sum(file.stat().st_size for file in files),
-                 float(np.max(differences)), psnr, here, there)
+                 float(np.max(differences)), psnr, here, there, largest)
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
@@ -92,11 +95,33 @@ def trial_table(trials: Sequence[Trial]) -> str:
              f'{trial.difference:.1e}', 'equal' if trial.psnr is None else f'{trial.psnr:.1f}',
              *('-' if value is None else f'{value:.0f}' if value >= 100 else f'{value:.1f}'
                for value in (trial.milliseconds, trial.torch_milliseconds))] for trial in trials]
-    return markdown_table(['format', 'runs in', 'MB', 'largest difference', 'PSNR, dB', 'ms', 'PyTorch fp32, ms'], rows)
+    table = markdown_table(['format', 'runs in', 'MB', 'largest difference', 'PSNR, dB', 'ms', 'PyTorch fp32, ms'],
+                           rows)
+    largest = [trial.largest_activation for trial in trials if trial.largest_activation is not None]
+    if largest:
+        table += f'\n\nLargest activation on the images: {max(largest):.3g}; fp16, in which GPUs run it, ends at 65,504.'
+    return table
 
 
 def _eager(graph: Graph) -> Torch:
     return Torch(graph.net, channels_last=False)
+
+
+@no_grad()
+def _largest_activation(graph: Graph, images: Sequence[tuple[Tensor, ...]]) -> float:
+    largest = 0.0
+
+    def look(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, float(output.abs().max()))
+
+    hooks = [module.register_forward_hook(look) for module in graph.net.modules()]
+    for tensors in images:
+        graph.net(*tensors)
+    for hook in hooks:
+        hook.remove()
+    return largest
 
 
 def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
