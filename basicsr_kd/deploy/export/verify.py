@@ -99,7 +99,8 @@ def trial_table(trials: Sequence[Trial]) -> str:
                            rows)
     largest = [trial.largest_activation for trial in trials if trial.largest_activation is not None]
     if largest:
-        table += f'\n\nLargest activation on the images: {max(largest):.3g}; fp16, in which GPUs run it, ends at 65,504.'
+        table += (f'\n\nLargest activation on the images: {max(largest):.3g}; fp16, in which GPUs run it, ends at '
+                  '65,504.')
     return table
 
 
