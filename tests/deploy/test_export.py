@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +246,20 @@ def test_files_for_pytorch_open_again(tool, family):
     with torch.no_grad():
         assert torch.equal(again(image), net(image))
     assert {'comfyui/custom_nodes/basicsr_kd_networks/__init__.py'} <= files()
+
+
+@pytest.mark.parametrize('kind', [*RUNTIMES, 'safetensors', 'comfyui'])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tool, kind):
+    pytest.importorskip(RUNTIMES[kind][0] if kind in RUNTIMES else 'torch')
+    weights = write_family('PrunedRRDBNet', Path('small.pth'))
+    before = files()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, limits[1]))
+        status, _, err = tool('--weights', weights, '--format', kind, '--out', 'out')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert status == 2 and err.count('\n') == 1 and 'Traceback' not in err, err
+    assert files() == before and not Path('out').exists()

@@ -38,11 +38,12 @@ def write_ncnn(graph: Graph, path: Path) -> None:
         traced = Path(folder, 'net.pt')
         try:
             with recording():
-                torch.jit.trace(graph.net, one).save(str(traced))
+                record = torch.jit.trace(graph.net, one).save_to_buffer()  # .save() ends Python where the disk is full
         except Exception as error:  # whatever the network's own code raises
             reason = f'{type(error).__name__}: {str(error).strip().splitlines()[0]}'
             raise ExportError(f'ncnn: PyTorch cannot record this network ({reason}). --format safetensors needs no '
                               'record.') from error
+        traced.write_bytes(record)
         said = _convert(pnnx.EXEC_PATH, traced, [tuple(tensors[0].shape) for tensors in (one, other)])
         param, weights = Path(folder, 'net.ncnn.param'), Path(folder, 'net.ncnn.bin')
         if not (param.is_file() and weights.is_file()):

@@ -1,6 +1,7 @@
 """ONNX files: any height and width, checked by onnx; and their 8-bit version."""
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,15 +41,16 @@ def write_onnx(graph: Graph, path: Path, half: bool) -> None:
     sizes = {name: {axis: f'{size}{"_hr" if name.startswith("hr") else ""}' for axis, size in _SIZES.items()}
              for name in graph.inputs}
     sizes[graph.output] = {axis: f'{size}_out' for axis, size in _SIZES.items()}
+    content = io.BytesIO()
     try:
         with recording():
-            torch.onnx.export(graph.net, tensors, str(path), dynamo=False, opset_version=OPSET,
+            torch.onnx.export(graph.net, tensors, content, dynamo=False, opset_version=OPSET,  # type: ignore[arg-type]
                               input_names=list(graph.inputs), output_names=[graph.output], dynamic_axes=sizes)
-        onnx.checker.check_model(str(path), full_check=True)
+        model = onnx.load_from_string(content.getvalue())
+        onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of the network's own code, PyTorch's or onnx's
         raise ExportError(f'ONNX (opset {OPSET}) cannot hold this network: {_reason(error)}. --format safetensors '
                           'needs no operators.') from error
-    model = onnx.load(path)
     _describe(model, graph, 'fp16' if half else 'fp32')
     onnx.save(model, path)
 

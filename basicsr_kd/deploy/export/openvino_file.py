@@ -30,4 +30,8 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
         raise ExportError(f'OpenVINO cannot hold this network: {str(error).strip().splitlines()[0]}') from error
     if images is not None:
         model = quantise(model, [image.numpy() for image in images])
-    openvino.save_model(model, str(path), compress_to_fp16=True)
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=True)
+    except Exception as error:  # RuntimeError
+        raise ExportError(f'OpenVINO cannot write {path.name}: {str(error).strip().splitlines()[-1]}. Is the disk '
+                          'full?') from error
