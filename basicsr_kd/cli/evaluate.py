@@ -131,8 +131,10 @@ def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Map
 
 
 def _networks(args: argparse.Namespace, files: Mapping[str, Path], device: str) -> dict[str, 'Network']:
+    from basicsr_kd.deploy.pieces import Tiling
     from basicsr_kd.evaluation.methods import Network
-    return {name: Network(name, file, device, args.tile) for name, file in files.items() if str(file) != BICUBIC}
+    tiling = Tiling(args.tile)
+    return {name: Network(name, file, device, tiling) for name, file in files.items() if str(file) != BICUBIC}
 
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
