@@ -24,7 +24,7 @@ class Format(NamedTuple):
         side: The largest that an image may have.
         bits: The most a channel may have.
         alpha: Whether pixels may be see-through.
-        grey: Whether there is grey; without, it is written as three equal channels.
+        grey: Whether there is grey; without, it is written as three equal channels, with no profile for grey.
         copies: How many times the result is in memory while it is written, itself included.
         write: Writes pixels and a profile.
     """
@@ -37,14 +37,21 @@ class Format(NamedTuple):
     write: Callable[[Path, np.ndarray, bytes | None], None]
 
 
-def _with_pillow(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+def _as_jpeg(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
     grey = pixels.shape[2] == 1
     image = Image.fromarray(pixels[:, :, 0] if grey else pixels)
     # without `subsampling`, a JPEG keeps colours of every second pixel
     image.save(path, quality=QUALITY, subsampling='4:4:4', icc_profile=profile)
 
 
-def _with_tifffile(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+def _as_webp(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+    """Grey is written without loss, and so without a cast; the format has no other."""
+    if pixels.shape[2] < 3:
+        pixels = np.concatenate([np.repeat(pixels[:, :, :1], 3, axis=2), pixels[:, :, 1:]], axis=2)
+    Image.fromarray(pixels).save(path, quality=QUALITY, lossless=Picture(pixels).is_grey, icc_profile=profile)
+
+
+def _as_tiff(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
     channels = pixels.shape[2]
     # without `imagecodecs`, tifffile has no other compression than zlib's
     tifffile.imwrite(path, pixels[:, :, 0] if channels == 1 else pixels, rowsperstrip=64, compression='zlib',
@@ -53,12 +60,12 @@ def _with_tifffile(path: Path, pixels: np.ndarray, profile: bytes | None) -> Non
                      'contig', extrasamples=None if channels % 2 else ['unassalpha'])
 
 
-_JPEG = Format('JPEG', 65_500, 8, alpha=False, grey=True, copies=3.4, write=_with_pillow)
-_TIFF = Format('TIFF', 2**31 - 1, 16, alpha=True, grey=True, copies=1, write=_with_tifffile)
+_JPEG = Format('JPEG', 65_500, 8, alpha=False, grey=True, copies=3.4, write=_as_jpeg)
+_TIFF = Format('TIFF', 2**31 - 1, 16, alpha=True, grey=True, copies=1, write=_as_tiff)
 FORMATS: Mapping[str, Format] = {
     '.png': Format('PNG', 1_000_000, 16, alpha=True, grey=True, copies=1, write=write_png),
     '.jpg': _JPEG, '.jpeg': _JPEG, '.tif': _TIFF, '.tiff': _TIFF,
-    '.webp': Format('WebP', 16_383, 8, alpha=True, grey=False, copies=3.4, write=_with_pillow),
+    '.webp': Format('WebP', 16_383, 8, alpha=True, grey=False, copies=3.4, write=_as_webp),
 }
 """By their endings."""
 
@@ -93,7 +100,5 @@ def write_picture(path: Path, picture: Picture) -> None:
     """
     form = FORMATS[path.suffix.lower()]
     pixels = picture.pixels if form.alpha else np.ascontiguousarray(picture.colours)
-    if not form.grey and pixels.shape[2] < 3:
-        pixels = np.concatenate([np.repeat(pixels[:, :, :1], 3, axis=2), pixels[:, :, 1:]], axis=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     form.write(path, pixels, picture.profile)

@@ -90,7 +90,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
             frames = getattr(image, 'n_frames', 1) if image.format not in _STILL else 1
             orientation = image.getexif().get(_ORIENTATION, 1)  # before a TIFF is loaded, which turns it
             image.load()  # unlike OpenCV 4, it refuses a file that ends too early
-            grey = image.mode in _GREY or image.mode.startswith('I;16')
+            grey = _is_grey(image, content)
             profile = _profile(image.info.get('icc_profile'), 'GRAY' if grey else 'RGB ')
             see_through = _see_through(image, grey) if image.has_transparency_data else None
             pixels = _by_pillow(image)
@@ -147,6 +147,11 @@ def _by_pillow(image: Image.Image) -> np.ndarray | None:
     if image.format != 'PPM' or image.mode == '1':
         return None
     return np.asarray(image).astype(np.uint16) if image.mode == 'I' else np.asarray(image)  # I: scaled to 65535
+
+
+def _is_grey(image: Image.Image, content: bytes) -> bool:
+    # Pillow takes 16 bits with alpha for colours; their PNG says what it has at this place
+    return image.mode in _GREY or image.mode.startswith('I;16') or (image.format == 'PNG' and content[25] == 4)
 
 
 def _see_through(image: Image.Image, grey: bool) -> np.ndarray:
