@@ -95,7 +95,7 @@ def recording() -> Iterator[None]:
     BasicSR's reshapes by hand, which is six operations in place of one, and of sizes that ncnn does not take.
     """
     before = rrdbnet_arch.pixel_unshuffle
-    rrdbnet_arch.pixel_unshuffle = functional.pixel_unshuffle
+    rrdbnet_arch.pixel_unshuffle = lambda x, scale: functional.pixel_unshuffle(x, scale)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
