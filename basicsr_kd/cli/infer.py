@@ -35,16 +35,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _infer(args: argparse.Namespace) -> int:
-    from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.deploy.infer import precision
-    from basicsr_kd.deploy.network import TrainedNetwork
+    from basicsr_kd.deploy.open import open_network
     from basicsr_kd.deploy.results import VIDEO
     from basicsr_kd.deploy.sources import ImageFiles, open_source
     _check_output(args)
     device = usable_device(args.device)
     with precision(device, args.half):
-        network = TrainedNetwork(args.weights.stem, args.weights, device, _tiling(args, device))
-        recurrent = is_recurrent(network.net)
+        network = open_network(args.weights.stem, args.weights, device=device, tiling=_tiling(args, device))
+        recurrent = network.recurrent
         clip = recurrent or args.output.suffix.lower() == VIDEO
         for option in [name for name in ('tile', 'background') if getattr(args, name)]:
             if recurrent and option == 'tile':

@@ -10,50 +10,54 @@ from basicsr.utils import tensor2img
 from torch import Tensor
 
 from basicsr_kd.archs.from_file import build_from_file, describe
-from basicsr_kd.archs.probe import enlargement
+from basicsr_kd.archs.probe import enlargement, is_recurrent
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.deploy.planes import Bar, NotFiniteError, enlarge_planes
-from basicsr_kd.deploy.runner import Runner, TorchRunner
+from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.errors import InferError
 
 _TRIAL = 64  # side, at least, of the image that tells how much memory a network takes
-_WHOLE = Tiling()
+WHOLE = Tiling()
 
 
 class TrainedNetwork:
-    """Runs a trained network in fp32.
+    """A network from its file, in the runtime that it runs in.
 
     Args:
         name: How it is called.
-        file: Its checkpoint; the architecture is read off it.
-        device: Where it runs.
+        file: Where it is from.
+        run_net: The runtime that holds it.
+        scale: How many times it enlarges.
+        multiple: Of what sides of its input have to be a multiple.
         tiling: How it takes images in pieces, in LR pixels.
-
-    Raises:
-        CheckpointError: The file holds no network that can be built.
-        InferError: It takes no RGB images, or does not enlarge them.
     """
 
-    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = _WHOLE) -> None:
+    device = torch.device('cpu')
+    """Where frames are given to `step`."""
+
+    def __init__(self, name: str, file: Path, run_net: Runner, scale: int, multiple: int,
+                 tiling: Tiling = WHOLE) -> None:
         self.name = name
-        self.file: Path = file
+        self.file = file
+        self.run_net = run_net
+        self.scale = scale
+        self.multiple = multiple
         self.tiling = tiling
-        self.device = torch.device(device)
-        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
-        if isinstance(described, dict):
-            self.options: dict[str, Any] = described
-            net = build_from_file(str(file), network=described)
-        else:
-            self.options = {'type': described.architecture.name}
-            net = as_module(described)
-        self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
-        try:
-            self.scale, self.multiple = enlargement(self.net, out_channels=3)
-        except ValueError as error:
-            raise InferError(f'{file} does not enlarge RGB images: {error}') from None
-        self.run_net: Runner = TorchRunner(self.net, self.device, side=-(-_TRIAL // self.multiple) * self.multiple)
+        self.recurrent = run_net.inputs > 1
+        """Whether it goes from frame to frame by `step`."""
+
+    def sample(self, lr_size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        """What it is timed on: a random image, as far as it goes a clip that stood still before.
+
+        Args:
+            lr_size: (height, width), multiples of `multiple`.
+        """
+        lr = np.random.default_rng(0).random((1, 3, *lr_size), np.float32)
+        if not self.recurrent:
+            return (lr,)
+        return lr, lr, lr.repeat(self.scale, 2).repeat(self.scale, 3)
 
     def enlarge(self, lr: np.ndarray, where: str) -> np.ndarray:
         """Enlarge an image, (h, w, 3) to (scale·h, scale·w, 3) BGR uint8.
@@ -92,6 +96,10 @@ class TrainedNetwork:
             raise InferError(f'{self.file} fails on {where}, {image.shape[1]}x{image.shape[0]}: {error}.{hint}') \
                 from error
 
+    def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
+        """The next frame of a recurrent network; see `FRNet.step`."""
+        return torch.from_numpy(self.run_net(*(tensor.numpy() for tensor in (lr_curr, lr_prev, hr_prev))))
+
     def as_image(self, output: Tensor, where: str) -> np.ndarray:
         """What a recurrent network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
 
@@ -105,3 +113,43 @@ class TrainedNetwork:
     def _not_finite(self, where: str) -> InferError:
         return InferError(f'{self.file} makes values of {where} that are not finite. Expected the weights of a network '
                           'that works; has its training diverged?')
+
+
+class TorchNetwork(TrainedNetwork):
+    """A network of a checkpoint, which PyTorch runs.
+
+    Args:
+        name: How it is called.
+        file: Its checkpoint; the architecture is read off it.
+        device: Where it runs.
+        tiling: How it takes images in pieces, in LR pixels.
+        precision: See `Torch`.
+        threads: See `Torch`.
+
+    Raises:
+        CheckpointError: The file holds no network that can be built.
+        InferError: It takes no RGB images, or does not enlarge them.
+    """
+
+    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE,
+                 precision: str = 'fp32', threads: int | None = None) -> None:
+        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
+        if isinstance(described, dict):
+            self.options: dict[str, Any] = described
+            net = build_from_file(str(file), network=described)
+        else:
+            self.options = {'type': described.architecture.name}
+            net = as_module(described)
+        self.device = torch.device(device)
+        self.net: Any = net.eval().to(self.device).to(memory_format=torch.channels_last)
+        try:
+            scale, multiple = enlargement(self.net, out_channels=3)
+        except ValueError as error:
+            raise InferError(f'{file} does not enlarge RGB images: {error}') from None
+        side = -(-_TRIAL // multiple) * multiple
+        super().__init__(name, file, Torch(self.net, device, precision, threads=threads, side=side), scale, multiple,
+                         tiling)
+        self.recurrent = is_recurrent(self.net)
+
+    def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
+        return self.net.step(lr_curr, lr_prev, hr_prev)

@@ -13,7 +13,7 @@ from basicsr_kd.utils.measured import Complexity, Device, Part, Speed
 from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import markdown_table
 
-_FORMATS = ('fp32', 'bf16', 'fp16')
+_FORMATS = ('fp32', 'bf16', 'fp16', 'int8')
 _SPARSE = 0.99  # below this share of non-zero weights they have a column; trained weights may hold a chance zero
 _WIDTH = 100
 _MISSING = '-'

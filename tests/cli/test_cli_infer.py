@@ -13,8 +13,8 @@ from helpers.infer import FRAMES, assert_close, clip_to, files, images, video, w
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.deploy import infer
+from basicsr_kd.deploy.open import open_network
 from basicsr_kd.deploy.stream import FRONT
-from basicsr_kd.evaluation.methods import Network
 from basicsr_kd.utils.arrays import as_tensor
 
 
@@ -47,7 +47,7 @@ def test_frames_are_in_the_order_of_their_numbers(infer_tool):
 
 @pytest.mark.parametrize('clip', [True, False])
 def test_memory_does_not_grow_with_the_number_of_frames(clip_folder, teacher_file, clip):
-    network = Network('net', Path('frnet.pth') if clip else teacher_file)
+    network = open_network('net', Path('frnet.pth') if clip else teacher_file)
     alive, ahead = weakref.WeakSet(), []
 
     class Image(np.ndarray):

@@ -35,6 +35,7 @@ ROOMS = {
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',
     'deploy': f'data.clips {_NETWORKS}',
+    'deploy.export': f'deploy metrics.image_scores metrics.timing {_NETWORKS}',
     'evaluation': f'deploy metrics data {_NETWORKS}',
     'report': f'evaluation.schema evaluation.sets options.convert {_UTILS}',
     'preflight': f'options data metrics pruning distillation losses runs {_NETWORKS}',

@@ -17,8 +17,9 @@ from basicsr_kd.deploy.export.ncnn_file import SMALLEST, write_ncnn
 from basicsr_kd.deploy.export.onnx_file import quantise_onnx, write_onnx
 from basicsr_kd.deploy.export.openvino_file import write_openvino
 from basicsr_kd.deploy.export.verify import Trial, try_out
-from basicsr_kd.deploy.network import TrainedNetwork
-from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, Runner, openvino_formats
+from basicsr_kd.deploy.network import TorchNetwork
+from basicsr_kd.deploy.runner import Runner
+from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, openvino_formats
 from basicsr_kd.errors import ExportError
 
 
@@ -47,18 +48,18 @@ class Job:
     calibration: Tensor | None = None
 
 
-def plan(job: Job, out: Path) -> tuple[TrainedNetwork, Path]:
+def plan(job: Job, out: Path) -> tuple[TorchNetwork, Path]:
     """Open the network and name the file; nothing is written.
 
     Raises:
         ExportError: The name does not go with the network or the format.
         CheckpointError, InferError: There is no network of RGB images in the file.
     """
-    network = TrainedNetwork(job.weights.stem, job.weights)
+    network = TorchNetwork(job.weights.stem, job.weights)
     return network, file_name(job.kind, out, job.weights.stem, network.scale, job.precision)
 
 
-def export(job: Job, network: TrainedNetwork, path: Path, images: Sequence[np.ndarray],
+def export(job: Job, network: TorchNetwork, path: Path, images: Sequence[np.ndarray],
            say: Callable[[str], None] = lambda text: None) -> tuple[list[Trial], list[Path]]:
     """Write a network and try it; files have their names only once it works.
 

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,12 +12,13 @@ from basicsr.utils import tensor2img
 from torch import Tensor, from_numpy
 
 from basicsr_kd.deploy.export.graph import Graph
-from basicsr_kd.deploy.runtimes import Runner, Torch
+from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.timing import time_in_turns
 from basicsr_kd.utils.text import markdown_table
 
 BORDER = 4
-TURNS = 3  # that are timed, after one that is not
+TURNS = 3  # that are timed
 MOST_DIFFERENCE = 1e-3
 """Of fp32 against PyTorch in fp32 with the weights as the file holds them; values are 0 to 1."""
 LEAST_PSNR = {'fp32': 0.0, 'fp16': 40.0, 'bf16': 40.0, 'int8': 20.0}
@@ -110,11 +111,5 @@ def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
 
 def _times(runners: Sequence[Runner], arrays: Sequence[np.ndarray]) -> tuple[float, ...]:
     """The median seconds of each, in turns."""
-    taken: list[list[float]] = [[] for _ in runners]
-    for turn in range(TURNS + 1):
-        for runner, own in zip(runners, taken, strict=True):
-            start = time.perf_counter()
-            runner(*arrays)
-            if turn:
-                own.append(time.perf_counter() - start)
-    return tuple(float(np.median(own)) for own in taken)
+    taken, _ = time_in_turns({place: partial(runner, *arrays) for place, runner in enumerate(runners)}, TURNS)
+    return tuple(float(np.median(own)) for own in taken.values())
