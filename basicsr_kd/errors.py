@@ -104,5 +104,9 @@ class ExportError(BasicSRKDError):
     """A network cannot be written for a runtime, or does not work there; the text says what was found, what to do."""
 
 
+class BenchError(BasicSRKDError):
+    """Networks that cannot be timed; the text says what was found, what was expected, what to do."""
+
+
 class MissingExtraError(BasicSRKDError):
     """A package that only some commands need is missing; the text names the extra that installs it."""

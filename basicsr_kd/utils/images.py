@@ -55,6 +55,18 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     return cv2.cvtColor(colours, cv2.COLOR_GRAY2BGR if colours.shape[2] == 1 else cv2.COLOR_RGB2BGR)
 
 
+def sample_photo() -> np.ndarray:
+    """A photo that matplotlib brings, (600, 512, 3) BGR uint8."""
+    from matplotlib import cbook
+    return read_image(cbook.get_sample_data('grace_hopper.jpg', False))
+
+
+def middle(image: np.ndarray, side: int) -> np.ndarray:
+    """The square in the middle of an image, or as much of it as there is."""
+    top, left = (max(0, length - side) // 2 for length in image.shape[:2])
+    return image[top:top + side, left:left + side]
+
+
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Write (h, w, 3) BGR uint8; folders are made.
 
