@@ -101,14 +101,12 @@ def runtimes_table(runs: Runs, timed: Sequence[Timed]) -> Table | None:
 def runtimes_panels(runs: Runs, timed: Sequence[Timed]) -> list[Panel]:
     """Quality against time, a panel for each metric that two points or more have.
 
-    Of each runtime all methods are shown in the precision and with the threads that its first method is fastest in.
+    A method is shown once for each runtime: in the precision and with the threads in which it is fastest there.
     """
-    shown = [one for one in timed if one.has_quality]
-    fastest: dict[str, Row] = {}
-    for one in sorted(shown, key=lambda its: (shown[0].method is not its.method, its.row.speed.seconds[1])):
-        fastest.setdefault(one.row.runtime, one.row)
-    ways = {(row.way, row.threads) for row in fastest.values()}
-    shown = [one for one in shown if (one.row.way, one.row.threads) in ways]
+    fastest: dict[tuple[str, str], Timed] = {}
+    for one in sorted((one for one in timed if one.has_quality), key=lambda its: its.row.speed.seconds[1]):
+        fastest.setdefault((one.method.label, one.row.runtime), one)
+    shown = [one for one in timed if one in fastest.values()]
     names = [images.name for images in runs.sets]
     panels = []
     for metric, about in METRICS.items():
