@@ -104,5 +104,9 @@ class TrainingError(BasicSRKDError, RuntimeError):
     """Training cannot go on."""
 
 
+class BenchError(BasicSRKDError):
+    """Networks that cannot be timed; the text says what was found, what was expected, what to do."""
+
+
 class MissingExtraError(BasicSRKDError):
     """A package that only some commands need is missing; the text names the extra that installs it."""

@@ -1,7 +1,7 @@
 """What a network takes: images or clips, how many channels, which sizes."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -55,21 +55,41 @@ def enlargement(net: nn.Module, channels: int = 3, out_channels: int | None = No
         out_channels: Of its output; None: any.
 
     Raises:
+        ValueError: See `tried_enlargement`.
+    """
+    device = next(net.parameters()).device
+
+    def shape(side: int) -> Sequence[int]:
+        with torch.random.fork_rng(devices=[]):
+            return net(probe_image(channels, device, side)).shape
+
+    return tried_enlargement(shape, channels, out_channels)
+
+
+def tried_enlargement(shape: Callable[[int], Sequence[int]], channels: int = 3,
+                      out_channels: int | None = None) -> tuple[int, int]:
+    """`enlargement` of whatever runs a network.
+
+    Args:
+        shape: Of the output for a square image of this side.
+        channels: Of the input.
+        out_channels: Of the output; None: any.
+
+    Raises:
         ValueError: It makes of no trial image a whole number of times larger one; the text says what became of the
             first.
     """
-    device, errors = next(net.parameters()).device, []
+    errors = []
     for multiple, side in _trials():
         try:
-            with torch.random.fork_rng(devices=[]):
-                output = net(probe_image(channels, device, side))
+            made = tuple(shape(side))
         except Exception as error:  # whatever the network's own code raises
             errors.append(f'{type(error).__name__}: {error}')
             continue
-        scale = output.shape[-1] // side
-        if scale and tuple(output.shape) == (1, out_channels or output.shape[1], scale * side, scale * side):
+        scale = made[-1] // side
+        if scale and made == (1, out_channels or made[1], scale * side, scale * side):
             return scale, multiple
-        errors.append(f'it makes {tuple(output.shape)} of {(1, channels, side, side)}')
+        errors.append(f'it makes {made} of {(1, channels, side, side)}')
     raise ValueError(errors[0])
 
 

@@ -52,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    from basicsr_kd.deploy.open import name_of
     from basicsr_kd.evaluation.methods import unique_names
     from basicsr_kd.evaluation.sets import are_clips
     from basicsr_kd.report.text import evaluation_text
     device = usable_device(args.device)
     weights = [Path(file) for file in args.weights]
-    names = unique_names([*weights, *args.sr], [*(file.stem for file in weights),
+    names = unique_names([*weights, *args.sr], [*map(name_of, weights),
                                                 *(folder.resolve().name for folder in args.sr)])
     files = dict(zip(names, weights, strict=False))
     finished = dict(zip(names[len(weights):], args.sr, strict=True))
@@ -80,14 +81,13 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
                device: str) -> 'Evaluation':
-    from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.errors import BadImageError
     from basicsr_kd.evaluation.checks import check_sets
     from basicsr_kd.evaluation.protocol import Protocol
     sets = image_sets(args, finished)
     networks = _networks(args, files, device)
     for network in networks.values():
-        if is_recurrent(network.net):
+        if network.trained.recurrent:
             raise Refusal(f'{network.file} goes from frame to frame, and {folders(args)[0]} has images. Expected '
                           'clips: a folder with a folder of frames a clip.')
     try:
@@ -101,13 +101,12 @@ def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Ma
 
 def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
               device: str) -> 'Evaluation':
-    from basicsr_kd.archs.probe import is_recurrent
     from basicsr_kd.evaluation.checks import check_clips
     from basicsr_kd.evaluation.protocol import Protocol
     from basicsr_kd.metrics.clip_protocol import PROTOCOLS
     networks = _networks(args, files, device)
     for network in networks.values():
-        if is_recurrent(network.net) and args.tile:
+        if network.trained.recurrent and args.tile:
             raise Refusal(f'--tile is for networks of images, and {network.file} goes from frame to frame. Leave it '
                           'out.')
     sets = clip_sets(args, finished, networks)
@@ -131,8 +130,10 @@ def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Map
 
 
 def _networks(args: argparse.Namespace, files: Mapping[str, Path], device: str) -> dict[str, 'Network']:
+    from basicsr_kd.deploy.pieces import Tiling
     from basicsr_kd.evaluation.methods import Network
-    return {name: Network(name, file, device, args.tile) for name, file in files.items() if str(file) != BICUBIC}
+    tiling = Tiling(args.tile)
+    return {name: Network(name, file, device, tiling) for name, file in files.items() if str(file) != BICUBIC}
 
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':

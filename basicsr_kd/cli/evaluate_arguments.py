@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group('what is compared')
     methods.add_argument('--weights', metavar='FILE', nargs='+', default=[],
-                         help='trained networks, .pth, .safetensors or .param\n(of ncnn), whose '
-                              f'architecture is read off the file;\nthe word {BICUBIC} stands for bicubic enlargement')
+                         help='trained networks, .pth or .safetensors, whose\narchitecture is read off the file, or '
+                              'what\n`basicsr-kd export` wrote (.onnx, .xml, .param), which\nruns in its runtime; the '
+                              f'word {BICUBIC} stands for\nbicubic enlargement')
     methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
                          help='folders of finished images, or with a folder of\nfinished frames a clip; with several '
                               'sets, each has a\nfolder in it with the name of the set')

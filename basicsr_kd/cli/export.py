@@ -57,16 +57,9 @@ def _export(args: argparse.Namespace) -> int:
 
 def _images(args: argparse.Namespace) -> list[Any]:
     """Squares in the middle of real images, (h, w, 3) BGR uint8: the user's, or a photo that matplotlib brings."""
-    from matplotlib import cbook
-
-    from basicsr_kd.utils.images import image_files, read_image
-    paths = image_files(args.images)[:_IMAGES] if args.images else [cbook.get_sample_data('grace_hopper.jpg', False)]
-    return [_middle(read_image(path)) for path in paths]
-
-
-def _middle(image: Any) -> Any:
-    top, left = (max(0, side - _SIDE) // 2 for side in image.shape[:2])
-    return image[top:top + _SIDE, left:left + _SIDE]
+    from basicsr_kd.utils.images import image_files, middle, read_image, sample_photo
+    images = map(read_image, image_files(args.images)[:_IMAGES]) if args.images else [sample_photo()]
+    return [middle(image, _SIDE) for image in images]
 
 
 def _say(text: str) -> None:

@@ -1,24 +1,26 @@
 """`basicsr-kd infer`: enlarges a clip, a video or images, without ground truth."""
 import argparse
-import math
 import sys
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, usable_device
+from basicsr_kd.cli.infer_arguments import EXAMPLE, GPU_BATCH, add_arguments, check_arguments
+from basicsr_kd.deploy.pieces import OVERLAP, Tiling
 from basicsr_kd.errors import BasicSRKDError
 
 if TYPE_CHECKING:
     from basicsr_kd.deploy.network import TrainedNetwork
+    from basicsr_kd.deploy.photos import Fault
+    from basicsr_kd.deploy.sources import ImageFiles
+    from basicsr_kd.deploy.video_files import VideoFile
 
-EXAMPLE = """basicsr-kd infer --weights tecogan.pth --input holiday.mp4 --output holiday_x4.mp4
-         basicsr-kd infer --weights tecogan.pth --input Vid4/LR/calendar --output results/calendar
-         basicsr-kd infer --weights student.pth --input photos --output photos_x4 --tile 256"""
 _FPS = 25.0  # where neither the input nor the user says
+_OTHER_IMAGES = ('.heic', '.heif', '.jxl', '.dng', '.exr')  # that Pillow does not know either
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
-
-_OTHER_VIDEOS = ('.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,90 +35,106 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _infer(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from basicsr_kd.archs.probe import is_recurrent
-    from basicsr_kd.deploy.infer import enlarge, precision
-    from basicsr_kd.deploy.network import TrainedNetwork
-    from basicsr_kd.deploy.results import VIDEO, writing
-    from basicsr_kd.deploy.sources import check_source, open_source
+    from basicsr_kd.deploy.infer import precision
+    from basicsr_kd.deploy.open import open_network
+    from basicsr_kd.deploy.results import VIDEO
+    from basicsr_kd.deploy.sources import ImageFiles, open_source
     _check_output(args)
     device = usable_device(args.device)
-    progress = sys.stderr.isatty()
     with precision(device, args.half):
-        network = TrainedNetwork(args.weights.stem, args.weights, device, args.tile)
-        recurrent = is_recurrent(network.net)
-        if recurrent and args.tile:
-            raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave it '
-                          'out.')
+        network = open_network(args.weights.stem, args.weights, device=device, tiling=_tiling(args, device))
+        recurrent = network.recurrent
         clip = recurrent or args.output.suffix.lower() == VIDEO
+        for option in [name for name in ('tile', 'background') if getattr(args, name)]:
+            if recurrent and option == 'tile':
+                raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave '
+                              'it out.')
+            if clip and option == 'background':
+                raise Refusal('--background is for images that are enlarged one by one. Leave it out: the frames of a '
+                              'clip have to be opaque.')
         source = open_source(args.input, clip)
-        count = check_source(source, clip, progress)
-        with writing(args.output, args.fps or source.fps or _FPS) as write:
-            for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames',
-                                    disable=not progress):
-                write(name, image)
-    print(_summary(args, network, count))
+        if isinstance(source, ImageFiles) and not clip:
+            return _enlarge_photos(args, network, source.paths)
+        return _enlarge_frames(args, network, source, clip)
+
+
+def _enlarge_frames(args: argparse.Namespace, network: 'TrainedNetwork', source: 'ImageFiles | VideoFile',
+                    clip: bool) -> int:
+    from tqdm import tqdm
+
+    from basicsr_kd.deploy.infer import enlarge
+    from basicsr_kd.deploy.results import writing
+    from basicsr_kd.deploy.sources import check_source
+    progress = sys.stderr.isatty()
+    count = check_source(source, clip, progress)
+    start = time.monotonic()
+    with writing(args.output, args.fps or source.fps or _FPS) as write:
+        for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames', disable=not progress):
+            write(name, image)
+    print(_summary(args, network, count, 'frame', time.monotonic() - start))
     return 0
 
 
+def _enlarge_photos(args: argparse.Namespace, network: 'TrainedNetwork', paths: Sequence[Path]) -> int:
+    """Status 1: some were enlarged, and those that could not be are on stderr."""
+    from basicsr_kd.deploy.formats import FORMATS, write_picture
+    from basicsr_kd.deploy.photos import Photos
+    from basicsr_kd.deploy.results import unfinished
+    suffix = args.output.suffix.lower()
+    one = suffix in FORMATS
+    photos = Photos(paths, network, FORMATS[suffix if one else '.png'], args.background, sys.stderr.isatty())
+    faults = photos.check()
+    told = _tell(faults.values(), len(paths))
+    start = time.monotonic()
+    with unfinished(args.output) as temporary:
+        photos.enlarge(faults, lambda path, picture: write_picture(temporary if one else temporary / f'{path.stem}.png',
+                                                                   picture))
+        _tell(list(faults.values())[told:], len(paths) - told)
+    print(_summary(args, network, len(paths) - len(faults), 'image', time.monotonic() - start))
+    return 1 if faults else 0
+
+
+def _tell(faults: 'Iterable[Fault]', number: int) -> int:
+    """Names the images that cannot be enlarged, of so many; returns how many there are.
+
+    Raises:
+        Refusal, BasicSRKDError: There is no other.
+    """
+    faults = list(faults)
+    if number == 1 and faults:
+        raise faults[0]
+    for fault in faults:
+        refuse('infer', fault)
+    if faults and len(faults) == number:
+        raise Refusal(f'none of the {number} images can be enlarged. Nothing is written.')
+    return len(faults)
+
+
+def _tiling(args: argparse.Namespace, device: str) -> Tiling:
+    batch = args.batch or (1 if device == 'cpu' else GPU_BATCH)
+    return Tiling(args.tile, OVERLAP if args.overlap is None else args.overlap, batch)
+
+
 def _check_output(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from basicsr_kd.deploy.formats import FORMATS
     from basicsr_kd.deploy.results import VIDEO
     from basicsr_kd.utils.images import SUFFIXES
     suffix = args.output.suffix.lower()
-    if suffix not in (VIDEO, *SUFFIXES):
-        check_folder(args.output, args.force)
-        return
-    if suffix in SUFFIXES and args.input.exists() and args.input.suffix.lower() not in SUFFIXES:
+    if suffix in FORMATS and args.input.exists() and args.input.suffix.lower() not in SUFFIXES:
         raise Refusal(f'--output {args.output} is one image, and --input {args.input} is none. Expected a folder, or '
                       'a name that ends in .mp4.')
-    check_outputs([args.output], args.force)
+    if suffix in (VIDEO, *FORMATS):
+        check_outputs([args.output], args.force)
+        return
+    if suffix in (*Image.registered_extensions(), *SUFFIXES, *_OTHER_IMAGES) and not args.output.is_dir():
+        raise Refusal(f'--output {args.output} ends in {suffix}, which is not written. Expected a folder, or a name '
+                      f'that ends in {", ".join(FORMATS)} or {VIDEO}.')
+    check_folder(args.output, args.force)
 
 
-def _summary(args: argparse.Namespace, network: 'TrainedNetwork', count: int) -> str:
-    frames = f'{count} frame{"s" if count > 1 else ""}'
-    return f'{frames} enlarged {network.scale} times with {args.weights}. Written: {args.output}'
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them. Their help is wrapped by hand, for 80 columns."""
-    parser.usage = 'basicsr-kd infer --weights FILE --input PATH --output PATH [options]'
-    parser.formatter_class = argparse.RawTextHelpFormatter
-    parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
-                        help='the trained network, .pth, .safetensors or .param\n'
-                             '(of ncnn), whose architecture is read off the file')
-    parser.add_argument('--input', metavar='PATH', type=Path, required=True,
-                        help='for FRNet (TecoGAN): a clip, which is a folder of\nnumbered frames of one size, or a '
-                             'video; for networks of\nimages: a folder, one image or a video')
-    parser.add_argument('--output', metavar='PATH', type=Path, required=True,
-                        help='a folder for PNGs; a video, if it ends in .mp4 (MPEG-4,\nlossy, without sound); for one '
-                             'image also the name of an\nimage')
-    parser.add_argument('--fps', metavar='F', type=float,
-                        help='frames a second of an .mp4 (default: those of the video\nthat --input is, else 25)')
-    parser.add_argument('--tile', metavar='N', type=int, default=0,
-                        help='give networks of images pieces of N low-resolution\npixels, where memory is too small '
-                             'for whole images\n(default: whole images)')
-    parser.add_argument('--half', action='store_true',
-                        help='run in half precision: fp16 on a GPU, bf16 on a CPU\nthat is fast in it')
-    parser.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
-    parser.add_argument('--force', action='store_true',
-                        help='write over an output that exists; other files in a\nfolder stay')
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what they name is looked at later.
-
-    Raises:
-        Refusal: Some do not.
-    """
-    suffix = args.output.suffix.lower()
-    if suffix in _OTHER_VIDEOS:
-        raise Refusal(f'--output {args.output} ends in {suffix}. Videos are written as .mp4.')
-    if args.output.resolve() == args.input.resolve():
-        raise Refusal(f'--output is --input, {args.input}. Expected another place: the input is kept.')
-    if args.tile < 0:
-        raise Refusal(f'--tile is {args.tile}. Expected at least 0.')
-    if args.fps is not None and not 0 < args.fps < math.inf:
-        raise Refusal(f'--fps is {args.fps:g}. Expected more than 0.')
-    if args.fps is not None and suffix != '.mp4':
-        raise Refusal(f'--fps is for videos, and --output {args.output} does not end in .mp4.')
+def _summary(args: argparse.Namespace, network: 'TrainedNetwork', count: int, what: str, seconds: float) -> str:
+    number = f'{count} {what}{"s" if count > 1 else ""}'
+    return (f'{number} enlarged {network.scale} times with {args.weights}, {count / seconds:.3g} {what}s/s. '
+            f'Written: {args.output}')

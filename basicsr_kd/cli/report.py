@@ -9,6 +9,7 @@ from basicsr_kd.cli.common import check_folder, refuse
 from basicsr_kd.errors import BasicSRKDError
 
 EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.yml --images pictures --out report
+         basicsr-kd report --runs evaluation.json bench.json --out report
 
          about.yml says what the methods are, all of it optional:
            kd_s16_seed0: {role: student, features: 16, pruned: 0.3, seed: 0, group: Student_16, iterations: 100000}
@@ -19,7 +20,8 @@ EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.y
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--runs', metavar='FILE', type=Path, nargs='+', required=True,
-                        help='what `basicsr-kd evaluate --json` wrote, with one\nprotocol and on the same images')
+                        help='what `basicsr-kd evaluate --json` wrote, with one\nprotocol and on the same images, '
+                             'and what\n`basicsr-kd bench --json` wrote of the same networks')
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
                         help='the folder to write: report.md, index.html, tables as\nMarkdown, LaTeX and CSV, pictures')
     parser.add_argument('--about', metavar='FILE', type=Path,

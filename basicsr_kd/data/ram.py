@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from basicsr_kd.errors import BadImageError
+from basicsr_kd.utils.memory import free_memory, in_words
 
 _HEADER = 54  # bytes of a BMP file
 _SHARED = '/dev/shm'  # where Linux keeps what processes share
@@ -41,7 +42,7 @@ class RamImages:
     def __init__(self, names: Sequence[ImageName], client: FileClient) -> None:
         names = list(dict.fromkeys(names))
         ends = np.cumsum([_bmp_bytes(*_size(name, client)) for name in names]).tolist()
-        get_root_logger().info(f'cache: ram: {len(names)} images take {_in_words(ends[-1])} of this process.')
+        get_root_logger().info(f'cache: ram: {len(names)} images take {in_words(ends[-1])} of this process.')
         self.images = torch.empty(ends[-1], dtype=torch.uint8).share_memory_()
         self.places = dict(zip(names, zip([0, *ends], ends, strict=False), strict=True))
 
@@ -71,21 +72,18 @@ def lack_of_memory(names: Iterable[ImageName], client: FileClient) -> str:
     """
     processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     needed = sum(_bmp_bytes(*_size(name, client)) for name in set(names)) * processes
-    free = _free_memory()
+    free = _free_to_share()
     if needed <= free:
         return ''
-    return (f'the decoded images take {_in_words(needed)}' +
+    return (f'the decoded images take {in_words(needed)}' +
             (f' in {processes} processes' if processes > 1 else '') +
-            f', {_in_words(free)} are free; leave it out (io_backend: lmdb reads faster than single files), or cut the '
+            f', {in_words(free)} are free; leave it out (io_backend: lmdb reads faster than single files), or cut the '
             'images into pieces and take fewer')
 
 
-def _free_memory() -> float:
+def _free_to_share() -> float:
     """Bytes that can still be shared on this machine; infinitely many where it does not tell."""
-    free = float('inf')
-    if os.path.isfile('/proc/meminfo'):
-        with open('/proc/meminfo') as file:
-            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith('MemAvailable'))
+    free = free_memory()
     return min(free, shutil.disk_usage(_SHARED).free) if os.path.isdir(_SHARED) else free  # containers have little
 
 
@@ -101,7 +99,3 @@ def _size(name: ImageName, client: FileClient) -> tuple[int, int]:
 def _bmp_bytes(width: int, height: int) -> int:
     """At most, for an image that may be turned by what its EXIF data say: rows are filled up to four bytes."""
     return _HEADER + max(-(-3 * row // 4) * 4 * rows for row, rows in ((width, height), (height, width)))
-
-
-def _in_words(size: float) -> str:
-    return f'{size / 2**30:.1f} GiB' if size >= 2**30 else f'{size / 2**20:.1f} MiB'

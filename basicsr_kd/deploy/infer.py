@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.archs.probe import is_recurrent
 from basicsr_kd.deploy.network import TrainedNetwork
 from basicsr_kd.deploy.stream import run_stream
 from basicsr_kd.errors import InferError
@@ -32,7 +31,7 @@ def enlarge(network: TrainedNetwork, frames: Frames) -> Iterator[tuple[str, np.n
     Raises:
         InferError: The network fails on a frame; or what reading one raises.
     """
-    if not is_recurrent(network.net):
+    if not network.recurrent:
         for name, image in frames:
             yield name, network.enlarge(image, name)
         return
@@ -44,7 +43,7 @@ def enlarge(network: TrainedNetwork, frames: Frames) -> Iterator[tuple[str, np.n
             yield as_tensor(image).to(network.device)
 
     try:
-        for output in run_stream(network.net, tensors()):
+        for output in run_stream(network, tensors()):
             name = names.popleft()
             yield name, network.as_image(output, name)
     except (RuntimeError, ValueError) as error:

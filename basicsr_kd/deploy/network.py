@@ -8,52 +8,57 @@ import numpy as np
 import torch
 from basicsr.utils import tensor2img
 from torch import Tensor
-from torch.nn.functional import pad
 
 from basicsr_kd.archs.from_file import build_from_file, describe
-from basicsr_kd.archs.probe import enlargement
+from basicsr_kd.archs.probe import enlargement, is_recurrent
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
-from basicsr_kd.deploy.tiles import run_tiled
+from basicsr_kd.deploy.pieces import Tiling
+from basicsr_kd.deploy.planes import Bar, NotFiniteError, enlarge_planes
+from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.errors import InferError
-from basicsr_kd.utils.arrays import as_tensor
 
-_OVERLAP = 16  # of tiles
+_TRIAL = 64  # side, at least, of the image that tells how much memory a network takes
+WHOLE = Tiling()
 
 
 class TrainedNetwork:
-    """Runs a trained network in fp32.
+    """A network from its file, in the runtime that it runs in.
 
     Args:
         name: How it is called.
-        file: Its checkpoint; the architecture is read off it.
-        device: Where it runs.
-        tile: How large pieces of an image it gets, in LR pixels; 0: whole images.
-
-    Raises:
-        CheckpointError: The file holds no network that can be built.
-        InferError: It takes no RGB images, or does not enlarge them.
+        file: Where it is from.
+        run_net: The runtime that holds it.
+        scale: How many times it enlarges.
+        multiple: Of what sides of its input have to be a multiple.
+        tiling: How it takes images in pieces, in LR pixels.
     """
 
-    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tile: int = 0) -> None:
-        self.name = name
-        self.file: Path = file
-        self.tile = tile
-        self.device = torch.device(device)
-        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
-        if isinstance(described, dict):
-            self.options: dict[str, Any] = described
-            net = build_from_file(str(file), network=described)
-        else:
-            self.options = {'type': described.architecture.name}
-            net = as_module(described)
-        self.net = net.eval().to(self.device).to(memory_format=torch.channels_last)
-        try:
-            self.scale, self.multiple = enlargement(self.net, out_channels=3)
-        except ValueError as error:
-            raise InferError(f'{file} does not enlarge RGB images: {error}') from None
+    device = torch.device('cpu')
+    """Where frames are given to `step`."""
 
-    @torch.inference_mode()
+    def __init__(self, name: str, file: Path, run_net: Runner, scale: int, multiple: int,
+                 tiling: Tiling = WHOLE) -> None:
+        self.name = name
+        self.file = file
+        self.run_net = run_net
+        self.scale = scale
+        self.multiple = multiple
+        self.tiling = tiling
+        self.recurrent = run_net.inputs > 1
+        """Whether it goes from frame to frame by `step`."""
+
+    def sample(self, lr_size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        """What it is timed on: a random image, as far as it goes a clip that stood still before.
+
+        Args:
+            lr_size: (height, width), multiples of `multiple`.
+        """
+        lr = np.random.default_rng(0).random((1, 3, *lr_size), np.float32)
+        if not self.recurrent:
+            return (lr,)
+        return lr, lr, lr.repeat(self.scale, 2).repeat(self.scale, 3)
+
     def enlarge(self, lr: np.ndarray, where: str) -> np.ndarray:
         """Enlarge an image, (h, w, 3) to (scale·h, scale·w, 3) BGR uint8.
 
@@ -65,25 +70,86 @@ class TrainedNetwork:
             InferError: The network fails on it.
         """
         height, width = lr.shape[:2]
-        image = as_tensor(lr).to(self.device, memory_format=torch.channels_last)
-        tile, overlap = (-(-length // self.multiple) * self.multiple for length in (self.tile, _OVERLAP))
+        result = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
+        self.fill(result[:, :, ::-1], lr[:, :, ::-1], where)
+        return result
+
+    def fill(self, result: np.ndarray, image: np.ndarray, where: str, bar: Bar = iter) -> None:
+        """Enlarge an image into an array that is there; see `enlarge_planes`.
+
+        Args:
+            result: To be filled: (scale·h, scale·w, c) of the image's type.
+            image: (h, w, c): RGB or one channel, uint8 or uint16.
+            where: Its file, for the error.
+            bar: Shows how far it is.
+
+        Raises:
+            InferError: The network fails on it.
+        """
         try:
-            more_height, more_width = -height % self.multiple, -width % self.multiple
-            mode = 'reflect' if more_height < height and more_width < width else 'replicate'  # too small to mirror
-            image = pad(image, (0, more_width, 0, more_height), mode)
-            output = run_tiled(self.net, image, tile, overlap, self.scale)
+            enlarge_planes(self.run_net, image, result, self.multiple, self.tiling, bar)
+        except NotFiniteError:
+            raise self._not_finite(where) from None
         except (RuntimeError, ValueError) as error:
-            hint = '' if self.tile else ' Where memory is short, --tile 256 takes the image in pieces.'
-            raise InferError(f'{self.file} fails on {where}, {width}x{height}: {error}.{hint}') from error
-        return self.as_image(output[:, :, :height * self.scale, :width * self.scale], where)
+            short = 'memory' in str(error) and not self.tiling.tile
+            hint = ' --tile 256 takes the image in pieces.' if short else ''
+            raise InferError(f'{self.file} fails on {where}, {image.shape[1]}x{image.shape[0]}: {error}.{hint}') \
+                from error
+
+    def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
+        """The next frame of a recurrent network; see `FRNet.step`."""
+        return torch.from_numpy(self.run_net(*(tensor.numpy() for tensor in (lr_curr, lr_prev, hr_prev))))
 
     def as_image(self, output: Tensor, where: str) -> np.ndarray:
-        """What the network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
+        """What a recurrent network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
 
         Raises:
             InferError: Values are not finite.
         """
         if not output.isfinite().all():
-            raise InferError(f'{self.file} makes values of {where} that are not finite. Expected the weights of '
-                                  'a network that works; has its training diverged?')
+            raise self._not_finite(where)
         return tensor2img(output)
+
+    def _not_finite(self, where: str) -> InferError:
+        return InferError(f'{self.file} makes values of {where} that are not finite. Expected the weights of a network '
+                          'that works; has its training diverged?')
+
+
+class TorchNetwork(TrainedNetwork):
+    """A network of a checkpoint, which PyTorch runs.
+
+    Args:
+        name: How it is called.
+        file: Its checkpoint; the architecture is read off it.
+        device: Where it runs.
+        tiling: How it takes images in pieces, in LR pixels.
+        precision: See `Torch`.
+        threads: See `Torch`.
+
+    Raises:
+        CheckpointError: The file holds no network that can be built.
+        InferError: It takes no RGB images, or does not enlarge them.
+    """
+
+    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE,
+                 precision: str = 'fp32', threads: int | None = None) -> None:
+        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
+        if isinstance(described, dict):
+            self.options: dict[str, Any] = described
+            net = build_from_file(str(file), network=described)
+        else:
+            self.options = {'type': described.architecture.name}
+            net = as_module(described)
+        self.device = torch.device(device)
+        self.net: Any = net.eval().to(self.device).to(memory_format=torch.channels_last)
+        try:
+            scale, multiple = enlargement(self.net, out_channels=3)
+        except ValueError as error:
+            raise InferError(f'{file} does not enlarge RGB images: {error}') from None
+        side = -(-_TRIAL // multiple) * multiple
+        super().__init__(name, file, Torch(self.net, device, precision, threads=threads, side=side), scale, multiple,
+                         tiling)
+        self.recurrent = is_recurrent(self.net)
+
+    def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
+        return self.net.step(lr_curr, lr_prev, hr_prev)

@@ -1,4 +1,4 @@
-"""Where enlarged frames go: a folder of PNGs, one image or a video, there when whole and not before."""
+"""Where results go: a folder of images, one image or a video, there when whole and not before."""
 from __future__ import annotations
 
 import os
@@ -10,19 +10,36 @@ from pathlib import Path
 import numpy as np
 
 from basicsr_kd.deploy.video_files import VideoWriter
-from basicsr_kd.utils.images import SUFFIXES, write_image
+from basicsr_kd.utils.images import write_image
 
 VIDEO = '.mp4'
 Write = Callable[[str, np.ndarray], None]
 
 
 @contextmanager
-def writing(output: Path, fps: float) -> Iterator[Write]:
-    """Write frames into a temporary folder, and move them to `output` at the end; after an error or Ctrl-C nothing is
-    left.
+def unfinished(output: Path) -> Iterator[Path]:
+    """Yield another name, in a temporary folder nearby; what is there at the end is moved to `output`, and after an
+    error or Ctrl-C nothing is left.
 
     Args:
-        output: `….mp4`; an image by its ending, for one image; else a folder, in which other files stay.
+        output: A file, or a folder, in which other files stay.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    near = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(prefix=f'.{output.name}.', dir=near) as temporary:
+        path = Path(temporary, f'unfinished{output.suffix.lower()}')
+        yield path
+        _move(path, output)
+
+
+@contextmanager
+def writing(output: Path, fps: float) -> Iterator[Write]:
+    """Write frames, which are there when all are and not before.
+
+    Args:
+        output: `….mp4`, or a folder for PNGs.
         fps: Frames a second of a video.
 
     Yields:
@@ -32,24 +49,18 @@ def writing(output: Path, fps: float) -> Iterator[Write]:
         OSError: It cannot be written.
         InferError: The video cannot be.
     """
-    suffix = output.suffix.lower()
-    near = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f'.{output.name}.', dir=near) as temporary:
-        unfinished = Path(temporary, f'unfinished{suffix}')
-        if suffix == VIDEO:
-            with VideoWriter(unfinished, fps) as video:
+    with unfinished(output) as path:
+        if path.suffix == VIDEO:
+            with VideoWriter(path, fps) as video:
                 yield video.write
-        elif suffix in SUFFIXES:
-            yield lambda name, image: write_image(unfinished, image)
         else:
-            yield lambda name, image: write_image(unfinished / f'{name}.png', image)
-        _move(unfinished, output)
+            yield lambda name, image: write_image(path / f'{name}.png', image)
 
 
-def _move(unfinished: Path, output: Path) -> None:
+def _move(path: Path, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.is_dir():
-        os.replace(unfinished, output)
+        os.replace(path, output)
         return
-    for file in unfinished.iterdir():
+    for file in path.iterdir():
         os.replace(file, output / file.name)

@@ -1,71 +1,16 @@
-"""The programs that run networks: PyTorch, ONNX Runtime, OpenVINO, ncnn; each is called in the same way."""
+"""The programs that run networks from files of their own: ONNX Runtime, OpenVINO, ncnn."""
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from basicsr_kd.deploy.runner import Runner
 from basicsr_kd.errors import InferError
 from basicsr_kd.utils.extras import load
-from basicsr_kd.utils.modes import HALF
-
-SUFFIXES = {'.onnx': 'onnxruntime', '.xml': 'openvino', '.param': 'ncnn', '.bin': 'ncnn'}
-"""Files that are a runtime's own."""
-
-
-class Runner(ABC):
-    """A network that a runtime holds ready.
-
-    Takes float32 arrays, as a rule one (n, c, h, w), RGB in [0, 1], and gives one (n, c', scale·h, scale·w), about
-    [0, 1] but not clamped. FRNet takes three: see its `step`.
-    """
-
-    name: str
-    """Of the runtime, with its version."""
-    precision: str
-    """In which it computes: fp32, bf16, fp16 or int8."""
-
-    @abstractmethod
-    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        ...
-
-
-class Torch(Runner):
-    """PyTorch.
-
-    Args:
-        net: In evaluation mode; moved to `device`.
-        device: Where it runs.
-        precision: 'fp32', or by autocast 'bf16' or 'fp16'.
-        channels_last: Whether channels lie last in memory, which is faster; people's scripts do without.
-        threads: How many on a CPU; None: as PyTorch has it.
-    """
-
-    def __init__(self, net: nn.Module, device: str | torch.device = 'cpu', precision: str = 'fp32',
-                 channels_last: bool = True, threads: int | None = None) -> None:
-        self.name, self.precision = f'PyTorch {torch.__version__.partition("+")[0]}', precision
-        self._device, self._threads = torch.device(device), threads
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._net = net.eval().to(self._device)
-        if channels_last:
-            self._net.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads or before)
-        try:
-            with torch.autocast(self._device.type, HALF.get(self.precision), enabled=self.precision in HALF):
-                output = self._net(*(torch.from_numpy(array).to(self._device, memory_format=self._format)
-                                     for array in arrays))
-            return output.float().contiguous().cpu().numpy()
-        finally:
-            torch.set_num_threads(before)
 
 
 class OnnxRuntime(Runner):
@@ -85,17 +30,18 @@ class OnnxRuntime(Runner):
         ort = load('onnxruntime', f'{file.name} (.onnx)')
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3  # errors alone
+        options.log_severity_level = 4  # errors are raised
         try:
             self._session = ort.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # its own classes have no common one
             raise InferError(f'ONNX Runtime {ort.__version__} cannot open {file}: {_first_line(error)}') from None
         self._inputs = [(one.name, np.float16 if one.type == 'tensor(float16)' else np.float32)
                         for one in self._session.get_inputs()]
+        self.inputs, self.told = len(self._inputs), self._session.get_modelmeta().custom_metadata_map
         found = 'fp16' if self._inputs[0][1] == np.float16 else 'fp32'
-        if self._session.get_modelmeta().custom_metadata_map.get('precision') == 'int8':
+        if self.told.get('precision') == 'int8':
             found = 'int8'
-        _check_precision('ONNX Runtime', precision, (found,), file)
+        check_precision('ONNX Runtime', precision, (found,), file)
         self.name, self.precision = f'ONNX Runtime {ort.__version__}', found
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
@@ -110,7 +56,7 @@ class OpenVino(Runner):
     Its precision is always set: by itself it takes bf16 where the CPU is fast in it, and nobody is told.
 
     Args:
-        file: An .xml file with its .bin, or an .onnx file.
+        file: An .xml file with its .bin, either of them, or an .onnx file.
         precision: 'fp32' or, on a CPU that has it, 'bf16'; None: fp32. Files of 8-bit weights are int8 beside it.
         threads: How many; None: as the runtime has it.
 
@@ -123,11 +69,11 @@ class OpenVino(Runner):
         openvino = load('openvino', f'{file.name} in OpenVINO')
         core, fast = openvino.Core(), openvino_formats()
         try:
-            model = core.read_model(str(file))
+            model = core.read_model(str(file.with_suffix('.xml') if file.suffix == '.bin' else file))
         except Exception as error:  # RuntimeError, and others of its readers
             raise InferError(f'OpenVINO cannot open {file}: {_first_line(error)}') from None
         eight_bits = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
-        _check_precision('OpenVINO', precision, (*fast, *(['int8'] if eight_bits else [])), file)
+        check_precision('OpenVINO', precision, (*fast, *(['int8'] if eight_bits else [])), file)
         rest = precision if precision in fast else 'bf16' if eight_bits and 'bf16' in fast else 'fp32'
         config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': fast[rest], 'PERFORMANCE_HINT': 'LATENCY'}
         if threads:
@@ -135,6 +81,10 @@ class OpenVino(Runner):
         self._compiled = core.compile_model(model, 'CPU', config)
         self.name = f'OpenVINO {openvino.__version__.partition("-")[0]}'
         self.precision = 'int8' if eight_bits else rest
+        self.inputs = len(model.inputs)
+        # where it keeps what an .onnx file says of itself, also once it is written as .xml
+        self.told = {key: str(model.get_rt_info(['framework', key]).value) for key in ('scale', 'multiple')
+                     if model.has_rt_info(['framework', key])}
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         return np.array(self._compiled(list(map(np.ascontiguousarray, arrays)))[0], np.float32)
@@ -155,7 +105,7 @@ class Ncnn(Runner):
 
     def __init__(self, file: Path, precision: str | None = None, threads: int | None = None) -> None:
         self._ncnn = load('ncnn', f'{file.name} (ncnn)')
-        _check_precision('ncnn', precision, ('fp32',), file)
+        check_precision('ncnn', precision, ('fp32',), file)
         self._net = self._ncnn.Net()
         self._net.opt.use_fp16_packed = self._net.opt.use_fp16_storage = self._net.opt.use_fp16_arithmetic = False
         self._net.opt.num_threads = threads or torch.get_num_threads()
@@ -181,6 +131,15 @@ class Ncnn(Runner):
 
 RUNTIMES: dict[str, Callable[..., Runner]] = {'onnxruntime': OnnxRuntime, 'openvino': OpenVino, 'ncnn': Ncnn}
 """Those that open files of their own."""
+_SUFFIXES = {'.onnx': 'onnxruntime', '.xml': 'openvino', '.param': 'ncnn'}
+
+
+def runtime_of(file: Path) -> str | None:
+    """The runtime that a file is for; None: a checkpoint. A .bin is what lies beside it."""
+    suffix = file.suffix.lower()
+    if suffix == '.bin':
+        suffix = next((its for its in ('.xml', '.param') if file.with_suffix(its).is_file()), '')
+    return _SUFFIXES.get(suffix)
 
 
 def openvino_formats() -> dict[str, str]:
@@ -194,7 +153,12 @@ def openvino_formats() -> dict[str, str]:
     return {'fp32': 'f32', **({'bf16': 'bf16'} if 'BF16' in fast else {})}
 
 
-def _check_precision(runtime: str, wanted: str | None, possible: tuple[str, ...], file: Path) -> None:
+def check_precision(runtime: str, wanted: str | None, possible: Sequence[str], file: Path) -> None:
+    """That a runtime runs a file in the wanted precision; None goes with all.
+
+    Raises:
+        InferError: It does not.
+    """
     if wanted and wanted not in possible:
         raise InferError(f'{runtime} does not run {file.name} in {wanted} here. Possible: {", ".join(possible)}.')
 

@@ -15,9 +15,10 @@ from basicsr_kd.deploy.infer import enlarge
 from basicsr_kd.errors import MetricError
 from basicsr_kd.evaluation.checks import CheckedSets, check_measurable
 from basicsr_kd.evaluation.clip_sets import ClipSet
+from basicsr_kd.evaluation.costs import network_costs
 from basicsr_kd.evaluation.methods import Bicubic, Method, Network
 from basicsr_kd.evaluation.protocol import describe, describe_clips
-from basicsr_kd.evaluation.record import folders_of, network_costs, networks_of, record, results_of
+from basicsr_kd.evaluation.record import folders_of, networks_of, record, results_of
 from basicsr_kd.evaluation.schema import Evaluation, MeasuredSet, SetFigures
 from basicsr_kd.evaluation.scorer import ClipMethodScores, MethodScores, Scorer
 from basicsr_kd.evaluation.sets import ImagePair, ImageSet, read_pair
@@ -153,5 +154,6 @@ def _run(method: Method, one: ClipSet, clip: str) -> Iterator[tuple[ImagePair, n
 
 def _results(method: Method, frames: _Frames) -> Iterator[np.ndarray]:
     if isinstance(method, Network):
-        return (result for _, result in enlarge(method, ((pair.name, lr) for pair, lr in frames if lr is not None)))
+        named = ((pair.name, lr) for pair, lr in frames if lr is not None)
+        return (result for _, result in enlarge(method.trained, named))
     return (method.run(pair, lr) for pair, lr in frames)

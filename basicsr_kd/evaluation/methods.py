@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from basicsr.utils.matlab_functions import imresize
 
-from basicsr_kd.deploy.network import TrainedNetwork
+from basicsr_kd.deploy.network import WHOLE
+from basicsr_kd.deploy.open import open_network
+from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.utils.images import read_image
@@ -21,7 +24,7 @@ class Method(ABC):
     name: str
     kind: Literal['bicubic', 'network', 'images']
     file: Path | None
-    """The checkpoint, or the folder of finished images."""
+    """Of the network, or the folder of finished images."""
 
     @abstractmethod
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
@@ -67,15 +70,20 @@ class FinishedImages(Method):
         return read_image(pair.results[self.name])
 
 
-class Network(TrainedNetwork, Method):
-    """Runs a trained network in fp32; see `TrainedNetwork`."""
+class Network(Method):
+    """Runs a trained network, of a checkpoint in fp32; see `open_network`."""
 
     kind = 'network'
-    file: Path
+
+    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE) -> None:
+        self.name = name
+        self.file: Path = file
+        self.trained = open_network(name, file, threads=torch.get_num_threads(), device=device, tiling=tiling)
+        self.scale = self.trained.scale
 
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
         assert lr is not None
-        return self.enlarge(lr, str(pair.lr))
+        return self.trained.enlarge(lr, str(pair.lr))
 
 
 def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:

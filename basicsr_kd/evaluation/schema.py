@@ -79,6 +79,8 @@ class MeasuredMethod(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal['bicubic', 'network', 'images']
     file: str | None = None
     network: dict[str, Any] | None = None
+    runtime: str | None = None
+    """What runs a file that was written for it, with its version and precision; None: PyTorch, or nothing."""
     about: About = About()
     complexity: Complexity | None = None
     speed: dict[str, Speed] = {}

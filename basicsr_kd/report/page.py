@@ -40,11 +40,12 @@ figcaption { font-size: .8125rem; }
 """
 
 
-def html_page(report: Report, plot: bytes | None) -> str:
+def html_page(report: Report, plot: bytes | None, times: bytes | None = None) -> str:
     """The page.
 
     Args:
         plot: the PNG of quality against cost, if there is one.
+        times: the PNG of quality against time in the runtime, if there is one.
     """
     parts = ['<h1>Report</h1>', f'<p>{escape(report.subject())}</p>']
     for table in report.tables:
@@ -52,6 +53,9 @@ def html_page(report: Report, plot: bytes | None) -> str:
     if plot:
         parts += ['<h2>Quality against cost</h2>',
                   f'<img class="plot" alt="Quality against parameters and seconds" src="{_data("png", plot)}">']
+    if times:
+        parts += ['<h2>Quality against time in the runtime</h2>',
+                  f'<img class="plot" alt="Quality against milliseconds" src="{_data("png", times)}">']
     if report.comparisons:
         parts += ['<h2>Comparison</h2>', f'<p>{escape(caption(report.runs))}.</p>',
                   *map(_comparison, report.comparisons)]

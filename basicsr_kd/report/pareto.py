@@ -95,7 +95,7 @@ def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> None:
     tall = max(2.6, 0.5 + _LINE * max(len(panel.points) for panel in panels))
     width = _WIDTH + _CHARACTER * max(len(point.label) for panel in panels for point in panel.points)
     title = textwrap.fill(f'Quality ({average_title(runs)}) against cost. Up and to the left is better; the grey line '
-                          'joins what nothing beats in both; bars: ± 1 sd over seeds, quartiles of seconds.',
+                          'joins what nothing beats in both; bars: ± 1 sd over seeds, quartiles of times.',
                           int(width / _TITLE_CHARACTER))
     figure = Figure(figsize=(width, 0.25 + 0.2 * title.count('\n') + (tall + 0.5) * len(panels)), dpi=130,
                     layout='constrained')

@@ -5,6 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from basicsr_kd.bench.schema import Bench
+from basicsr_kd.errors import ReportError
+from basicsr_kd.report.benches import (
+    Timed,
+    bench_notes,
+    is_bench,
+    read_benches,
+    runtimes_panels,
+    runtimes_table,
+)
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.crops import find_comparisons
 from basicsr_kd.report.evaluations import Runs, read_runs
@@ -27,12 +37,19 @@ class Report:
     methods: Sequence[MethodGroup]
     tables: Sequence[Table] = ()
     panels: Sequence[Panel] = ()
+    bench: Bench | None = None
+    timed: Sequence[Timed] = ()
+    """Methods in runtimes, of benchmarks."""
+    runtimes: Sequence[Panel] = ()
+    """Quality against time in the runtime."""
     comparisons: Sequence[Comparison] = ()
     left_out: Sequence[str] = field(default_factory=list)
     """A sentence for each thing that is not here, with the reason."""
 
     def notes(self, table: Table) -> list[str]:
         """What a reader of this table must know."""
+        if table.name == 'runtimes':
+            return [*quality_notes(self.runs, self.methods), *self._bench_notes()]
         costs = cost_notes(self.runs, self.methods)
         return costs if table.name == 'cost' else [*quality_notes(self.runs, self.methods), *costs,
                                                    *paper_notes(self.runs, self.methods, [table])]
@@ -40,8 +57,11 @@ class Report:
     def all_notes(self) -> list[str]:
         """What a reader of the whole must know."""
         return [*quality_notes(self.runs, self.methods), *cost_notes(self.runs, self.methods),
-                *paper_notes(self.runs, self.methods, self.tables), *missing_controls(self.runs, self.methods),
-                *self.runs.notes, *self.left_out]
+                *self._bench_notes(), *paper_notes(self.runs, self.methods, self.tables),
+                *missing_controls(self.runs, self.methods), *self.runs.notes, *self.left_out]
+
+    def _bench_notes(self) -> list[str]:
+        return bench_notes(self.bench, self.timed) if self.bench and self.timed else []
 
     def subject(self) -> str:
         """Of what this is a report, in one sentence."""
@@ -53,7 +73,7 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     """Read evaluations, and the pictures that belong to them.
 
     Args:
-        paths: files of `basicsr-kd evaluate --json`.
+        paths: files of `basicsr-kd evaluate --json`, and of `basicsr-kd bench --json`.
         about: tags by method name, see :func:`~basicsr_kd.report.evaluations.read_runs`.
         images: the folder of `basicsr-kd evaluate --save-images`; without it there is no comparison of crops.
         progress: whether to show a bar.
@@ -62,8 +82,13 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
         ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.evaluations.read_runs`,
             :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.crops.find_comparisons`.
     """
-    runs = read_runs(paths, about)
+    benches = [path for path in paths if is_bench(path)]
+    if len(benches) == len(paths):
+        raise ReportError(f'{benches[0]} is a benchmark, which has no quality. Expected an evaluation beside it, as '
+                          '`basicsr-kd evaluate --json FILE` writes.')
+    runs = read_runs([path for path in paths if path not in benches], about)
     methods = group_methods(runs.methods)
+    bench, timed, untimed = read_benches(benches, methods)
     first, second = table_1(runs, methods), table_2(runs, methods)
     cost, parts = cost_table(methods), parts_table(runs, methods)
     panels = pareto_panels(runs, methods)
@@ -75,5 +100,7 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     *others, last = (metric.title for metric in METRICS.values() if metric.in_plots)
     left_out += [] if panels else ['No Pareto plot: it takes parameters or seconds, and '
                                    f'{", ".join(others)} or {last}, of two methods on all sets.']
-    tables = [table for table in (overview_table(runs, methods), cost, parts, first, second) if table]
-    return Report(runs, methods, tables, panels, comparisons, left_out)
+    runtimes = runtimes_table(runs, timed)
+    tables = [table for table in (overview_table(runs, methods), cost, runtimes, parts, first, second) if table]
+    return Report(runs, methods, tables, panels, bench, timed, runtimes_panels(runs, timed), comparisons,
+                  [*left_out, *untimed])

@@ -13,7 +13,7 @@ from basicsr_kd.utils.measured import Complexity, Device, Part, Speed
 from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import markdown_table
 
-_FORMATS = ('fp32', 'bf16', 'fp16')
+_FORMATS = ('fp32', 'bf16', 'fp16', 'int8')
 _SPARSE = 0.99  # below this share of non-zero weights they have a column; trained weights may hold a chance zero
 _WIDTH = 100
 _MISSING = '-'
@@ -22,7 +22,7 @@ _MISSING = '-'
 def evaluation_text(evaluation: Evaluation) -> str:
     """Lay out what `evaluate` gives: sets and protocol, tables of quality, size and speed, warnings."""
     sets = ', '.join(map(str, evaluation.sets))
-    parts = [_wrap(f'{sets}; {evaluation.protocol.text}'), quality_table(evaluation)]
+    parts = [wrap(f'{sets}; {evaluation.protocol.text}'), quality_table(evaluation)]
     of_frames = any(found.mean for method in evaluation.methods for found in method.scores.values())
     if of_frames and any(len(one.clips) > 1 for one in evaluation.sets):
         parts += ['Means over clips in place of frames:', quality_table(evaluation, over_clips=True)]
@@ -30,18 +30,18 @@ def evaluation_text(evaluation: Evaluation) -> str:
     if costs:
         first = next(iter(costs.values()))
         height, width = first.lr_size
-        parts += [size_table(costs), _wrap(f'Multiply-accumulates (MACs) and activations of a {width}x{height} input, '
+        parts += [size_table(costs), wrap(f'Multiply-accumulates (MACs) and activations of a {width}x{height} input, '
                                            f'counted by {first.counter}.')]
     in_parts = {name: cost for name, cost in costs.items() if cost.parts}
     if in_parts:
-        parts += [parts_table(in_parts), _wrap('Of one frame of a stream; changes are against '
+        parts += [parts_table(in_parts), wrap('Of one frame of a stream; changes are against '
                                                f'{next(iter(in_parts))}.')]
     networks = [method for method in evaluation.methods if method.speed]
     if networks:
-        parts += [speed_table(networks), _wrap(_speed_note(networks, evaluation.device))]
+        parts += [speed_table(networks), wrap(_speed_note(networks, evaluation.device))]
     notes = [*evaluation.warnings, *left_out_text(evaluation.left_out),
              *(f'Skipped: {path} {why}' for path, why in evaluation.skipped.items())]
-    return '\n\n'.join([*parts, *map(_wrap, notes)])
+    return '\n\n'.join([*parts, *map(wrap, notes)])
 
 
 def left_out_text(left_out: Mapping[str, str]) -> list[str]:
@@ -104,7 +104,7 @@ def speed_table(networks: Sequence[MeasuredMethod]) -> str:
     """A row a network: time and memory in each number format."""
     formats = [kind for kind in _FORMATS if any(kind in network.speed for network in networks)]
     return markdown_table(['network', *(f'ms {kind}' for kind in formats), *(f'memory {kind}' for kind in formats)], [
-        [network.name, *(cell(network.speed.get(kind)) for cell in (_milliseconds, _peak) for kind in formats)]
+        [network.name, *(cell(network.speed.get(kind)) for cell in (milliseconds, peak) for kind in formats)]
         for network in networks])
 
 
@@ -120,7 +120,7 @@ def _speed_note(networks: Sequence[MeasuredMethod], device: Device) -> str:
             f'{fp32}')
 
 
-def _wrap(text: str) -> str:
+def wrap(text: str) -> str:
     return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
@@ -162,9 +162,9 @@ def _kid(keys: Sequence[str], found: SetFigures) -> str:
     return '{} ({} to {})'.format(*(_figure('kid', getattr(found.kid, key)) for key in keys)) if found.kid else _MISSING
 
 
-def _milliseconds(speed: Speed | None) -> str:
+def milliseconds(speed: Speed | None) -> str:
     return '{1:.1f} ({0:.1f}-{2:.1f})'.format(*(1000 * seconds for seconds in speed.seconds)) if speed else _MISSING
 
 
-def _peak(speed: Speed | None) -> str:
+def peak(speed: Speed | None) -> str:
     return f'{speed.peak_bytes / 2**20:.0f} MiB' if speed and speed.peak_bytes is not None else _MISSING

@@ -13,8 +13,8 @@ from basicsr_kd.report.page import html_page
 from basicsr_kd.report.pareto import pareto_plot
 from basicsr_kd.report.report import Report
 
-FILES = ('report.md', 'index.html', 'pareto.png', 'comparison.png',
-         *(f'{name}.{suffix}' for name in ('overview', 'cost', 'parts', 'table1', 'table2')
+FILES = ('report.md', 'index.html', 'pareto.png', 'runtimes.png', 'comparison.png',
+         *(f'{name}.{suffix}' for name in ('overview', 'cost', 'runtimes', 'parts', 'table1', 'table2')
            for suffix in ('md', 'tex', 'csv')))
 """All that a report may consist of."""
 _PANELS = 7  # side by side
@@ -52,6 +52,8 @@ def markdown_page(report: Report) -> str:
     for table in report.tables:
         parts += [f'## {table.title}', to_markdown(table)]
     parts += ['## Quality against cost', '![Quality against cost](pareto.png)'] if report.panels else []
+    parts += ['## Quality against time in the runtime',
+              '![Quality against time in the runtime](runtimes.png)'] if report.runtimes else []
     parts += ['## Comparison', '![The same crops of every method](comparison.png)'] if report.comparisons else []
     parts += ['## How to read this', '\n'.join(f'- {note}' for note in report.all_notes())]
     return '\n\n'.join(parts) + '\n'
@@ -67,9 +69,12 @@ def _write_all(report: Report, folder: Path) -> None:
         (folder / f'{table.name}.csv').write_text(to_csv(table), 'utf-8-sig')
     if report.panels:
         pareto_plot(folder / 'pareto.png', report.runs, report.panels)
+    if report.runtimes:
+        pareto_plot(folder / 'runtimes.png', report.runs, report.runtimes)
     if report.comparisons:
         comparison_figure(folder / 'comparison.png', report.comparisons,
                           f'{caption(report.runs)} ({report.runs.protocol.text})', most=_PANELS)
     (folder / 'report.md').write_text(markdown_page(report), 'utf-8')
     plot = (folder / 'pareto.png').read_bytes() if report.panels else None
-    (folder / 'index.html').write_text(html_page(report, plot), 'utf-8')
+    times = (folder / 'runtimes.png').read_bytes() if report.runtimes else None
+    (folder / 'index.html').write_text(html_page(report, plot, times), 'utf-8')

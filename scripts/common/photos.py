@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from basicsr.data.transforms import mod_crop
 from basicsr.utils.matlab_functions import imresize
-from PIL import Image, ImageOps
+from PIL import Image
 
-from basicsr_kd.errors import BasicSRKDError
+from basicsr_kd.errors import BadImageError, BasicSRKDError
+from basicsr_kd.utils.pictures import read_picture, to_srgb
 
 EXIF_ORIENTATION = 0x0112
 
@@ -60,7 +61,7 @@ class Outcome:
     left_out: str = ''
     """Why it gave no pair."""
     note: str = ''
-    """What had to be changed to get 8-bit RGB."""
+    """What had to be changed to get 8-bit sRGB."""
 
 
 def downscale(hr: np.ndarray, scale: int) -> np.ndarray:
@@ -97,17 +98,19 @@ def cut_boxes(height: int, width: int, settings: Settings) -> list[tuple[str, sl
     return [(f'_s{i:03d}', slice(y, y + size), slice(x, x + size)) for i, (y, x) in enumerate(corners, start=1)]
 
 
-def as_rgb(photo: Image.Image) -> tuple[np.ndarray, str]:
-    """Decode to (h, w, 3) RGB uint8, turned upright by its EXIF tag; the second value says what had to be changed."""
-    upright = ImageOps.exif_transpose(photo)
-    if upright.mode in ('I', 'F') or upright.mode.startswith('I;16'):
-        # PIL would clip 16 bits to 255 rather than scale them.
-        grey = (np.asarray(upright).astype(np.float64) / 257).clip(0, 255).round().astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2), '16-bit grey made 8-bit RGB'
-    note = '' if upright.mode == 'RGB' else f'{upright.mode} made RGB'
-    if upright.mode in ('RGBA', 'LA', 'PA') or 'transparency' in upright.info:
-        note += ', transparency dropped'
-    return np.asarray(upright.convert('RGB')), note.removeprefix(', ')
+def read_rgb(photo: Path) -> tuple[np.ndarray, str]:
+    """Read (h, w, 3) sRGB uint8, upright; the second value says what had to be changed.
+
+    Raises:
+        BadImageError: It cannot be read.
+    """
+    picture = read_picture(photo)
+    upright, profile = to_srgb(picture.in_8_bits())
+    colours = upright.colours
+    notes = {'16 bits made 8': picture.pixels.dtype == np.uint16, 'grey made RGB': picture.colours.shape[2] == 1,
+             f'{profile} made sRGB': profile, 'transparency dropped': picture.is_see_through}
+    rgb = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else np.ascontiguousarray(colours)
+    return rgb, ', '.join(note for note, applies in notes.items() if applies)
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
@@ -140,7 +143,9 @@ def prepare_photo(photo: Path, stem: str, output: Path, settings: Settings) -> O
             taken = photo.stat().st_mtime
             if all(file.exists() and file.stat().st_mtime >= taken for pair in targets for file in pair):
                 return Outcome(photo, pairs=len(targets))
-            rgb, note = as_rgb(opened)
+        rgb, note = read_rgb(photo)
+    except BadImageError as error:
+        return Outcome(photo, left_out=error.reason)
     # PIL reports a broken file as any of these; SyntaxError is its "broken PNG file".
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return Outcome(photo, left_out=f'cannot be read ({error})')

@@ -56,8 +56,8 @@ def test_what_is_written_is_what_the_images_say(tool, teacher_file):
                                   for metric, values in scores['images'].items()}
         assert f'{scores["mean"]["psnr"]:.2f}' in output and f'{scores["mean"]["ssim"]:.4f}' in output
 
-    assert bicubic == {'name': 'bicubic', 'kind': 'bicubic', 'file': None, 'network': None, 'about': {},
-                       'complexity': None, 'speed': {}, 'scores': bicubic['scores']}
+    assert bicubic == {'name': 'bicubic', 'kind': 'bicubic', 'file': None, 'network': None, 'runtime': None,
+                       'about': {}, 'complexity': None, 'speed': {}, 'scores': bicubic['scores']}
     assert teacher['kind'] == 'network' and teacher['file'] == str(teacher_file)
     assert teacher['network']['type'] == 'RRDBNet' and teacher['network']['num_feat'] == 8
     cost = complexity(net, (16, 16))

@@ -102,7 +102,7 @@ def test_an_image_on_its_side_fits_its_place(tmp_path):
 
 def test_too_little_memory_is_told_before_the_run(kd_opt, monkeypatch):
     kd_opt['datasets']['train']['cache'] = 'ram'
-    monkeypatch.setattr(ram, '_free_memory', lambda: 300_000.0)
+    monkeypatch.setattr(ram, '_free_to_share', lambda: 300_000.0)
     checked(kd_opt)  # 3 * (62,262 + 3,942) bytes
     kd_opt['datasets']['train']['type'] = 'PairedImageDataset'
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')

@@ -11,6 +11,7 @@ from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils import tensor2img
 
 from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.errors import CheckpointError, EvaluationError, InferError
 from basicsr_kd.evaluation.methods import Bicubic, Network, unique_names
 from basicsr_kd.evaluation.sets import ImagePair
@@ -45,7 +46,7 @@ def test_a_network_enlarges_as_its_own_forward_pass_does(network, net):
 
     assert result.shape == (21 * method.scale, 34 * method.scale, 3) and result.dtype == np.uint8
     assert np.abs(result.astype(int) - expected).max() <= 1  # channels last round otherwise
-    assert method.options['type'] == type(net).__name__
+    assert method.trained.options['type'] == type(net).__name__
 
 
 @pytest.mark.parametrize(('net', 'multiple'), [
@@ -79,7 +80,7 @@ def test_a_network_that_spandrel_opens_is_evaluated_too(network):
 
     method = network(net)
 
-    assert method.options == {'type': 'SwinIR'} and method.scale == 2
+    assert method.trained.options == {'type': 'SwinIR'} and method.scale == 2
     assert method.run(PAIR, LR).shape == (42, 68, 3)
 
 
@@ -88,8 +89,8 @@ def test_a_network_that_spandrel_opens_is_evaluated_too(network):
 def test_tiles_give_the_same_image(network, net, tile):
     lr = np.random.default_rng(0).integers(0, 256, (51, 61, 3), dtype=np.uint8)
     sizes = []
-    whole, tiled = network(net), network(net, tile=tile)
-    tiled.net.register_forward_pre_hook(lambda net, args: sizes.append(args[0].shape[2:]))
+    whole, tiled = network(net), network(net, tiling=Tiling(tile))
+    tiled.trained.net.register_forward_pre_hook(lambda net, args: sizes.append(args[0].shape[2:]))
 
     difference = np.abs(whole.run(PAIR, lr).astype(int) - tiled.run(PAIR, lr))
 
@@ -98,7 +99,7 @@ def test_tiles_give_the_same_image(network, net, tile):
 
 def test_values_that_are_not_finite_are_refused(network):
     method = network(compact())
-    method.net.body[0].bias.data[0] = float('nan')
+    method.trained.net.body[0].bias.data[0] = float('nan')
 
     with pytest.raises(InferError, match=r'net\.pth makes values of .*LR/x.png that are not finite'):
         method.run(PAIR, LR)
@@ -106,7 +107,7 @@ def test_values_that_are_not_finite_are_refused(network):
 
 def test_a_network_that_fails_is_told_with_the_image_and_a_way_out(network):
     method = network(compact())
-    method.net.forward = lambda image: torch.empty(2**62)  # more memory than there is
+    method.trained.net.forward = lambda image: torch.empty(2**60)  # more memory than there is
 
     with pytest.raises(InferError, match=r'net\.pth fails on .*LR/x.png, 34x21: .* --tile 256'):
         method.run(PAIR, LR)

@@ -8,7 +8,7 @@ import torch
 from helpers.entry import run_python
 from torch import nn
 
-from basicsr_kd.metrics import speed
+from basicsr_kd.metrics import speed, timing
 from basicsr_kd.metrics.speed import device_info, forward_times, measure_speed
 from basicsr_kd.utils.modes import cpu_has_bf16, fast_formats, full_fp32
 
@@ -41,7 +41,7 @@ def test_networks_take_turns_in_all_formats_and_each_turn_starts_with_another():
 
     everyone = {(name, kind) for name in 'ab' for kind in ('fp32', 'bf16')}
     turns = [record[start:start + 4] for start in range(0, len(record), 4)]
-    assert len(turns) == speed.WARM_UP + 4 and all(set(turn) == everyone for turn in turns)
+    assert len(turns) == timing.WARM_UP + 4 and all(set(turn) == everyone for turn in turns)
     assert {turn[0] for turn in turns} == everyone
     assert set(times) == everyone and {len(taken) for taken in times.values()} == {4}
 
@@ -60,7 +60,7 @@ def test_time_that_is_spent_ends_the_turns_but_not_before_three():
 
     times, _ = forward_times({'a': Recorder('a', record, 0.02)}, IMAGE, ['fp32'], turns=50, budget=0.01)
 
-    assert len(times['a', 'fp32']) == 3 and len(record) == speed.WARM_UP + 3
+    assert len(times['a', 'fp32']) == 3 and len(record) == timing.WARM_UP + 3
 
 
 @pytest.mark.parametrize('error', [RuntimeError, ValueError, MemoryError])

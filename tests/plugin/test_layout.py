@@ -35,9 +35,11 @@ ROOMS = {
     'pruning.__init__': f'pruning data.calibration {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',
-    'deploy': f'data.clips metrics.image_scores {_NETWORKS}',
+    'deploy': f'data.clips {_NETWORKS}',
+    'deploy.export': f'deploy metrics.image_scores metrics.timing {_NETWORKS}',
     'evaluation': f'deploy metrics data {_NETWORKS}',
-    'report': f'evaluation.schema evaluation.sets options.convert {_UTILS}',
+    'bench': f'deploy metrics {_NETWORKS}',
+    'report': f'bench.schema evaluation.schema evaluation.sets options.convert {_UTILS}',
     'preflight': f'options data metrics pruning distillation losses runs {_NETWORKS}',
     'models': f'options data metrics pruning distillation losses deploy.tiles deploy.stream runs {_NETWORKS}',
     'autoload': 'compat plugin',
@@ -45,7 +47,7 @@ ROOMS = {
     'plugin': 'preflight compat runs errors archs data losses metrics models',
     'train': 'autoload plugin errors runs.out_of_memory',
     'test': 'autoload plugin errors runs.out_of_memory',
-    'cli': f' autoload plugin report evaluation deploy metrics data pruning {_NETWORKS}',
+    'cli': f' autoload plugin report bench evaluation deploy metrics data pruning {_NETWORKS}',
 }
 LIGHT = ['errors', 'utils.text', 'utils.images', 'utils.metric_names', 'formats', 'runs', 'options', 'report', 'compat',
          'plugin', 'autoload', 'train', 'test', 'cli']

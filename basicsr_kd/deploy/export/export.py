@@ -14,7 +14,7 @@ from basicsr_kd.deploy.export.formats import FORMATS, place
 from basicsr_kd.deploy.export.graph import graph_of
 from basicsr_kd.deploy.export.verify import Trial, try_out
 from basicsr_kd.deploy.export.writers import Job, held, runners, write
-from basicsr_kd.deploy.network import TrainedNetwork
+from basicsr_kd.deploy.network import TorchNetwork
 from basicsr_kd.errors import ExportError
 
 
@@ -31,7 +31,7 @@ class Plan:
     """A network that is open, and where its file goes."""
 
     job: Job
-    network: TrainedNetwork
+    network: TorchNetwork
     folder: Path
     inside: Path
     """The file's path in the folder."""
@@ -50,18 +50,19 @@ def plan(job: Job, out: Path) -> Plan:
         ExportError: The name does not go with the network or the format.
         CheckpointError, InferError: There is no network of RGB images in the file.
     """
-    network = TrainedNetwork(job.weights.stem, job.weights)
+    network = TorchNetwork(job.weights.stem, job.weights)
     return Plan(job, network, *place(job.kind, out, job.weights.stem, network.scale, job.precision))
 
 
-def export(plan: Plan, images: Sequence[np.ndarray],
-           say: Callable[[str], None] = lambda text: None) -> tuple[list[Trial], list[Path]]:
+def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] = lambda text: None,
+           timed: bool = True) -> tuple[list[Trial], list[Path]]:
     """Write a network and try it; files have their names only once it works.
 
     Args:
         plan: What to write, and where.
         images: Real ones, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
+        timed: Whether it is timed, too.
 
     Returns:
         How it does in each runtime and precision, and the files.
@@ -83,7 +84,7 @@ def export(plan: Plan, images: Sequence[np.ndarray],
         trials = []
         for runner in runners(job, draft):
             say(f'trying it in {runner.name}, {runner.precision}')
-            trials.append(try_out(job.kind, runner, files, graph, held(job.kind, graph), given))
+            trials.append(try_out(job.kind, runner, files, graph, held(job.kind, graph), given, timed))
         failures = [f'in {trial.runtime}, {trial.precision}: {trial.failure}' for trial in trials if trial.failure]
         if failures:
             raise ToleranceError(f'{plan.inside.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,12 +12,13 @@ from basicsr.utils import tensor2img
 from torch import Tensor, from_numpy, nn, no_grad
 
 from basicsr_kd.deploy.export.graph import Graph
-from basicsr_kd.deploy.runtimes import Runner, Torch
+from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.timing import time_in_turns
 from basicsr_kd.utils.text import markdown_table
 
 BORDER = 4
-TURNS = 3  # that are timed, after one that is not
+TURNS = 3  # that are timed
 MOST_DIFFERENCE = 1e-3
 """Of fp32 against PyTorch in fp32 with the weights as the file holds them; values are 0 to 1."""
 LEAST_PSNR = {'fp32': 0.0, 'fp16': 40.0, 'bf16': 40.0, 'int8': 20.0}
@@ -54,7 +55,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held: Graph,
-            images: Sequence[tuple[Tensor, ...]]) -> Trial:
+            images: Sequence[tuple[Tensor, ...]], timed: bool = True) -> Trial:
     """Run a written network beside the original.
 
     Args:
@@ -64,6 +65,7 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
         graph: The network.
         held: The network with the weights that the files hold; the same where they are not rounded.
         images: Real images, as the graph takes them.
+        timed: Whether to time it; fp16 is not, since it is for GPUs.
     """
     sizes = (graph.side(32), graph.side(48)), (graph.side(57), graph.side(33))
     given = [graph.tensors(*size, seed=index) for index, size in enumerate(sizes)] + list(images)
@@ -81,7 +83,7 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
     finite = [score for score in scores if score != math.inf]
     psnr = float(np.mean(scores)) if len(finite) == len(scores) else min(finite, default=None)
     seconds: tuple[float | None, ...] = None, None
-    if runner.precision != 'fp16':  # for GPUs
+    if timed and runner.precision != 'fp16':
         seconds = _times([runner, fp32], [tensor.numpy() for tensor in images[0]])
     here, there = (None if one is None else 1000 * one for one in seconds)
     largest = _largest_activation(graph, images) if kind == 'ncnn' else None
@@ -136,11 +138,5 @@ def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
 
 def _times(runners: Sequence[Runner], arrays: Sequence[np.ndarray]) -> tuple[float, ...]:
     """The median seconds of each, in turns."""
-    taken: list[list[float]] = [[] for _ in runners]
-    for turn in range(TURNS + 1):
-        for runner, own in zip(runners, taken, strict=True):
-            start = time.perf_counter()
-            runner(*arrays)
-            if turn:
-                own.append(time.perf_counter() - start)
-    return tuple(float(np.median(own)) for own in taken)
+    taken, _ = time_in_turns({place: partial(runner, *arrays) for place, runner in enumerate(runners)}, TURNS)
+    return tuple(float(np.median(own)) for own in taken.values())

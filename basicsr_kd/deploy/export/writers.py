@@ -19,7 +19,8 @@ from basicsr_kd.deploy.export.ncnn_file import SMALLEST, write_ncnn
 from basicsr_kd.deploy.export.onnx_file import quantise_onnx, write_onnx
 from basicsr_kd.deploy.export.openvino_file import write_openvino
 from basicsr_kd.deploy.export.torch_files import write_esrgan, write_safetensors
-from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, Runner, Torch, openvino_formats
+from basicsr_kd.deploy.runner import Runner, Torch
+from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, openvino_formats
 from basicsr_kd.errors import ExportError
 
 

@@ -1,0 +1,149 @@
+"""Runs a benchmark: writes networks for their runtimes, opens all, times them in turns."""
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from basicsr_kd.bench.peak import opened, peaks
+from basicsr_kd.bench.plan import KINDS, Entry, entries
+from basicsr_kd.bench.schema import Bench, Row
+from basicsr_kd.deploy.export.export import Plan, export
+from basicsr_kd.deploy.export.formats import FORMATS
+from basicsr_kd.deploy.export.writers import Job
+from basicsr_kd.deploy.network import TorchNetwork, TrainedNetwork
+from basicsr_kd.deploy.open import open_network
+from basicsr_kd.errors import BenchError, ExportError
+from basicsr_kd.metrics.complexity import complexity
+from basicsr_kd.metrics.speed import device_info
+from basicsr_kd.metrics.timing import quartiles, reason, time_in_turns
+from basicsr_kd.utils.measured import Speed
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be timed.
+
+    Args:
+        files: Checkpoints, or files of a runtime's own, by the names of their networks.
+        lr_size: (height, width) of the image that each enlarges.
+        runtimes: From `plan.installed`.
+        precisions: Of 'fp32', 'bf16' and 'int8'.
+        threads: Numbers of threads.
+        trial: (h, w, 3) BGR uint8, a real image, on which written networks are tried.
+        calibration: (n, 3, h, w), RGB in [0, 1], for int8.
+        turns: How often each runs.
+        budget: Seconds after which no new turn starts, once there are three.
+    """
+
+    files: Mapping[str, Path]
+    lr_size: tuple[int, int]
+    runtimes: Sequence[str]
+    precisions: Sequence[str]
+    threads: Sequence[int]
+    trial: np.ndarray
+    calibration: Tensor | None = None
+    turns: int = 10
+    budget: float = 30.0
+
+
+def bench(request: Request, say: Callable[[str], None] = lambda text: None, progress: bool = False) -> Bench:
+    """Time networks.
+
+    Args:
+        request: What.
+        say: Is told what comes next.
+        progress: Whether to show bars.
+
+    Raises:
+        CheckpointError, InferError: A file cannot be opened.
+        BenchError: The image's size is not one for a network, or nothing is left to time.
+    """
+    networks = {name: open_network(name, file) for name, file in request.files.items()}
+    _check_size(networks.values(), request.lr_size)
+    wanted, left_out = entries(networks, request.runtimes, request.precisions, request.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        files = _written(request, wanted, networks, Path(folder), left_out, say)
+        taken, programs = _timed(request, files, left_out, progress)
+        memory = peaks({entry: files[entry] for entry in taken}, request.lr_size, progress)
+    if not taken:
+        raise BenchError(f'nothing is left to time. {" ".join(left_out)}')
+    macs = _macs(networks, request.lr_size, left_out)
+    rows, medians = [], {entry: float(np.median(seconds)) for entry, seconds in taken.items()}
+    first = next(iter(networks))
+    for entry, seconds in taken.items():
+        alike = medians.get(entry._replace(network=first))
+        own, its = macs.get(entry.network), macs.get(first)
+        rows.append(Row(
+            network=entry.network, file=str(request.files[entry.network]), runtime=entry.runtime,
+            program=programs[entry], precision=entry.precision, threads=entry.threads,
+            speed=Speed(seconds=quartiles(seconds), peak_bytes=memory[entry], lr_size=request.lr_size,
+                        turns=len(seconds)),
+            macs=own, time_ratio=medians[entry] / next(iter(medians.values())),
+            network_ratio=medians[entry] / alike if alike else None, macs_ratio=own / its if own and its else None))
+    return Bench(device=device_info('cpu'), lr_size=request.lr_size, rows=rows, left_out=left_out)
+
+
+def _check_size(networks: Iterable[TrainedNetwork], lr_size: tuple[int, int]) -> None:
+    for network in networks:
+        if any(side % network.multiple for side in lr_size):
+            raise BenchError(f'the image has {lr_size[1]}x{lr_size[0]} pixels, and {network.file} takes multiples of '
+                             f'{network.multiple}. Give such a size.')
+
+
+def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, TrainedNetwork], folder: Path,
+             left_out: list[str], say: Callable[[str], None]) -> dict[Entry, Path]:
+    """The file that each is opened from; what cannot be written is left out."""
+    files: dict[Entry, Path] = {}
+    made: dict[tuple[str, str, bool], Path | None] = {}
+    for entry in wanted:
+        network = networks[entry.network]
+        if entry.runtime not in KINDS or not isinstance(network, TorchNetwork):
+            files[entry] = network.file
+            continue
+        key = entry.network, entry.runtime, entry.precision == 'int8'
+        if key not in made:
+            say(f'writing {entry.network} for {entry.runtime}{", int8" if key[2] else ""}')
+            kind = KINDS[entry.runtime]
+            path = folder / f'{len(made)}{FORMATS[kind].suffix}'
+            job = Job(network.file, kind, *(('int8', request.calibration) if key[2] else ('fp32',)))
+            try:
+                export(Plan(job, network, folder, Path(path.name)), [request.trial], timed=False)
+                made[key] = path
+            except ExportError as error:
+                left_out.append(f'{entry.network} in {entry.runtime}{", int8," if key[2] else ""} is left out: {error}')
+                made[key] = None
+        path_of = made[key]
+        if path_of:
+            files[entry] = path_of
+    return files
+
+
+def _timed(request: Request, files: Mapping[Entry, Path], left_out: list[str],
+           progress: bool) -> tuple[dict[Entry, list[float]], dict[Entry, str]]:
+    """Seconds of each turn, and the program with its version."""
+    calls, programs = {}, {}
+    for entry, file in files.items():
+        network = opened(entry, file)
+        calls[entry] = partial(network.run_net, *network.sample(request.lr_size))
+        programs[entry] = network.run_net.name
+    taken, failures = time_in_turns(calls, request.turns, request.budget, progress)
+    left_out += [f'{entry.network} in {entry.runtime}, {entry.precision}, is left out: {why}'
+                 for entry, why in failures.items()]
+    return taken, programs
+
+
+def _macs(networks: Mapping[str, TrainedNetwork], lr_size: tuple[int, int], left_out: list[str]) -> dict[str, float]:
+    counts: dict[str, float] = {}
+    for name, network in networks.items():
+        try:
+            macs = complexity(network.net, lr_size).macs if isinstance(network, TorchNetwork) else None
+            counts |= {} if macs is None else {name: macs}
+        except Exception as error:  # whatever tracing makes of the network's own code
+            left_out.append(f'The operations of {name} cannot be counted: {reason(error)}')
+    return counts

@@ -1,0 +1,104 @@
+"""The files that results are written to, and what each can hold."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from basicsr_kd.deploy.png import write_png
+from basicsr_kd.utils.pictures import Picture
+
+QUALITY = 95
+"""Of JPEG and WebP."""
+
+
+class Format(NamedTuple):
+    """A kind of file.
+
+    Args:
+        name: For people.
+        side: The largest that an image may have.
+        bits: The most a channel may have.
+        alpha: Whether pixels may be see-through.
+        grey: Whether there is grey; without, it is written as three equal channels, with no profile for grey.
+        copies: How many times the result is in memory while it is written, itself included.
+        write: Writes pixels and a profile.
+    """
+    name: str
+    side: int
+    bits: int
+    alpha: bool
+    grey: bool
+    copies: float
+    write: Callable[[Path, np.ndarray, bytes | None], None]
+
+
+def _as_jpeg(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+    grey = pixels.shape[2] == 1
+    image = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    # without `subsampling`, a JPEG keeps colours of every second pixel
+    image.save(path, quality=QUALITY, subsampling='4:4:4', icc_profile=profile)
+
+
+def _as_webp(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+    """Grey is written without loss, and so without a cast; the format has no other."""
+    if pixels.shape[2] < 3:
+        pixels = np.concatenate([np.repeat(pixels[:, :, :1], 3, axis=2), pixels[:, :, 1:]], axis=2)
+    Image.fromarray(pixels).save(path, quality=QUALITY, lossless=Picture(pixels).is_grey, icc_profile=profile)
+
+
+def _as_tiff(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
+    channels = pixels.shape[2]
+    # without `imagecodecs`, tifffile has no other compression than zlib's
+    tifffile.imwrite(path, pixels[:, :, 0] if channels == 1 else pixels, rowsperstrip=64, compression='zlib',
+                     compressionargs={'level': 1}, predictor=True, iccprofile=profile, metadata=None,
+                     photometric='rgb' if channels > 2 else 'minisblack', planarconfig=None if channels == 1 else
+                     'contig', extrasamples=None if channels % 2 else ['unassalpha'])
+
+
+_JPEG = Format('JPEG', 65_500, 8, alpha=False, grey=True, copies=3.4, write=_as_jpeg)
+_TIFF = Format('TIFF', 2**31 - 1, 16, alpha=True, grey=True, copies=1, write=_as_tiff)
+FORMATS: Mapping[str, Format] = {
+    '.png': Format('PNG', 1_000_000, 16, alpha=True, grey=True, copies=1, write=write_png),
+    '.jpg': _JPEG, '.jpeg': _JPEG, '.tif': _TIFF, '.tiff': _TIFF,
+    '.webp': Format('WebP', 16_383, 8, alpha=True, grey=False, copies=3.4, write=_as_webp),
+}
+"""By their endings."""
+
+
+def lack(form: Format, picture: Picture, scale: int) -> str:
+    """Why a result could not be written; else nothing.
+
+    Args:
+        form: The kind of its file.
+        picture: What is enlarged.
+        scale: How many times.
+    """
+    height, width, channels = picture.pixels.shape
+    if max(height, width) * scale > form.side:
+        return (f'would be {width * scale}x{height * scale} pixels, and a side of a {form.name} has at most '
+                f'{form.side}. Write it as .png or .tif')
+    if picture.pixels.itemsize * 8 > form.bits:
+        return f'has 16 bits a channel, and a {form.name} has 8. Write it as .png or .tif'
+    if not form.alpha and picture.is_see_through:
+        return (f'has pixels that are not opaque, and a {form.name} has no alpha. Give --background, or write it as '
+                '.png')
+    if not form.grey and channels < 3 and picture.profile:
+        return f'is grey with a colour profile, which a {form.name} cannot hold. Write it as .png'
+    return ''
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a picture of a kind that the format holds, by the name's ending; folders are made.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    form = FORMATS[path.suffix.lower()]
+    pixels = picture.pixels if form.alpha else np.ascontiguousarray(picture.colours)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    form.write(path, pixels, picture.profile)

@@ -1,0 +1,46 @@
+"""Whether there is enough memory to enlarge a photo, before the work."""
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from basicsr_kd.deploy.formats import Format
+from basicsr_kd.deploy.network import TrainedNetwork
+from basicsr_kd.errors import BadImageError
+from basicsr_kd.utils.memory import free_memory, in_words
+
+_FLOATS = 4 * 3 * 2  # bytes of a pixel of the network's output, and of what is rounded of it
+
+
+def check_memory(path: Path, pixels: np.ndarray, network: TrainedNetwork, form: Format) -> None:
+    """That a photo and its result fit into memory, and what the network works on at a time.
+
+    Args:
+        path: The photo's file, for the error.
+        pixels: (h, w, c), in memory already.
+        network: What is to enlarge it.
+        form: What the result is to be written to.
+
+    Raises:
+        BadImageError: They do not.
+    """
+    height, width = pixels.shape[:2]
+    area, scale = network.scale**2, network.scale
+    at_once = prod(network.tiling.in_multiples(network.multiple).side(length) for length in (height, width))
+    at_once *= min(network.tiling.batch, -(-height * width // at_once))
+    floats = at_once * _FLOATS * area
+    result = pixels.nbytes * area
+    needed = result + max(floats, result * (form.copies - 1))
+    found = f'{width}x{height}, would become {width * scale}x{height * scale} pixels: '
+    tile = '' if network.tiling.tile else ' Give --tile 256, with which less is in memory at once.'
+    if needed > (free := free_memory()):
+        smaller = tile if needed > result * form.copies else ' Expected a smaller image, or one part of it at a time.'
+        raise BadImageError(path, f'{found}the result alone takes {in_words(result)} of memory and the whole '
+                            f'{in_words(needed)}, {in_words(free)} are free.{smaller}')
+    layers = network.run_net.memory(at_once)
+    if layers > (free := network.run_net.free_memory()):
+        raise BadImageError(path, f'{found}a layer of {network.file} takes {in_words(layers)} of memory for '
+                            f'{"a tile" if network.tiling.tile else "all of it"}, {in_words(free)} are free.'
+                            f'{tile or " Give a smaller --tile."}')

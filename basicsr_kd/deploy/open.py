@@ -1,0 +1,68 @@
+"""Opens any file of a network, checkpoint or written for a runtime, so that it enlarges images."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from basicsr_kd.archs.probe import tried_enlargement
+from basicsr_kd.deploy.network import WHOLE, TorchNetwork, TrainedNetwork
+from basicsr_kd.deploy.pieces import Tiling
+from basicsr_kd.deploy.runner import Runner
+from basicsr_kd.deploy.runtimes import RUNTIMES, check_precision, runtime_of
+from basicsr_kd.errors import InferError
+from basicsr_kd.utils.modes import fast_formats
+
+
+def open_network(name: str, file: Path, *, runtime: str | None = None, precision: str | None = None,
+                 threads: int | None = None, device: str | torch.device = 'cpu',
+                 tiling: Tiling = WHOLE) -> TrainedNetwork:
+    """Open a file.
+
+    Args:
+        name: How the network is called.
+        file: A checkpoint, or what `basicsr-kd export` or another program wrote: .onnx, .xml, .param.
+        runtime: 'torch' or one of `RUNTIMES`; None: the file's own. OpenVINO opens .onnx files, too.
+        precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's, of a checkpoint as PyTorch is set.
+        threads: How many on a CPU; None: as the runtime has it.
+        device: Where PyTorch runs; the others run on the CPU.
+        tiling: How it takes images in pieces, in LR pixels.
+
+    Raises:
+        InferError: The file cannot be opened in this runtime and precision, or does not enlarge RGB images.
+        CheckpointError: It holds no network that can be built.
+        MissingExtraError: The runtime is not installed.
+    """
+    own = runtime_of(file)
+    possible = {None: ['torch'], 'onnxruntime': ['onnxruntime', 'openvino']}.get(own, [str(own)])
+    if runtime and runtime not in possible:
+        kind = f'a file of {own}' if own else 'a checkpoint'
+        raise InferError(f'{file} is {kind}, which {" or ".join(possible)} opens and {runtime} does not. `basicsr-kd '
+                         'export` writes a checkpoint for other runtimes.')
+    if own is None:
+        check_precision('PyTorch', precision, fast_formats(device), file)
+        return TorchNetwork(name, file, device, tiling, precision or 'fp32', threads)
+    if not file.is_file():
+        raise InferError(f'{file} does not exist. Expected a network that was written for {own}.')
+    runner = RUNTIMES[runtime or own](file, precision, threads)
+    return TrainedNetwork(name, file, runner, *_enlargement(runner, file), tiling)
+
+
+def name_of(file: Path) -> str:
+    """How a network is called by its file: student.pth is the student, and student.onnx differs from it."""
+    return file.name if runtime_of(file) else file.stem
+
+
+def _enlargement(runner: Runner, file: Path) -> tuple[int, int]:
+    """How many times it enlarges, and of what sides have to be a multiple: as the file says, else by trials."""
+    if {'scale', 'multiple'} <= set(runner.told):
+        return int(runner.told['scale']), int(runner.told['multiple'])
+    if runner.inputs > 1:
+        raise InferError(f'{file} takes {runner.inputs} inputs and does not say how many times it enlarges. Expected a '
+                         'network of one image, or what `basicsr-kd export` wrote.')
+    try:
+        return tried_enlargement(lambda side: runner(np.full((1, 3, side, side), 0.5, np.float32)).shape,
+                                 out_channels=3)
+    except ValueError as error:
+        raise InferError(f'{file} does not enlarge RGB images: {error}') from None

@@ -1,0 +1,73 @@
+"""Enlarging arrays: a tile's worth of floating point at a time, written into a result of whole numbers as it comes."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from basicsr_kd.deploy.pieces import Piece, Tiling, cut
+from basicsr_kd.deploy.runner import Runner
+
+Bar = Callable[[Sequence[Sequence[Piece]]], Iterator[Sequence[Piece]]]
+
+
+class NotFiniteError(ValueError):
+    """The network makes values that are none."""
+
+
+def enlarge_planes(run: Runner, image: np.ndarray, result: np.ndarray, multiple: int, tiling: Tiling,
+                   bar: Bar = iter) -> None:
+    """Enlarge the colours of an image, or one channel as a grey image.
+
+    Args:
+        run: The network.
+        image: (h, w, 3) RGB, or (h, w, 1), which the network gets as three equal channels.
+        result: (scale·h, scale·w, c) of the same type as `image`, to be filled; one channel is the mean of three.
+        multiple: Of what the sides of the network's input have to be a multiple; the image is mirrored up to that.
+        tiling: How the image is taken in pieces.
+        bar: Is given the batches of pieces; shows how far it is.
+
+    Raises:
+        NotFiniteError: The network makes values that are not finite.
+        ValueError: It does not enlarge as much as `result` is larger; or what it raises itself.
+    """
+    scale = result.shape[0] // image.shape[0]
+    padded = _pad(image, multiple)
+    tiling = tiling.in_multiples(multiple)
+    pieces = cut(padded.shape[0], padded.shape[1], tiling)
+    for batch in bar([pieces[start:start + tiling.batch] for start in range(0, len(pieces), tiling.batch)]):
+        outputs = run(np.stack([_as_input(padded[piece.seen]) for piece in batch]))
+        for piece, output in zip(batch, outputs, strict=True):
+            if output.shape[1:] != piece.size(scale):
+                raise ValueError(f'it makes {output.shape[2]}x{output.shape[1]} pixels of a piece, expected {scale} '
+                                 'times its size')
+            _put(output[(...,) + piece.kept(scale)], result[piece.place(scale)])
+
+
+def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
+    sides = image.shape[:2]
+    more = [-side % multiple for side in sides]
+    if not any(more):
+        return image
+    # too small to mirror: the last pixels are repeated
+    mode: Literal['reflect', 'edge'] = 'reflect' if all(np.less(more, sides)) else 'edge'
+    return np.pad(image, [(0, more[0]), (0, more[1]), (0, 0)], mode)
+
+
+def _as_input(part: np.ndarray) -> np.ndarray:
+    """(h, w, 1 or 3) to (3, h, w), in [0, 1]."""
+    values = np.divide(part.transpose(2, 0, 1), np.iinfo(part.dtype).max, dtype=np.float32)
+    return np.repeat(values, 3, axis=0) if len(values) == 1 else values
+
+
+def _put(output: np.ndarray, result: np.ndarray) -> None:
+    """Write (3, h, w) into (h, w, 1 or 3), which may end before it, where the image was padded."""
+    height, width, channels = result.shape
+    values = output[:, :height, :width]
+    if not np.isfinite(values).all():
+        raise NotFiniteError
+    values = values.mean(0, keepdims=True) if channels == 1 else values
+    values = values.clip(0, 1)
+    values *= np.iinfo(result.dtype).max
+    np.copyto(result, np.rint(values, out=values).transpose(1, 2, 0), casting='unsafe')

@@ -1,0 +1,50 @@
+"""Pictures of every kind, and colour profiles."""
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from PIL import Image, ImageCms
+
+KINDS = [(channels, dtype) for channels in (1, 2, 3, 4) for dtype in (np.uint8, np.uint16)]
+"""Channels as `Picture` has them, and types."""
+_P3 = {b'rXYZ': (0.51512, 0.24120, -0.00105), b'gXYZ': (0.29198, 0.69225, 0.04189),
+       b'bXYZ': (0.15710, 0.06657, 0.78407)}
+
+
+def noise(height: int, width: int, channels: int, dtype=np.uint8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
+
+
+def _srgb() -> bytearray:
+    return bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes())
+
+
+def _tags(profile: bytearray):
+    for start in range(132, 132 + 12 * struct.unpack_from('>I', profile, 128)[0], 12):
+        yield start, *struct.unpack_from('>4sII', profile, start)
+
+
+def p3_profile() -> bytes:
+    """The sRGB profile with the primaries of Display P3, and another name."""
+    profile = _srgb()
+    for _, name, offset, _ in list(_tags(profile)):
+        if name in _P3:
+            struct.pack_into('>3i', profile, offset + 8, *(round(value * 65536) for value in _P3[name]))
+    return bytes(profile).replace('sRGB'.encode('utf-16-be'), 'P3P3'.encode('utf-16-be'))
+
+
+def grey_profile() -> bytes:
+    """A profile of grey images with the tone curve of sRGB."""
+    profile = _srgb()
+    profile[16:20] = b'GRAY'
+    for start, name, _, _ in list(_tags(profile)):
+        if name == b'rTRC':
+            profile[start:start + 4] = b'kTRC'
+    return bytes(profile)
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
