@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -25,6 +26,7 @@ def _tags(profile: bytearray):
         yield start, *struct.unpack_from('>4sII', profile, start)
 
 
+@cache  # the time is in it
 def p3_profile() -> bytes:
     """The sRGB profile with the primaries of Display P3, and another name."""
     profile = _srgb()
@@ -34,6 +36,7 @@ def p3_profile() -> bytes:
     return bytes(profile).replace('sRGB'.encode('utf-16-be'), 'P3P3'.encode('utf-16-be'))
 
 
+@cache
 def grey_profile() -> bytes:
     """A profile of grey images with the tone curve of sRGB."""
     profile = _srgb()
