@@ -86,7 +86,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     """
     try:
         content = Path(path).read_bytes()
-        with _of_any_size(), Image.open(io.BytesIO(content)) as image:
+        with of_any_size(), Image.open(io.BytesIO(content)) as image:
             frames = getattr(image, 'n_frames', 1) if image.format not in _STILL else 1
             orientation = image.getexif().get(_ORIENTATION, 1)  # before a TIFF is loaded, which turns it
             image.load()  # unlike OpenCV 4, it refuses a file that ends too early
@@ -128,7 +128,7 @@ def to_srgb(picture: Picture) -> tuple[Picture, str]:
 
 
 @contextmanager
-def _of_any_size() -> Iterator[None]:
+def of_any_size() -> Iterator[None]:
     """Lifts Pillow's limit of 179 million pixels, which is for images that strangers upload."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
