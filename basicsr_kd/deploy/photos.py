@@ -69,6 +69,8 @@ class Photos:
                     write(path, enlarge_picture(self.network, self._read(path), str(path), self._bar(path)))
                 except (BadImageError, InferError) as fault:
                     faults[path] = fault
+                except MemoryError as error:
+                    faults[path] = BadImageError(path, f'takes more memory than there is: {error}.')
                 bar.update()
 
     def _read(self, path: Path) -> Picture:

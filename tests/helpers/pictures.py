@@ -47,6 +47,20 @@ def grey_profile() -> bytes:
     return bytes(profile)
 
 
+@cache
+def cmyk_profile() -> bytes:
+    """A profile by which black is all that counts: K = 0 is white and K = 1 black, whatever C, M and Y are."""
+    straight = bytes(range(256))
+    corners = b''.join(bytes([0 if corner % 2 else 255, 128, 128]) for corner in range(16))  # L, a, b; K goes first
+    matrix = struct.pack('>9i', *(65536, 0, 0, 0, 65536, 0, 0, 0, 65536))
+    table = b'mft1\0\0\0\0' + bytes([4, 3, 2, 0]) + matrix + 4 * straight + corners + 3 * straight
+    tags = struct.pack('>I4sII', 1, b'A2B0', 144, len(table)) + table
+    header = bytearray(_srgb()[:128])
+    struct.pack_into('>I', header, 0, 128 + len(tags))
+    header[12:24] = b'prtrCMYKLab '
+    return bytes(header) + tags
+
+
 def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
