@@ -64,13 +64,15 @@ def _enlarge_frames(args: argparse.Namespace, network: 'TrainedNetwork', source:
     from tqdm import tqdm
 
     from basicsr_kd.deploy.infer import enlarge
+    from basicsr_kd.deploy.photos import BAR
     from basicsr_kd.deploy.results import writing
     from basicsr_kd.deploy.sources import check_source
     progress = sys.stderr.isatty()
     count = check_source(source, clip, progress)
     start = time.monotonic()
     with writing(args.output, args.fps or source.fps or _FPS) as write:
-        for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames', disable=not progress):
+        for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames', bar_format=BAR,
+                                disable=not progress):
             write(name, image)
     print(_summary(args, network, count, 'frame', time.monotonic() - start))
     return 0

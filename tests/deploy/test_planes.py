@@ -7,29 +7,11 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from helpers.pictures import noise
+from helpers.runners import Nearest
 
 from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.deploy.planes import NotFiniteError, enlarge_planes
 from basicsr_kd.deploy.runner import TorchRunner
-
-
-class Nearest:
-    """Runs no network at all: repeats pixels, and remembers what it was given."""
-
-    def __init__(self, scale=4):
-        self.scale = scale
-        self.seen = []
-
-    def __call__(self, images):
-        assert images.dtype == np.float32 and images.flags.c_contiguous
-        self.seen.append(images.shape)
-        return images.repeat(self.scale, axis=2).repeat(self.scale, axis=3)
-
-    def memory(self, pixels):
-        return 0
-
-    def free_memory(self):
-        return float('inf')
 
 
 def enlarged(run, image, tiling=Tiling(), multiple=1, scale=4):  # noqa: B008  (it is frozen)
