@@ -46,16 +46,15 @@ def _infer(args: argparse.Namespace) -> int:
         network = TrainedNetwork(args.weights.stem, args.weights, device, _tiling(args, device))
         recurrent = is_recurrent(network.net)
         clip = recurrent or args.output.suffix.lower() == VIDEO
-        for option in [name for name in ('tile', 'background') if getattr(args, name)]:
-            if recurrent and option == 'tile':
-                raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave '
-                              'it out.')
-            if clip and option == 'background':
-                raise Refusal('--background is for images that are enlarged one by one. Leave it out: the frames of a '
-                              'clip have to be opaque.')
+        if recurrent and args.tile:
+            raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave it '
+                          'out.')
         source = open_source(args.input, clip)
         if isinstance(source, ImageFiles) and not clip:
             return _enlarge_photos(args, network, source.paths)
+        if args.background:
+            raise Refusal('--background is for images that are enlarged one by one. Leave it out: the frames of a clip '
+                          'have to be opaque.')
         return _enlarge_frames(args, network, source, clip)
 
 

@@ -85,7 +85,7 @@ def test_opaque_alpha_stays_opaque(to):
 
 def test_a_background_takes_the_place_of_alpha(to, teacher_file):
     photo = write_photo('photos/x.png', 4)
-    for colour, name in (('00ff80', (0, 255, 128)), ('#00ff80', (0, 255, 128)), ('white', (255, 255, 255))):
+    for colour, name in (('00ff80', (0, 255, 128)), ('#00ff80', (0, 255, 128)), ('black', (0, 0, 0))):
         assert to('out', '--background', colour, '--force')[0] == 0
         expected = tensor2img(torch.from_numpy(by_network(teacher_file, photo.on_background(name).pixels)
                                                .transpose(2, 0, 1)), rgb2bgr=False)
@@ -202,7 +202,7 @@ def test_what_cannot_be_is_told_before_the_work(to, monkeypatch, name):
     prepare(*([] if prepare is not write_photo else ['photos/x.png']))
     before = files()
     monkeypatch.setattr(photos, 'enlarge_picture', None)
-    status, output, errors = to(*arguments, source='photos/x.png' if arguments[0] != 'out.mp4' else 'photos')
+    status, output, errors = to(*arguments, source='photos/x.png' if arguments[0] != 'out.mp4' else 'clip')
     assert (status, output, errors.count('\n')) == (2, '', 1) and message in errors
     assert files() == before
 
