@@ -24,8 +24,9 @@ def enlarged(run, image, tiling=Tiling(), multiple=1, scale=4):  # noqa: B008  (
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize(('tiling', 'multiple'), [
     (Tiling(), 1), (Tiling(), 8), (Tiling(8, 2), 1), (Tiling(7, 3, batch=4), 2), (Tiling(9, 0, batch=100), 4)])
-def test_every_value_comes_back_in_its_place(channels, dtype, tiling, multiple):
-    image, run = noise(37, 53, channels, dtype), Nearest()
+@pytest.mark.parametrize('size', [(37, 53), (1, 53), (53, 2), (1, 1)])
+def test_every_value_comes_back_in_its_place(size, channels, dtype, tiling, multiple):
+    image, run = noise(*size, channels, dtype), Nearest()
     result = enlarged(run, image, tiling, multiple)
     assert np.array_equal(result, image.repeat(4, axis=0).repeat(4, axis=1))
     assert all(shape[1] == 3 and shape[2] % multiple == shape[3] % multiple == 0 for shape in run.seen)
