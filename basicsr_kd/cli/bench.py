@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from basicsr_kd.cli.bench_arguments import EXAMPLE, add_arguments, check_arguments
-from basicsr_kd.cli.common import check_outputs, refuse, write_json
+from basicsr_kd.cli.common import check_outputs, refuse, say, write_json
 from basicsr_kd.errors import BasicSRKDError
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
@@ -42,7 +42,7 @@ def _bench(args: argparse.Namespace) -> int:
     calibration = read_calibration(args.calibration, args.num) if args.calibration else None
     request = Request(dict(zip(names, args.weights, strict=True)), args.size, runtimes, precisions, args.threads,
                       middle(sample_photo(), _TRIAL), calibration, args.turns, args.budget)
-    found = bench(request, _say, sys.stderr.isatty())
+    found = bench(request, say, sys.stderr.isatty())
     found = msgspec.structs.replace(found, left_out=[*left_out, *found.left_out])
     write_json(args.json, msgspec.to_builtins(found))
     if args.plot:
@@ -53,8 +53,3 @@ def _bench(args: argparse.Namespace) -> int:
     if written:
         print(f'\nWritten: {", ".join(map(str, written))}')
     return 0
-
-
-def _say(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f'{text} …', file=sys.stderr)

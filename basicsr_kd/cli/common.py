@@ -20,6 +20,12 @@ def refuse(command: str, error: Exception) -> int:
     return 2
 
 
+def say(text: str) -> None:
+    """What comes next, for those who watch."""
+    if sys.stderr.isatty():
+        print(f'{text} …', file=sys.stderr)
+
+
 def check_outputs(outputs: Sequence[Path | None], force: bool) -> None:
     """That every file can be written, and that none is there already.
 

@@ -1,10 +1,9 @@
 """`basicsr-kd export`: writes a trained network for other programs, and tries it there."""
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from basicsr_kd.cli.common import Refusal, check_outputs, refuse, write_json
+from basicsr_kd.cli.common import Refusal, check_outputs, refuse, say, write_json
 from basicsr_kd.deploy.export.formats import FORMATS, QUANTISED
 from basicsr_kd.errors import BasicSRKDError
 
@@ -47,7 +46,7 @@ def _export(args: argparse.Namespace) -> int:
     job = Job(args.weights, args.format, precision, calibration)
     planned = plan(job, args.out)
     check_outputs([*planned.files, args.json], args.force)
-    trials, files = export(planned, _images(args), _say)
+    trials, files = export(planned, _images(args), say)
     write_json(args.json, {'weights': str(args.weights), 'files': [str(file) for file in files],
                            'scale': planned.network.scale, 'trials': msgspec.to_builtins(trials)})
     print(trial_table(trials))
@@ -60,11 +59,6 @@ def _images(args: argparse.Namespace) -> list[Any]:
     from basicsr_kd.utils.images import image_files, middle, read_image, sample_photo
     images = map(read_image, image_files(args.images)[:_IMAGES]) if args.images else [sample_photo()]
     return [middle(image, _SIDE) for image in images]
-
-
-def _say(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f'{text} …', file=sys.stderr)
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, usable_device
+from basicsr_kd.cli.common import Refusal, check_folder, check_outputs, refuse, say, usable_device
 from basicsr_kd.cli.infer_arguments import EXAMPLE, GPU_BATCH, add_arguments, check_arguments
 from basicsr_kd.deploy.pieces import OVERLAP, Tiling
 from basicsr_kd.errors import BasicSRKDError
@@ -35,14 +35,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _infer(args: argparse.Namespace) -> int:
+    from basicsr_kd.deploy.export.kept import open_in
     from basicsr_kd.deploy.infer import precision
-    from basicsr_kd.deploy.open import open_network
     from basicsr_kd.deploy.results import VIDEO
     from basicsr_kd.deploy.sources import ImageFiles, open_source
     _check_output(args)
     device = usable_device(args.device)
     with precision(device, args.half):
-        network = open_network(args.weights.stem, args.weights, device=device, tiling=_tiling(args, device))
+        network, distance = open_in(args.weights.stem, args.weights, args.runtime, half=args.half, device=device,
+                                    tiling=_tiling(args, device), say=say)
+        if distance:
+            print(f'In {network.run_net.name}, {network.run_net.precision}: {distance}.')
         recurrent = network.recurrent
         clip = recurrent or args.output.suffix.lower() == VIDEO
         if recurrent and args.tile:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from basicsr_kd.cli.common import Refusal
+from basicsr_kd.deploy.export.formats import KINDS
 from basicsr_kd.deploy.pieces import OVERLAP
 
 if TYPE_CHECKING:
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = """basicsr-kd infer --weights tecogan.pth --input holiday.mp4 --output holiday_x4.mp4
          basicsr-kd infer --weights tecogan.pth --input Vid4/LR/calendar --output results/calendar
-         basicsr-kd infer --weights student.pth --input photos --output photos_x4 --tile 256"""
+         basicsr-kd infer --weights student.pth --input photos --output photos_x4 --tile 256
+         basicsr-kd infer --weights student.pth --input photos --output photos_x4 --runtime auto"""
 GPU_BATCH = 4  # tiles; on a CPU one at a time is as fast
+RUNTIMES = ('torch', *KINDS, 'auto')
 _OTHER_VIDEOS = ('.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
 
 
@@ -23,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = 'basicsr-kd infer --weights FILE --input PATH --output PATH [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
-                        help='the trained network, .pth or .safetensors, whose\narchitecture is read off the file')
+                        help='the trained network, whose architecture is read off the\nfile; or what `basicsr-kd '
+                             'export` wrote: .onnx, .xml, .param')
     parser.add_argument('--input', metavar='PATH', type=Path, required=True,
                         help='for FRNet (TecoGAN): a clip, which is a folder of\nnumbered frames of one size, or a '
                              'video; for networks of\nimages: a folder, one image or a video')
@@ -47,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'pieces that the network gets at once (default: 1 on a\nCPU, {GPU_BATCH} on a GPU)')
     parser.add_argument('--half', action='store_true',
                         help='run in half precision: fp16 on a GPU, bf16 on a CPU\nthat is fast in it')
+    parser.add_argument('--runtime', metavar='NAME', choices=RUNTIMES,
+                        help='what runs it: torch, onnxruntime, openvino, ncnn; auto\n(OpenVINO on a CPU, in bf16 '
+                             'where that is fast; PyTorch\nin half precision on a GPU; what that costs is said).\n'
+                             'A checkpoint is written for a runtime once, and kept\n'
+                             "(default: the file's own; of a checkpoint torch)")
     parser.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
     parser.add_argument('--force', action='store_true',
                         help='write over an output that exists; other files in a\nfolder stay')
@@ -73,6 +82,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.tile and args.tile < 2 * overlap:
         raise Refusal(f'--tile {args.tile} is smaller than twice the overlap of {overlap}: more would be thrown away '
                       f'than kept. Expected at least {2 * overlap}, or a smaller --overlap.')
+    if args.half and args.runtime in ('auto', 'onnxruntime', 'ncnn'):
+        raise Refusal(f'--half is for torch and openvino; --runtime {args.runtime} ' + (
+            'takes half precision where it is fast.' if args.runtime == 'auto' else 'computes as its file is.'))
     if args.fps is not None and not 0 < args.fps < math.inf:
         raise Refusal(f'--fps is {args.fps:g}. Expected more than 0.')
     if args.fps is not None and suffix != '.mp4':

@@ -23,7 +23,8 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
     Args:
         name: How the network is called.
         file: A checkpoint, or what `basicsr-kd export` or another program wrote: .onnx, .xml, .param.
-        runtime: 'torch' or one of `RUNTIMES`; None: the file's own. OpenVINO opens .onnx files, too.
+        runtime: 'torch' or one of `RUNTIMES`; None: the file's own. OpenVINO opens .onnx files, too, and
+            PyTorch ncnn's of the networks that `read_state_dict` knows.
         precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's, of a checkpoint as PyTorch is set.
         threads: How many on a CPU; None: as the runtime has it.
         device: Where PyTorch runs; the others run on the CPU.
@@ -35,12 +36,13 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
         MissingExtraError: The runtime is not installed.
     """
     own = runtime_of(file)
-    possible = {None: ['torch'], 'onnxruntime': ['onnxruntime', 'openvino']}.get(own, [str(own)])
+    possible = {None: ['torch'], 'onnxruntime': ['onnxruntime', 'openvino'], 'ncnn': ['ncnn', 'torch']}.get(
+        own, [str(own)])
     if runtime and runtime not in possible:
         kind = f'a file of {own}' if own else 'a checkpoint'
         raise InferError(f'{file} is {kind}, which {" or ".join(possible)} opens and {runtime} does not. `basicsr-kd '
                          'export` writes a checkpoint for other runtimes.')
-    if own is None:
+    if own is None or runtime == 'torch':
         check_precision('PyTorch', precision, fast_formats(device), file)
         return TorchNetwork(name, file, device, tiling, precision or 'fp32', threads)
     if not file.is_file():

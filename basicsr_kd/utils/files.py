@@ -1,4 +1,4 @@
-"""Files that are whole or as they were before."""
+"""Files that are whole or as they were before, and the folder of those that can be had again."""
 from __future__ import annotations
 
 import os
@@ -23,3 +23,8 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 into another file of the same folder, which is then renamed."""
     with replaced(path) as temporary:
         temporary.write_text(text, 'utf-8')
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what it can make or fetch again."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'basicsr_kd')

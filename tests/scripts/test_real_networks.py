@@ -10,7 +10,7 @@ import torch
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from helpers.ncnn import write_ncnn
 from helpers.networks import largest_difference, varied_rrdbnet
-from real_networks import NETWORKS, PACKAGE, VERSION, cache_folder
+from real_networks import NETWORKS, PACKAGE, VERSION, networks_folder
 
 from basicsr_kd.archs.from_file import build_from_file
 
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     """The cache, in a folder of the test's own; pip is told to use no network."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('PIP_NO_INDEX', '1')
-    return cache_folder()
+    return networks_folder()
 
 
 @pytest.fixture

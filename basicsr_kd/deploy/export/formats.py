@@ -30,6 +30,8 @@ FORMATS = {
     'comfyui': Format('.safetensors', (), "ComfyUI's folders, networks of unequal widths too",
                       'models/upscale_models'),
 }
+KINDS = {'onnxruntime': 'onnx', 'openvino': 'openvino', 'ncnn': 'ncnn'}
+"""The format that a runtime opens."""
 QUANTISED = ('onnx', 'openvino')
 """Those that --int8 is for."""
 _SCALE = re.compile(r'(?:^|[^a-z0-9])(?:x([1-8])|([1-8])x)(?![0-9])', re.IGNORECASE)

@@ -1,0 +1,131 @@
+"""A checkpoint in another runtime than PyTorch: written for it once, and kept."""
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from basicsr_kd import __version__
+from basicsr_kd.archs.sidecar import fragment_path
+from basicsr_kd.deploy.export.export import Plan, export
+from basicsr_kd.deploy.export.formats import FORMATS, KINDS
+from basicsr_kd.deploy.export.writers import Job
+from basicsr_kd.deploy.network import WHOLE, TorchNetwork, TrainedNetwork
+from basicsr_kd.deploy.open import open_network
+from basicsr_kd.deploy.pieces import Tiling
+from basicsr_kd.deploy.runtimes import openvino_formats, runtime_of
+from basicsr_kd.errors import ExportError, MissingExtraError
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.utils.files import cache_folder
+from basicsr_kd.utils.images import middle, sample_photo
+from basicsr_kd.utils.modes import HALF, fast_formats
+
+_SIDE = 64  # of the piece of a photo that a network is tried on
+
+
+def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, threads: int | None = None,
+            device: str = 'cpu', tiling: Tiling = WHOLE,
+            say: Callable[[str], None] = lambda text: None) -> tuple[TrainedNetwork, str]:
+    """Open a network in the runtime that the user names; a checkpoint is written for it first.
+
+    Args:
+        name: How the network is called.
+        file: A checkpoint, or a file of a runtime's own.
+        runtime: 'torch', one of `KINDS`, 'auto' (see `choose`) or None: the file's own, of a checkpoint PyTorch.
+        half: Whether to run in half precision. PyTorch does where autocast is on, around this.
+        threads: How many on a CPU; None: as the runtime has it.
+        device: Where PyTorch runs.
+        tiling: How it takes images in pieces.
+        say: Is told what comes next.
+
+    Returns:
+        The network; and of 'auto' how far it is from PyTorch in fp32, in words.
+
+    Raises:
+        ExportError: The runtime cannot run the network; of 'auto' PyTorch runs it then.
+        InferError, CheckpointError, MissingExtraError: See `open_network`.
+    """
+    own, automatic = runtime_of(file), runtime == 'auto'
+    if runtime in (None, 'torch') or own:
+        asked = 'bf16' if half and own and runtime != 'torch' else None
+        return open_network(name, file, runtime=None if automatic else runtime, precision=asked, threads=threads,
+                            device=device, tiling=tiling), ''
+    original = open_network(name, file, device=device, tiling=tiling)
+    assert isinstance(original, TorchNetwork)
+    taken, precision = choose(device, original.recurrent) if automatic else (runtime, 'bf16' if half else 'fp32')
+    if taken != 'torch':
+        try:
+            written = written_for(original, str(taken), say)
+            network = open_network(name, written, precision=precision, threads=threads, tiling=tiling)
+            network.file = file
+        except ExportError:
+            if not automatic:
+                raise
+            taken = 'torch'
+    if taken == 'torch':
+        network = open_network(name, file, precision=precision, threads=threads, device=device, tiling=tiling)
+    if not automatic or network.recurrent:
+        return network, ''
+    distance = likeness(network.enlarge, original)
+    return network, ('equal to fp32 in PyTorch on a photo' if distance == math.inf else
+                     f'{distance:.1f} dB from fp32 in PyTorch on a photo')
+
+
+def choose(device: str, recurrent: bool) -> tuple[str, str]:
+    """The runtime and precision of `--runtime auto`.
+
+    On a GPU, and for FRNet, whose errors add up from frame to frame, PyTorch: on a GPU in half precision. On a CPU
+    OpenVINO where it is installed, else PyTorch; in bf16 where the CPU is fast in it.
+
+    Args:
+        device: Where PyTorch would run.
+        recurrent: Whether the network goes from frame to frame.
+    """
+    on_gpu = torch.device(device).type != 'cpu'
+    if recurrent and not on_gpu:
+        return 'torch', 'fp32'
+    if on_gpu:
+        fast = fast_formats(device)
+        return 'torch', next((name for name in HALF if name in fast), 'fp32')
+    try:
+        return 'openvino', 'bf16' if 'bf16' in openvino_formats() else 'fp32'
+    except MissingExtraError:
+        return 'torch', 'bf16' if 'bf16' in fast_formats('cpu') else 'fp32'
+
+
+def written_for(network: TorchNetwork, runtime: str, say: Callable[[str], None]) -> Path:
+    """The file of a checkpoint for a runtime, from the cache folder; written and tried where it is not there.
+
+    Args:
+        network: From its checkpoint.
+        runtime: One of `KINDS`.
+        say: Is told what comes next.
+
+    Raises:
+        ExportError: The runtime cannot run it.
+        MissingExtraError: A package is missing.
+    """
+    content = hashlib.sha256(__version__.encode())
+    for file in (network.file, fragment_path(network.file)):
+        content.update(file.read_bytes() if file.is_file() else b'')
+    kind = KINDS[runtime]
+    folder = cache_folder() / 'runtimes' / content.hexdigest()[:32]
+    inside = Path(f'{network.file.stem}{FORMATS[kind].suffix}')
+    if not (folder / inside).is_file():
+        export(Plan(Job(network.file, kind), network, folder, inside), [middle(sample_photo(), _SIDE)], say,
+               timed=False)
+    return folder / inside
+
+
+def likeness(enlarge: Callable[[np.ndarray, str], np.ndarray], original: TorchNetwork) -> float:
+    """How near an enlargement is to that of PyTorch in fp32 on a photo: PSNR in dB, Y; infinite where it is equal."""
+    photo = middle(sample_photo(), _SIDE)
+    with torch.autocast(original.device.type, enabled=False):
+        expected = original.enlarge(photo, 'a photo')
+    score = image_score('psnr', enlarge(photo, 'a photo'), expected, border=4, channel='y')
+    assert score is not None
+    return score
