@@ -84,3 +84,13 @@ def test_the_least_memory_is_that_of_the_largest_convolution():
     net = SRVGGNetCompact(3, 3, num_feat=8, num_conv=1, upscale=4)
     # the last of them makes 48 channels of 8
     assert TorchRunner(net.eval(), torch.device('cpu'), 16).memory(1000) == 1000 * 4 * (8 + 48)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_batches_of_pieces_go_to_the_networks_device_and_come_back():
+    net, image = SRVGGNetCompact(3, 3, num_feat=8, num_conv=4, upscale=4).eval(), noise(130, 150, 3)
+    expected = enlarged(TorchRunner(net, torch.device('cpu'), 16), image)
+    run = TorchRunner(net.cuda(), torch.device('cuda'), 16)
+    assert np.abs(enlarged(run, image, Tiling(48, 6, batch=4)).astype(int) - expected).max() <= 1
+    assert 0 < run.memory(1000) < run.free_memory() < float('inf')
