@@ -113,7 +113,7 @@ def written_for(network: TorchNetwork, runtime: str, say: Callable[[str], None])
     for file in (network.file, fragment_path(network.file)):
         content.update(file.read_bytes() if file.is_file() else b'')
     kind = KINDS[runtime]
-    folder = cache_folder() / 'runtimes' / content.hexdigest()[:32]
+    folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # two kinds have a .bin
     inside = Path(f'{network.file.stem}{FORMATS[kind].suffix}')
     if not (folder / inside).is_file():
         export(Plan(Job(network.file, kind), network, folder, inside), [middle(sample_photo(), _SIDE)], say,
