@@ -112,7 +112,7 @@ def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, T
             path = folder / f'{len(made)}{FORMATS[kind].suffix}'
             job = Job(network.file, kind, *(('int8', request.calibration) if key[2] else ('fp32',)))
             try:
-                export(job, network, path, [request.trial])
+                export(job, network, path, [request.trial], timed=False)
                 made[key] = path
             except ExportError as error:
                 left_out.append(f'{entry.network} in {entry.runtime}{", int8," if key[2] else ""} is left out: {error}')

@@ -84,7 +84,7 @@ def test_a_network_that_does_not_work_in_a_runtime_is_left_out_with_the_reason(t
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
 
-    def fails(*args):
+    def fails(*args, **options):
         raise ToleranceError('x.onnx does not do what student.pth does', [])
     monkeypatch.setattr('basicsr_kd.bench.measure.export', fails)
     status, output, _ = tool('--weights', 'student.pth', *SHORT, '--runtime', 'torch,onnxruntime')

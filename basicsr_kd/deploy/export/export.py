@@ -60,7 +60,7 @@ def plan(job: Job, out: Path) -> tuple[TorchNetwork, Path]:
 
 
 def export(job: Job, network: TorchNetwork, path: Path, images: Sequence[np.ndarray],
-           say: Callable[[str], None] = lambda text: None) -> tuple[list[Trial], list[Path]]:
+           say: Callable[[str], None] = lambda text: None, timed: bool = True) -> tuple[list[Trial], list[Path]]:
     """Write a network and try it; files have their names only once it works.
 
     Args:
@@ -69,6 +69,7 @@ def export(job: Job, network: TorchNetwork, path: Path, images: Sequence[np.ndar
         path: From `plan`.
         images: Real ones, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
+        timed: Whether the trials are to say how fast it is.
 
     Returns:
         How it does in each runtime and precision, and the files.
@@ -89,7 +90,7 @@ def export(job: Job, network: TorchNetwork, path: Path, images: Sequence[np.ndar
         trials = []
         for runner in _runners(job, draft):
             say(f'trying it in {runner.name}, {runner.precision}')
-            trials.append(try_out(job.kind, runner, files, graph, _held(job.kind, graph), given))
+            trials.append(try_out(job.kind, runner, files, graph, _held(job.kind, graph), given, timed))
         failures = [f'in {trial.runtime}, {trial.precision}: {trial.failure}' for trial in trials if trial.failure]
         if failures:
             raise ToleranceError(f'{path.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '

@@ -53,7 +53,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held: Graph,
-            images: Sequence[tuple[Tensor, ...]]) -> Trial:
+            images: Sequence[tuple[Tensor, ...]], timed: bool = True) -> Trial:
     """Run a written network beside the original.
 
     Args:
@@ -63,6 +63,7 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
         graph: The network.
         held: The network with the weights that the files hold; the same where they are not rounded.
         images: Real images, as the graph takes them.
+        timed: Whether to time it, beside PyTorch.
     """
     sizes = (graph.side(32), graph.side(48)), (graph.side(57), graph.side(33))
     given = [graph.tensors(*size, seed=index) for index, size in enumerate(sizes)] + list(images)
@@ -80,7 +81,7 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
     finite = [score for score in scores if score != math.inf]
     psnr = float(np.mean(scores)) if len(finite) == len(scores) else min(finite, default=None)
     seconds: tuple[float | None, ...] = None, None
-    if runner.precision != 'fp16':  # for GPUs
+    if timed and runner.precision != 'fp16':  # for GPUs
         seconds = _times([runner, fp32], [tensor.numpy() for tensor in images[0]])
     here, there = (None if one is None else 1000 * one for one in seconds)
     return Trial(kind, runner.name, runner.precision, sum(file.stat().st_size for file in files),
