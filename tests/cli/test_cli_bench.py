@@ -89,7 +89,7 @@ def test_a_network_that_does_not_work_in_a_runtime_is_left_out_with_the_reason(t
     monkeypatch.setattr('basicsr_kd.bench.measure.export', fails)
     status, output, _ = tool('--weights', 'student.pth', *SHORT, '--runtime', 'torch,onnxruntime')
 
-    assert status == 0 and 'student in onnxruntime is left out: x.onnx does not do what' in output
+    assert status == 0 and 'student in onnxruntime, fp32, is left out: x.onnx does not do what' in output
     assert 'ONNX Runtime' not in output
 
 
