@@ -66,7 +66,7 @@ def test_two_networks_in_pytorch_and_onnx_runtime(tool):
         assert process_bytes() is None or row.speed.peak_bytes > 0
     assert cv2.imread('new/bench.png') is not None
     lines = output.splitlines()
-    assert all(title in lines[0] for title in ('time / teacher', 'MACs / teacher', 'memory'))
+    assert all(title in lines[0] for title in ('time / first', 'MACs / first', 'memory'))
     assert 'PyTorch' in lines[2] and 'NCHW' in lines[2] and 'ONNX Runtime' in lines[4]
     assert 'random 24x16 image' in output and 'Written: new/bench.json, new/bench.png' in output
 
