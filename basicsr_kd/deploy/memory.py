@@ -34,13 +34,15 @@ def check_memory(path: Path, pixels: np.ndarray, network: TrainedNetwork, form: 
     result = pixels.nbytes * area
     needed = result + max(floats, result * (form.copies - 1))
     found = f'{width}x{height}, would become {width * scale}x{height * scale} pixels: '
-    tile = '' if network.tiling.tile else ' Give --tile 256, with which less is in memory at once.'
+    smaller = ('Give a smaller --tile.' if network.tiling.tile else
+               'Give --tile 256, with which less is in memory at once.')
     if needed > (free := free_memory()):
-        smaller = tile if needed > result * form.copies else ' Expected a smaller image, or one part of it at a time.'
+        if result * form.copies > free:
+            smaller = 'Expected a smaller image: cut it into parts.'
         raise BadImageError(path, f'{found}the result alone takes {in_words(result)} of memory and the whole '
-                            f'{in_words(needed)}, {in_words(free)} are free.{smaller}')
+                            f'{in_words(needed)}, {in_words(free)} are free. {smaller}')
     layers = network.run_net.memory(at_once)
     if layers > (free := network.run_net.free_memory()):
         raise BadImageError(path, f'{found}a layer of {network.file} takes {in_words(layers)} of memory for '
-                            f'{"a tile" if network.tiling.tile else "all of it"}, {in_words(free)} are free.'
-                            f'{tile or " Give a smaller --tile."}')
+                            f'{"a tile" if network.tiling.tile else "all of it"}, {in_words(free)} are free. '
+                            f'{smaller}')

@@ -18,6 +18,8 @@ from basicsr_kd.utils.pictures import Picture, read_picture
 Colour = tuple[int, int, int]
 Fault = BadImageError | InferError
 """What is wrong with one photo; the others may be enlarged."""
+BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]'
+"""tqdm's, but always images per second and never seconds per image."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Photos:
             write: Is given a file and what became of it.
         """
         due = [path for path in self.paths if path not in faults]
-        with tqdm(total=len(due), desc='enlarging', unit=' images', bar_format=_BAR, disable=not self.progress) as bar:
+        with tqdm(total=len(due), desc='enlarging', unit=' images', bar_format=BAR, disable=not self.progress) as bar:
             for path in due:
                 try:
                     write(path, enlarge_picture(self.network, self._read(path), str(path), self._bar(path)))
                 except (BadImageError, InferError) as fault:
                     faults[path] = fault
+                except MemoryError as error:
+                    faults[path] = BadImageError(path, f'takes more memory than there is: {error}.')
                 bar.update()
 
     def _read(self, path: Path) -> Picture:
@@ -78,10 +82,6 @@ class Photos:
     def _bar(self, path: Path) -> Bar:
         return lambda pieces: iter(tqdm(pieces, path.name, unit=' tiles', leave=False, delay=1,
                                         disable=not self.progress or len(pieces) < 2))
-
-
-_BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]'
-"""tqdm's, but always images per second and never seconds per image."""
 
 
 def enlarge_picture(network: TrainedNetwork, picture: Picture, where: str, bar: Bar = iter) -> Picture:

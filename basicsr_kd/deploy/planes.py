@@ -37,8 +37,7 @@ def enlarge_planes(run: Runner, image: np.ndarray, result: np.ndarray, multiple:
     tiling = tiling.in_multiples(multiple)
     pieces = cut(padded.shape[0], padded.shape[1], tiling)
     for batch in bar([pieces[start:start + tiling.batch] for start in range(0, len(pieces), tiling.batch)]):
-        outputs = run(np.stack([_as_input(padded[piece.seen]) for piece in batch]))
-        for piece, output in zip(batch, outputs, strict=True):
+        for piece, output in zip(batch, run(_as_inputs(padded, batch)), strict=True):
             if output.shape[1:] != piece.size(scale):
                 raise ValueError(f'it makes {output.shape[2]}x{output.shape[1]} pixels of a piece, expected {scale} '
                                  'times its size')
@@ -55,10 +54,13 @@ def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(image, [(0, more[0]), (0, more[1]), (0, 0)], mode)
 
 
-def _as_input(part: np.ndarray) -> np.ndarray:
-    """(h, w, 1 or 3) to (3, h, w), in [0, 1]."""
-    values = np.divide(part.transpose(2, 0, 1), np.iinfo(part.dtype).max, dtype=np.float32)
-    return np.repeat(values, 3, axis=0) if len(values) == 1 else values
+def _as_inputs(image: np.ndarray, batch: Sequence[Piece]) -> np.ndarray:
+    """Pieces of (h, w, 1 or 3) as (n, 3, h, w), in [0, 1]."""
+    height, width = batch[0].size(1)
+    inputs = np.empty((len(batch), 3, height, width), np.float32)
+    for piece, values in zip(batch, inputs, strict=True):
+        np.divide(image[piece.seen].transpose(2, 0, 1), np.iinfo(image.dtype).max, out=values, dtype=np.float32)
+    return inputs
 
 
 def _put(output: np.ndarray, result: np.ndarray) -> None:

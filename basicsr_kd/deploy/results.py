@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from basicsr_kd.deploy.video_files import VideoWriter
+from basicsr_kd.errors import InferError
 from basicsr_kd.utils.images import write_image
 
 VIDEO = '.mp4'
@@ -25,13 +26,17 @@ def unfinished(output: Path) -> Iterator[Path]:
         output: A file, or a folder, in which other files stay.
 
     Raises:
-        OSError: It cannot be written.
+        InferError: It cannot be written.
     """
     near = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f'.{output.name}.', dir=near) as temporary:
-        path = Path(temporary, f'unfinished{output.suffix.lower()}')
-        yield path
-        _move(path, output)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f'.{output.name}.', dir=near) as temporary:
+            path = Path(temporary, f'unfinished{output.suffix.lower()}')
+            yield path
+            _move(path, output)
+    except OSError as error:
+        raise InferError(f'{output} cannot be written: {error.strerror or error}. Expected a folder that can be '
+                         'written, on a disk with enough room.') from error
 
 
 @contextmanager
@@ -46,8 +51,7 @@ def writing(output: Path, fps: float) -> Iterator[Write]:
         What writes a frame: name without ending, (h, w, 3) BGR uint8.
 
     Raises:
-        OSError: It cannot be written.
-        InferError: The video cannot be.
+        InferError: They cannot be written.
     """
     with unfinished(output) as path:
         if path.suffix == VIDEO:

@@ -86,7 +86,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     """
     try:
         content = Path(path).read_bytes()
-        with _of_any_size(), Image.open(io.BytesIO(content)) as image:
+        with of_any_size(), Image.open(io.BytesIO(content)) as image:
             frames = getattr(image, 'n_frames', 1) if image.format not in _STILL else 1
             orientation = image.getexif().get(_ORIENTATION, 1)  # before a TIFF is loaded, which turns it
             image.load()  # unlike OpenCV 4, it refuses a file that ends too early
@@ -116,19 +116,18 @@ def to_srgb(picture: Picture) -> tuple[Picture, str]:
     """
     if picture.profile is None:
         return picture, ''
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.profile))
-    name = ImageCms.getProfileDescription(profile).strip()
+    name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(picture.profile))).strip()
     if name.startswith('sRGB'):
         return Picture(picture.pixels), ''
     colours = picture.colours
     image = Image.fromarray(colours if colours.shape[2] == 3 else colours[:, :, 0])
-    converted = np.asarray(_converted(image, profile))
+    converted = np.asarray(_converted(image, picture.profile))
     pixels = converted if picture.alpha is None else np.dstack([converted, picture.alpha])
     return Picture(np.ascontiguousarray(pixels)), name
 
 
 @contextmanager
-def _of_any_size() -> Iterator[None]:
+def of_any_size() -> Iterator[None]:
     """Lifts Pillow's limit of 179 million pixels, which is for images that strangers upload."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -140,10 +139,7 @@ def _of_any_size() -> Iterator[None]:
 def _by_pillow(image: Image.Image) -> np.ndarray | None:
     """What OpenCV reads in other colours (CMYK), or without a look at the largest value (PGM, PPM); None: all else."""
     if image.mode == 'CMYK':
-        upright = ImageOps.exif_transpose(image)
-        profile = _profile(image.info.get('icc_profile'), 'CMYK')
-        return np.asarray(_converted(upright, ImageCms.ImageCmsProfile(io.BytesIO(profile))) if profile else
-                          upright.convert('RGB'))
+        return np.asarray(_converted(ImageOps.exif_transpose(image), _profile(image.info.get('icc_profile'), 'CMYK')))
     if image.format != 'PPM' or image.mode == '1':
         return None
     return np.asarray(image).astype(np.uint16) if image.mode == 'I' else np.asarray(image)  # I: scaled to 65535
@@ -187,10 +183,14 @@ def _profile(profile: bytes | None, space: str) -> bytes | None:
     return profile if found == space else None
 
 
-def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
-    assert converted is not None  # it is not done in place
-    return converted
+def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """To sRGB; without a profile that can be used, as Pillow converts."""
+    try:
+        converted = profile and ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                                                          ImageCms.createProfile('sRGB'), outputMode='RGB')
+    except ImageCms.PyCMSError:
+        converted = None
+    return converted or image.convert('RGB')
 
 
 def _in_strips(pixels: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from basicsr.utils.matlab_functions import imresize
 from PIL import Image
 
 from basicsr_kd.errors import BadImageError, BasicSRKDError
-from basicsr_kd.utils.pictures import read_picture, to_srgb
+from basicsr_kd.utils.pictures import of_any_size, read_picture, to_srgb
 
 EXIF_ORIENTATION = 0x0112
 
@@ -131,7 +131,7 @@ def prepare_photo(photo: Path, stem: str, output: Path, settings: Settings) -> O
     torch.set_num_threads(1)  # the work is shared out by photo; more threads would only get in each other's way
     scale = settings.scale
     try:
-        with Image.open(photo) as opened:
+        with of_any_size(), Image.open(photo) as opened:
             width, height = opened.size
             if opened.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # 5 to 8 swap the sides
                 width, height = height, width
@@ -147,7 +147,7 @@ def prepare_photo(photo: Path, stem: str, output: Path, settings: Settings) -> O
     except BadImageError as error:
         return Outcome(photo, left_out=error.reason)
     # PIL reports a broken file as any of these; SyntaxError is its "broken PNG file".
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         return Outcome(photo, left_out=f'cannot be read ({error})')
     hr = mod_crop(rgb, scale)
     lr = downscale(hr, scale)

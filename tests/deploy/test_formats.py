@@ -87,11 +87,15 @@ def test_the_largest_webp_can_be_written(tmp_path):
 
 
 @pytest.mark.parametrize('ending', FORMATS)
-def test_a_full_disk_is_an_error(tmp_path, ending):
+@pytest.mark.parametrize('room', [100, 0.5, 0.999])
+def test_a_full_disk_is_an_error(tmp_path, ending, room):
+    path, picture = tmp_path / f'x{ending}', Picture(noise(200, 300, 3))
+    write_picture(path, picture)
+    room = room if room >= 1 else int(path.stat().st_size * room)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
-        with pytest.raises(OSError):
-            write_picture(tmp_path / f'x{ending}', Picture(noise(200, 300, 3)))
+        with pytest.raises(OSError, match='File too large'):
+            write_picture(path, picture)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

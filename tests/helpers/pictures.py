@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -25,6 +26,7 @@ def _tags(profile: bytearray):
         yield start, *struct.unpack_from('>4sII', profile, start)
 
 
+@cache  # the time is in it
 def p3_profile() -> bytes:
     """The sRGB profile with the primaries of Display P3, and another name."""
     profile = _srgb()
@@ -34,6 +36,7 @@ def p3_profile() -> bytes:
     return bytes(profile).replace('sRGB'.encode('utf-16-be'), 'P3P3'.encode('utf-16-be'))
 
 
+@cache
 def grey_profile() -> bytes:
     """A profile of grey images with the tone curve of sRGB."""
     profile = _srgb()
@@ -42,6 +45,20 @@ def grey_profile() -> bytes:
         if name == b'rTRC':
             profile[start:start + 4] = b'kTRC'
     return bytes(profile)
+
+
+@cache
+def cmyk_profile() -> bytes:
+    """A profile by which black is all that counts: K = 0 is white and K = 1 black, whatever C, M and Y are."""
+    straight = bytes(range(256))
+    corners = b''.join(bytes([0 if corner % 2 else 255, 128, 128]) for corner in range(16))  # L, a, b; K goes first
+    matrix = struct.pack('>9i', *(65536, 0, 0, 0, 65536, 0, 0, 0, 65536))
+    table = b'mft1\0\0\0\0' + bytes([4, 3, 2, 0]) + matrix + 4 * straight + corners + 3 * straight
+    tags = struct.pack('>I4sII', 1, b'A2B0', 144, len(table)) + table
+    header = bytearray(_srgb()[:128])
+    struct.pack_into('>I', header, 0, 128 + len(tags))
+    header[12:24] = b'prtrCMYKLab '
+    return bytes(header) + tags
 
 
 def exif(orientation: int) -> Image.Exif:

@@ -2,10 +2,14 @@
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from common.photos import PrepareError, Settings, as_rgb, cut_boxes, downscale, prepare_photo, sub_starts
+from common.photos import PrepareError, Settings, cut_boxes, downscale, prepare_photo, read_rgb, sub_starts
+from helpers.pictures import p3_profile
 from PIL import Image
+
+from basicsr_kd.utils.pictures import Picture, to_srgb
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -50,22 +54,40 @@ def test_a_photo_of_321x481_gives_two_by_three_sub_images():
         (0, 0), (0, 160), (0, 320), (160, 0), (160, 160), (160, 320)]
 
 
-@pytest.mark.parametrize('mode, note', [
-    ('L', 'L made RGB'), ('RGBA', 'RGBA made RGB, transparency dropped'), ('CMYK', 'CMYK made RGB'), ('RGB', '')])
-def test_other_colour_modes_become_rgb_and_say_so(mode, note):
-    rgb, said = as_rgb(Image.fromarray(noise(20, 30)).convert(mode))
+@pytest.mark.parametrize(('mode', 'note'), [
+    ('L', 'grey made RGB'), ('RGBA', 'transparency dropped'), ('CMYK', ''), ('RGB', '')])
+def test_other_colour_modes_become_rgb_and_say_so(tmp_path, mode, note):
+    image = Image.fromarray(noise(20, 30)).convert(mode)
+    if mode == 'RGBA':
+        image.putalpha(9)
+    image.save(tmp_path / 'x.tif')
 
-    assert rgb.shape == (20, 30, 3) and rgb.dtype == np.uint8
+    rgb, said = read_rgb(tmp_path / 'x.tif')
+
+    assert rgb.dtype == np.uint8 and np.array_equal(rgb, np.asarray(image.convert('RGB')))
     assert said == note
 
 
-def test_16_bit_grey_is_scaled_rather_than_clipped():
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+@pytest.mark.parametrize('channels', [1, 3])
+def test_16_bits_are_scaled_rather_than_clipped(tmp_path, channels):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16, 1).repeat(channels, axis=2)
+    cv2.imwrite(str(tmp_path / 'x.png'), ramp)
 
-    rgb, note = as_rgb(Image.fromarray(ramp))
+    rgb, note = read_rgb(tmp_path / 'x.png')
 
-    assert (rgb[..., 0].ravel() == np.arange(256)).all()
-    assert note == '16-bit grey made 8-bit RGB'
+    assert (rgb.reshape(256, 3) == np.arange(256)[:, None]).all()
+    assert note.startswith('16 bits made 8')
+
+
+def test_colours_of_another_profile_become_srgb_which_training_takes_them_for(tmp_path):
+    wide = noise(20, 30)
+    Image.fromarray(wide).save(tmp_path / 'x.png', icc_profile=p3_profile())
+
+    rgb, note = read_rgb(tmp_path / 'x.png')
+
+    assert note.startswith('P3P3') and note.endswith(' made sRGB')
+    assert np.array_equal(rgb, to_srgb(Picture(wide, p3_profile()))[0].pixels)
+    assert np.abs(rgb.astype(int) - wide).max() > 10
 
 
 def test_a_photo_taken_sideways_is_turned_upright(tmp_path):

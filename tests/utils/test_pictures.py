@@ -5,7 +5,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from helpers.pictures import KINDS, exif, grey_profile, noise, p3_profile
+from helpers.pictures import KINDS, cmyk_profile, exif, grey_profile, noise, p3_profile
 from PIL import Image, ImageCms
 
 from basicsr_kd.deploy.formats import write_picture
@@ -78,6 +78,16 @@ def test_a_profile_that_is_not_for_these_colours_is_left_out(tmp_path):
     assert read_picture(tmp_path / 'x.jpg').profile is None
     Image.fromarray(noise(20, 30, 1)[:, :, 0]).save(tmp_path / 'x.jpg', icc_profile=grey_profile())
     assert read_picture(tmp_path / 'x.jpg').profile == grey_profile()
+
+
+@pytest.mark.parametrize('profile', [None, b'none at all', cmyk_profile()[:-900], cmyk_profile()])
+def test_inks_become_colours_by_their_profile(tmp_path, profile):
+    image = Image.new('CMYK', (8, 8), (255, 0, 255, 0))
+    image.save(tmp_path / 'x.tif', icc_profile=profile)
+    picture = read_picture(tmp_path / 'x.tif')
+    assert picture.profile is None
+    expected = (255, 255, 255) if profile == cmyk_profile() else image.convert('RGB').getpixel((0, 0))
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
