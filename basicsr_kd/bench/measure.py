@@ -100,27 +100,26 @@ def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, T
              left_out: list[str], say: Callable[[str], None]) -> dict[Entry, Path]:
     """The file that each is opened from; what cannot be written is left out."""
     files: dict[Entry, Path] = {}
-    made: dict[tuple[str, str, bool], Path | None] = {}
+    made: dict[tuple[str, str, str], Path | None] = {}
     for entry in wanted:
         network = networks[entry.network]
         if entry.runtime not in KINDS or not isinstance(network, TorchNetwork):
             files[entry] = network.file
             continue
-        key = entry.network, entry.runtime, entry.precision == 'int8'
+        kind, precision = KINDS[entry.runtime], 'int8' if entry.precision == 'int8' else 'fp32'
+        key = entry.network, kind, precision
         if key not in made:
-            say(f'writing {entry.network} for {entry.runtime}{", int8" if key[2] else ""}')
-            kind = KINDS[entry.runtime]
+            say(f'writing {entry.network} for {entry.runtime}, {precision}')
             path = folder / f'{len(made)}{FORMATS[kind].suffix}'
-            job = Job(network.file, kind, *(('int8', request.calibration) if key[2] else ('fp32',)))
+            job = Job(network.file, kind, precision, request.calibration if precision == 'int8' else None)
             try:
                 export(Plan(job, network, folder, Path(path.name)), [request.trial], timed=False)
                 made[key] = path
             except ExportError as error:
-                left_out.append(f'{entry.network} in {entry.runtime}{", int8," if key[2] else ""} is left out: {error}')
+                left_out.append(f'{entry.network} in {entry.runtime}, {precision}, is left out: {error}')
                 made[key] = None
-        path_of = made[key]
-        if path_of:
-            files[entry] = path_of
+        if found := made[key]:
+            files[entry] = found
     return files
 
 

@@ -31,6 +31,8 @@ class OnnxRuntime(Runner):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 4  # errors are raised
+        # its threads would wait busily for the next run, and take time from what runs meanwhile
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             self._session = ort.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # its own classes have no common one

@@ -31,8 +31,8 @@ def bench_plot(path: Path, bench: Bench) -> None:
         axes.barh(place, median, xerr=[[median - low], [high - median]], height=0.8, capsize=2,
                   color=colormaps['tab10'](number % 10), error_kw={'linewidth': 0.8},
                   label=row.network if first else None)
-        axes.annotate(f'{median:.3g}', (high, place), xytext=(5, 0), textcoords='offset points', va='center',
-                      fontsize=7)
+        axes.annotate(f'{median:.0f}' if median >= 100 else f'{median:.3g}', (high, place), xytext=(5, 0),
+                      textcoords='offset points', va='center', fontsize=7)
     axes.set_yticks(places, labels, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -15,8 +15,8 @@ def bench_text(bench: Bench) -> str:
 
 def bench_table(bench: Bench) -> str:
     """A row for each network in each way to run it."""
-    first, several = bench.rows[0].network, _several(bench)
-    ratios = [f'time / {first}', f'MACs / {first}'] if several else []
+    several = _several(bench)
+    ratios = ['time / first', 'MACs / first'] if several else []
     return markdown_table(['network', 'runs in', 'threads', 'ms', 'time', *ratios, 'memory'], [
         [row.network, row.way, str(row.threads), milliseconds(row.speed), f'{row.time_ratio:.3f}',
          *([_ratio(row.network_ratio), _ratio(row.macs_ratio)] if several else []), peak(row.speed)]
@@ -30,8 +30,9 @@ def bench_note(bench: Bench) -> str:
     found = [f'Milliseconds of one random {width}x{height} image on {bench.device.name}, median (quartiles) of at '
              f"least {turns} runs, all rows in turns in one process; time: as a share of the first row's."]
     if _several(bench):
-        found.append(f'"time / {first}" is that of the same way to run it, beside the ratio of multiply-accumulates: '
-                     'where it is higher, time does not follow them.')
+        found.append(f'"time / first" is the time as a share of that of {first} in the same runtime, precision and '
+                     'number of threads, beside the ratio of multiply-accumulates (MACs): where it is higher, time '
+                     'does not follow them.')
     found.append('Memory: seen in a process of its own, from before the network is opened to the peak of one run; '
                  "PyTorch itself and the runtime's package are not in it.")
     if any(row.runtime == 'torch-nchw' for row in bench.rows):

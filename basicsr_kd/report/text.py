@@ -39,7 +39,8 @@ def evaluation_text(evaluation: Evaluation) -> str:
     networks = [method for method in evaluation.methods if method.speed]
     if networks:
         parts += [speed_table(networks), wrap(_speed_note(networks, evaluation.device))]
-    notes = [*evaluation.warnings, *left_out_text(evaluation.left_out),
+    notes = [*(f'{method.name} ran in {method.runtime}.' for method in evaluation.methods if method.runtime),
+             *evaluation.warnings, *left_out_text(evaluation.left_out),
              *(f'Skipped: {path} {why}' for path, why in evaluation.skipped.items())]
     return '\n\n'.join([*parts, *map(wrap, notes)])
 

@@ -17,7 +17,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.deploy import memory, photos
 from basicsr_kd.deploy.formats import write_picture
-from basicsr_kd.deploy.runner import TorchRunner
+from basicsr_kd.deploy.runner import Torch
 from basicsr_kd.utils.arrays import as_tensor
 from basicsr_kd.utils.pictures import Picture, read_picture
 
@@ -148,9 +148,9 @@ def test_only_broken_photos_are_a_refusal_and_one_is_one_line(to):
 def test_a_photo_that_the_network_fails_on_is_named_and_the_rest_goes_on(to, monkeypatch):
     for name in 'abc':
         write_photo(f'photos/{name}.png')
-    call = TorchRunner.__call__
+    call = Torch.__call__
     outputs = iter([1, 1, np.nan, 1])  # the first of them tells how much memory is needed
-    monkeypatch.setattr(TorchRunner, '__call__', lambda self, images: call(self, images) * next(outputs))
+    monkeypatch.setattr(Torch, '__call__', lambda self, images: call(self, images) * next(outputs))
     status, output, errors = to('out')
     assert status == 1 and output.startswith('2 images') and errors.count('\n') == 1
     assert 'makes values of photos/b.png that are not finite' in errors

@@ -11,7 +11,7 @@ from helpers.runners import Nearest
 
 from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.deploy.planes import NotFiniteError, enlarge_planes
-from basicsr_kd.deploy.runner import TorchRunner
+from basicsr_kd.deploy.runner import Torch
 
 
 def enlarged(run, image, tiling=Tiling(), multiple=1, scale=4):  # noqa: B008  (it is frozen)
@@ -41,7 +41,7 @@ def test_with_the_overlap_that_a_network_sees_pieces_are_equal_to_the_whole(net,
     """To 1e-4 of the range of values; a smaller overlap is not, so the test can fail."""
     for parameter in net.parameters():
         parameter.data.mul_(3)
-    run = TorchRunner(net.eval(), torch.device('cpu'), 16)
+    run = Torch(net.eval(), side=16)
     image = noise(130, 150, 3, np.uint16)
     whole, apart, short = (enlarged(run, image, tiling, multiple, scale=getattr(net, 'scale', 4)).astype(float) / 65535
                            for tiling in (Tiling(), Tiling(48, sees, batch=2), Tiling(48, 2, batch=2)))
@@ -83,14 +83,14 @@ def test_a_result_of_another_size_is_told():
 def test_the_least_memory_is_that_of_the_largest_convolution():
     net = SRVGGNetCompact(3, 3, num_feat=8, num_conv=1, upscale=4)
     # the last of them makes 48 channels of 8
-    assert TorchRunner(net.eval(), torch.device('cpu'), 16).memory(1000) == 1000 * 4 * (8 + 48)
+    assert Torch(net.eval(), side=16).memory(1000) == 1000 * 4 * (8 + 48)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_batches_of_pieces_go_to_the_networks_device_and_come_back():
     net, image = SRVGGNetCompact(3, 3, num_feat=8, num_conv=4, upscale=4).eval(), noise(130, 150, 3)
-    expected = enlarged(TorchRunner(net, torch.device('cpu'), 16), image)
-    run = TorchRunner(net.cuda(), torch.device('cuda'), 16)
+    expected = enlarged(Torch(net, side=16), image)
+    run = Torch(net, 'cuda', side=16)
     assert np.abs(enlarged(run, image, Tiling(48, 6, batch=4)).astype(int) - expected).max() <= 1
     assert 0 < run.memory(1000) < run.free_memory() < float('inf')

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from basicsr_kd.deploy.export.graph import LEAST, Graph, recording
+from basicsr_kd.deploy.export.ncnn_thin import thicken, thin
 from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
@@ -38,7 +39,8 @@ def write_ncnn(graph: Graph, path: Path) -> None:
         traced = Path(folder, 'net.pt')
         try:
             with recording():
-                record = torch.jit.trace(graph.net, one).save_to_buffer()  # .save() ends Python where the disk is full
+                slim, originals = thin(graph.net)
+                record = torch.jit.trace(slim, one).save_to_buffer()  # .save() ends Python where the disk is full
         except Exception as error:  # whatever the network's own code raises
             reason = f'{type(error).__name__}: {str(error).strip().splitlines()[0]}'
             raise ExportError(f'ncnn: PyTorch cannot record this network ({reason}). --format safetensors needs no '
@@ -47,11 +49,12 @@ def write_ncnn(graph: Graph, path: Path) -> None:
         said = _convert(pnnx.EXEC_PATH, traced, [tuple(tensors[0].shape) for tensors in (one, other)])
         param, weights = Path(folder, 'net.ncnn.param'), Path(folder, 'net.ncnn.bin')
         if not (param.is_file() and weights.is_file()):
-            raise ExportError(f'ncnn: pnnx wrote nothing: {said[-300:].strip()}')
+            raise ExportError(f'ncnn: pnnx wrote nothing ({said[-300:].strip()}). Is memory or disk full?')
         text = param.read_text()
         _check_layers(text, said)
-        path.write_text(_renamed(text))
-        weights.replace(path.with_suffix('.bin'))
+        text, content = thicken(text, weights.read_bytes(), originals)
+    path.write_text(_renamed(text))
+    path.with_suffix('.bin').write_bytes(content)
 
 
 def _convert(program: str, traced: Path, shapes: list[tuple[int, ...]]) -> str:
@@ -59,7 +62,8 @@ def _convert(program: str, traced: Path, shapes: list[tuple[int, ...]]) -> str:
     first, second = (f'{list(shape)}f32'.replace(' ', '') for shape in shapes)
     done = subprocess.run([program, traced.name, f'inputshape={first}', f'inputshape2={second}', 'fp16=1'],
                           cwd=traced.parent, text=True, capture_output=True)
-    return done.stdout + done.stderr
+    ending = f'\npnnx ended with status {done.returncode}' if done.returncode else ''
+    return done.stdout + done.stderr + ending
 
 
 def _check_layers(text: str, said: str) -> None:
