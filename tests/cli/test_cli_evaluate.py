@@ -12,7 +12,6 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.backbones import accept, random_backbone
 from helpers.evaluate import SETS, SIZES, B, rewrite, small_inception, written
-from helpers.ncnn import write_ncnn
 from msgspec.structs import replace
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -75,15 +74,6 @@ def test_what_is_written_is_what_the_images_say(tool, teacher_file):
     assert (result['left_out'], result['skipped'], result['warnings']) == ({}, {}, [])
     assert output.startswith('Set (3 images); x4; PSNR (dB) and SSIM on Y of YCbCr')
     assert '4 border pixels left out' in ' '.join(output.split())
-
-
-def test_a_network_of_ncnn_scores_as_its_checkpoint_and_has_the_size_of_both_files(tool, teacher_file):
-    param = write_ncnn(build_from_file(str(teacher_file)), Path('ncnn_net'))
-    status, _, errors = tool('--weights', teacher_file, param, *SETS, '--json', 'out.json')
-    assert (status, errors) == (0, '')
-    teacher, same = written()['methods']
-    assert same['name'] == 'ncnn_net' and same['scores'] == teacher['scores'] and same['network'] == teacher['network']
-    assert same['complexity']['file_bytes'] == param.stat().st_size + Path('ncnn_net.bin').stat().st_size
 
 
 def test_a_network_with_many_zeros_shows_how_many_are_none(tool, teacher_file):

@@ -15,7 +15,7 @@ from helpers.networks import varied_rrdbnet
 
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.cli.main import main
-from basicsr_kd.deploy.network import TrainedNetwork
+from basicsr_kd.deploy.network import TorchNetwork
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.pruning import prune
 
@@ -49,7 +49,7 @@ def test_realesrgan_ncnn_vulkan_gives_what_pytorch_gives(tmp_path, pruned, image
     subprocess.run([sys.executable, '-c', RUN, model, model.with_suffix('.bin'), image, tmp_path / 'result.png'],
                    check=True)
     assert type(build_from_file(str(pruned))).__name__ == 'PrunedRRDBNet'
-    expected = TrainedNetwork('pruned', pruned).enlarge(cv2.imread(str(image)), 'image')
+    expected = TorchNetwork('pruned', pruned).enlarge(cv2.imread(str(image)), 'image')
     result = cv2.imread(str(tmp_path / 'result.png'))
     inner = np.s_[40:-40, 40:-40]  # it pads borders in its own way
     assert image_score('psnr', result[inner], expected[inner], border=0, channel='y') > 50

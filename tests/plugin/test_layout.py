@@ -36,7 +36,7 @@ ROOMS = {
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',
     'deploy': f'data.clips {_NETWORKS}',
-    'deploy.export': f'deploy metrics.image_scores metrics.timing {_NETWORKS}',
+    'deploy.export': f'deploy formats metrics.image_scores metrics.timing {_NETWORKS}',
     'evaluation': f'deploy metrics data {_NETWORKS}',
     'bench': f'deploy metrics {_NETWORKS}',
     'report': f'bench.schema evaluation.schema evaluation.sets options.convert {_UTILS}',
