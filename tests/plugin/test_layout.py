@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'basicsr_kd'
-HEAVY = {'torch', 'torchvision', 'basicsr', 'torch_pruning', 'spandrel', 'lpips', 'mmengine', 'safetensors'}
+HEAVY = {'torch', 'torchvision', 'basicsr', 'torch_pruning', 'spandrel', 'lpips', 'mmengine', 'safetensors', 'onnx',
+         'onnxruntime', 'openvino', 'nncf', 'ncnn', 'pnnx'}
 
 # A room is a module or a folder of the package; each with the rooms that it may import beside itself.
 _UTILS = 'errors utils'

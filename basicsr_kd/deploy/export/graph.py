@@ -64,17 +64,17 @@ class Graph:
         """The same in fp16."""
         return replace(self, net=copy.deepcopy(self.net).half())
 
-    def rounded(self, smallest: float = 0.0) -> Graph:
-        """The same in fp32 with weights rounded to fp16, as files of half the size hold them; biases stay.
+    def rounded(self, smallest: float) -> Graph:
+        """The same in fp32 with weights rounded to fp16, biases and slopes of activations aside.
 
         Args:
             smallest: The absolute value below which a weight becomes 0.
         """
         net = copy.deepcopy(self.net)
-        for module in net.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-                weight = module.weight.data.half().float()
-                module.weight.data = weight * (weight.abs() >= smallest)
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                rounded = parameter.data.half().float()
+                parameter.data = rounded * (rounded.abs() >= smallest)
         return replace(self, net=net)
 
     def _factor(self, name: str) -> int:
