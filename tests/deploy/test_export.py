@@ -4,8 +4,6 @@ from __future__ import annotations
 import json
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +57,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Runs `basicsr-kd export` in an empty folder: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: Any, inside: bool = False) -> Any:
-        if 'ncnn' in arguments and not inside:  # loaded in a process of many tests, it ends that process
-            done = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'basicsr_kd.cli.main', 'export',
-                                   *map(str, arguments)], capture_output=True, text=True)
-            return done.returncode, done.stdout, done.stderr
+    def run(*arguments: Any) -> Any:
         try:
             status = main(['export', *map(str, arguments)])
         except SystemExit as error:  # argparse
@@ -76,12 +70,6 @@ def files() -> set[str]:
     return {str(path) for path in Path().rglob('*') if path.is_file()}
 
 
-NCNN = """
-from pathlib import Path
-import basicsr, numpy
-from basicsr_kd.deploy.runtimes import Ncnn
-numpy.save('output.npy', Ncnn(Path('net.param'))(numpy.load('image.npy')))
-"""
 FAMILIES = ['RRDBNet', 'PrunedRRDBNet', 'x2', 'SRVGGNetCompact', 'PrunedMSRResNet', 'EDSR', 'RCAN']
 
 
@@ -101,12 +89,7 @@ def test_what_is_written_gives_there_what_it_gives_in_pytorch(tool, kind, family
     image = torch.rand(1, 3, 46, 58)  # neither of the sizes that it was tried with
     with torch.no_grad():
         expected = net(image.clone()).numpy()
-    if kind == 'ncnn':
-        np.save('image.npy', image.numpy())
-        subprocess.run([sys.executable, '-c', NCNN], check=True)
-        output = np.load('output.npy')
-    else:
-        output = runner(Path(f'net{suffix}'))(image.numpy())
+    output = runner(Path(f'net{suffix}'))(image.numpy())
     assert output.shape == expected.shape and np.abs(output - expected).max() < 0.02 * max(1, np.abs(expected).max())
 
 
@@ -219,7 +202,7 @@ def test_an_operation_without_a_place_is_named(tool, monkeypatch, kind, said):
     net.__class__ = Odd
     monkeypatch.setattr('basicsr_kd.deploy.network.build_from_file', lambda *args, **options: net)
     before = files()
-    status, _, err = tool('--weights', weights, '--format', kind, '--out', 'out', inside=True)
+    status, _, err = tool('--weights', weights, '--format', kind, '--out', 'out')
     assert status == 2 and said in err and err.count('\n') == 1 and files() == before
 
 
