@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 ruff check .
 mypy
-# two processes with a thread each: faster than one with two
-OMP_NUM_THREADS=1 python -m pytest -n 2 --ignore=tests/deploy/test_export.py "$@"
-# in a process of its own: a worker that had run hundreds of tests ended, without a word, in its first for ncnn
-[ $# -gt 0 ] || python -m pytest tests/deploy/test_export.py
+export OMP_NUM_THREADS=1  # two processes with a thread each: faster than one with two
+python -m pytest -n 2 --ignore=tests/deploy/test_export.py "$@"
+# in fresh processes: one that had run hundreds of tests ended, without a word, in its first for ncnn
+[ $# -gt 0 ] || python -m pytest -n 2 tests/deploy/test_export.py
