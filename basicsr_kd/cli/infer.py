@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _infer(args: argparse.Namespace) -> int:
     from basicsr_kd.deploy.export.kept import open_in
     from basicsr_kd.deploy.infer import precision
+    from basicsr_kd.deploy.network import TorchNetwork
     from basicsr_kd.deploy.results import VIDEO
     from basicsr_kd.deploy.sources import ImageFiles, open_source
     _check_output(args)
@@ -44,6 +45,9 @@ def _infer(args: argparse.Namespace) -> int:
     with precision(device, args.half):
         network, distance = open_in(args.weights.stem, args.weights, args.runtime, half=args.half, device=device,
                                     tiling=_tiling(args, device), say=say)
+        if args.device and device != 'cpu' and not isinstance(network, TorchNetwork):
+            raise Refusal(f'--device {args.device} is for PyTorch, and {network.run_net.name} runs on the CPU. Leave '
+                          'it out.')
         if distance:
             print(f'In {network.run_net.name}, {network.run_net.precision}: {distance}.')
         recurrent = network.recurrent

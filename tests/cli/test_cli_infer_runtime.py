@@ -43,7 +43,8 @@ def test_a_checkpoint_runs_in_each_runtime_and_is_written_once(infer_tool, photo
     status, out, err = infer_tool(*arguments, 'first')
     assert status == 0 and '1 image enlarged 2 times with net.pth' in out, err
     assert difference('first', photo) <= 1
-    monkeypatch.setattr(kept, 'export', None)
+    for name in ('export', 'TorchNetwork'):  # nor is it opened in PyTorch again
+        monkeypatch.setattr(kept, name, None)
     assert infer_tool(*arguments, 'second', '--tile', '16', '--overlap', '8')[0] == 0
 
 
@@ -91,3 +92,11 @@ def test_a_file_of_one_runtime_does_not_run_in_another(infer_tool, photo):
     Path('net.onnx').touch()
     status, _, err = infer_tool('--weights', 'net.onnx', '--input', 'photos', '--output', 'o', '--runtime', 'ncnn')
     assert status == 2 and 'which onnxruntime or openvino opens and ncnn does not' in err
+
+
+def test_a_device_is_for_pytorch(infer_tool, photo, monkeypatch):
+    pytest.importorskip('openvino')
+    monkeypatch.setattr('basicsr_kd.cli.infer.usable_device', lambda name: name)
+    status, _, err = infer_tool('--weights', 'net.pth', '--input', 'photos', '--output', 'o', '--runtime', 'openvino',
+                                '--device', 'meta')
+    assert status == 2 and '--device meta is for PyTorch, and OpenVINO' in err and not Path('o').exists()

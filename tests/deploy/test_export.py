@@ -1,7 +1,9 @@
 """Every family of networks in every runtime that installs from PyPI, by `basicsr-kd export`."""
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import resource
 import signal
 from pathlib import Path
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from helpers.networks import varied_rrdbnet
 from helpers.pruned import SMALL, cut_chains, varied
@@ -22,6 +25,8 @@ from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.cli.main import main
 from basicsr_kd.deploy.export import onnx_file
+from basicsr_kd.deploy.export.graph import Graph
+from basicsr_kd.deploy.export.verify import Trial, try_out
 from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino
 
 RUNTIMES = {'onnx': ('onnxruntime', OnnxRuntime, '.onnx'), 'openvino': ('openvino', OpenVino, '.xml'),
@@ -106,6 +111,9 @@ def test_the_step_of_frnet_has_its_states_as_inputs_and_outputs(tool):
         with torch.no_grad():
             before = [frame, net.step(frame, *before)]
         assert np.abs(state[1] - before[1].numpy()).max() < 1e-4
+    if importlib.util.find_spec('openvino'):
+        status, out, err = tool('--weights', 'frnet.pth', '--format', 'openvino', '--out', 'vino')
+        assert status == 0 and 'OpenVINO' in out, err
     status, _, err = tool('--weights', 'frnet.pth', '--format', 'ncnn', '--out', 'ncnn')
     assert status == 2 and '--format onnx writes its step' in err and not Path('ncnn').exists()
 
@@ -235,7 +243,7 @@ def test_a_missing_package_is_named_with_its_extra(tool, monkeypatch):
     assert status == 2 and "--format onnx needs onnx, which is not installed: pip install 'basicsr-kd[onnx]'" in err
 
 
-@pytest.mark.parametrize('family', ['PrunedRRDBNet', 'PrunedMSRResNet', 'EDSR', 'RCAN'])
+@pytest.mark.parametrize('family', ['PrunedRRDBNet', 'PrunedMSRResNet', 'EDSR', 'RCAN', 'PrunedEDSR'])
 def test_files_for_pytorch_open_again(tool, family):
     weights = write_family(family, Path('small.pth'))
     net = build_from_file(str(weights)).eval()
@@ -247,6 +255,10 @@ def test_files_for_pytorch_open_again(tool, family):
     with torch.no_grad():
         assert torch.equal(again(image), net(image))
     assert {'comfyui/custom_nodes/basicsr_kd_networks/__init__.py'} <= files()
+    for sidecar in Path('safetensors').glob('*.yml'):  # of EDSR and RCAN: what it names is the file beside it
+        section = yaml.safe_load(sidecar.read_text())['network_g']
+        assert 'like' not in section or Path(section['like']).samefile(sidecar.with_suffix('.safetensors'))
+        assert family in ('EDSR', 'RCAN', 'PrunedEDSR')
 
 
 @pytest.mark.parametrize('kind', [*RUNTIMES, 'comfyui'])
@@ -264,3 +276,38 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tool, kind):
         signal.signal(signal.SIGXFSZ, handler)
     assert status == 2 and err.count('\n') == 1 and 'Traceback' not in err, err
     assert files() == before and not Path('out').exists()
+
+
+def a_trial(**changes: Any) -> Trial:
+    return Trial(**{'format': 'onnx', 'runtime': 'some', 'precision': 'fp32', 'file_bytes': 1, 'difference': 0.0,
+                    'psnr': None, 'milliseconds': None, 'torch_milliseconds': None, **changes})
+
+
+@pytest.mark.parametrize(('changes', 'said'), [
+    ({}, None),
+    ({'difference': 2e-3}, 'its output is 2.0e-03'),
+    ({'difference': 2e-3, 'format': 'openvino', 'psnr': 41.0}, None),
+    ({'difference': 2e-3, 'format': 'openvino', 'psnr': 39.0}, 'its images are 39.0 dB'),
+    ({'precision': 'bf16', 'psnr': 39.0}, 'its images are 39.0 dB'),
+    ({'precision': 'int8', 'difference': 0.5, 'psnr': 21.0}, None),
+    ({'precision': 'int8', 'difference': math.inf}, 'not finite')])
+def test_what_is_out_of_tolerance(changes, said):
+    failure = a_trial(**changes).failure
+    assert failure is None if said is None else failure and said in failure
+
+
+def test_the_psnr_is_the_mean_of_images_that_differ():
+    class Brighter:
+        name, precision = 'some', 'fp32'
+
+        def __call__(self, image: np.ndarray) -> np.ndarray:
+            made = image.copy()
+            made[image.mean((1, 2, 3)) > 0.5] += 2 / 255
+            made[image.mean((1, 2, 3)) > 0.8] += 2 / 255
+            return made
+
+    graph = Graph(nn.Identity(), ('input',), 'output', 1, 1)
+    images = [(torch.full((1, 3, 16, 16), value),) for value in (0.2, 0.6, 0.9)]
+    trial = try_out('onnx', Brighter(), [], graph, graph, images, timed=False)
+    shifted = [20 * math.log10(255 / (step * 219 / 255)) for step in (2, 4)]  # Y has 219 of 255 steps
+    assert trial.psnr == pytest.approx(np.mean(shifted), abs=0.6)

@@ -80,7 +80,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
         say(f'writing {plan.inside.name}')
         draft = folder / plan.inside
         draft.parent.mkdir(parents=True, exist_ok=True)
-        files = write(job, graph, draft)
+        files = write(job, graph, draft, plan.folder / plan.inside)
         trials = []
         for runner in runners(job, draft):
             say(f'trying it in {runner.name}, {runner.precision}')

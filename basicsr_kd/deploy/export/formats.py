@@ -19,11 +19,13 @@ class Format(NamedTuple):
     """Which programs open it, for people."""
     folder: str = ''
     """Where in the user's folder the programs look for it."""
+    exact: bool = True
+    """Whether it is known which weights a file in fp32 holds, so that there it gives what PyTorch gives."""
 
 
 FORMATS = {
     'onnx': Format('.onnx', (), 'ONNX Runtime and most others, any size of image'),
-    'openvino': Format('.xml', ('.bin',), 'OpenVINO, fp16 weights: the fastest on CPUs'),
+    'openvino': Format('.xml', ('.bin',), 'OpenVINO, fp16 weights: the fastest on CPUs', exact=False),
     'ncnn': Format('.param', ('.bin',), 'Upscayl, realesrgan-ncnn-vulkan; fp16 weights', 'models'),
     'safetensors': Format('.safetensors', (), 'BasicSR with this plugin, spandrel'),
     'esrgan': Format('.pth', (), "ESRGAN's old keys, plain RRDBNets"),
@@ -54,7 +56,7 @@ def place(kind: str, out: Path, name: str, scale: int, precision: str) -> tuple[
     Raises:
         ExportError: The name has another ending or scale, or it is a file where a folder is written.
     """
-    suffix, _, _, inside = FORMATS[kind]
+    suffix, inside = FORMATS[kind].suffix, FORMATS[kind].folder
     if kind != 'comfyui' and out.suffix.lower() == suffix:
         named = _scales(out.stem)
         if named and scale not in named:

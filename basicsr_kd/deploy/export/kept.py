@@ -50,74 +50,80 @@ def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, t
         InferError, CheckpointError, MissingExtraError: See `open_network`.
     """
     own, automatic = runtime_of(file), runtime == 'auto'
+
+    def opened(precision: str | None, written: Path = file, runtime: str | None = None) -> TrainedNetwork:
+        return open_network(name, written, runtime=runtime, precision=precision, threads=threads, device=device,
+                            tiling=tiling)
+
     if runtime in (None, 'torch') or own:
-        asked = 'bf16' if half and own and runtime != 'torch' else None
-        return open_network(name, file, runtime=None if automatic else runtime, precision=asked, threads=threads,
-                            device=device, tiling=tiling), ''
-    original = open_network(name, file, device=device, tiling=tiling)
+        return opened('bf16' if half and own and runtime != 'torch' else None,
+                      runtime=None if automatic else runtime), ''
+    if not automatic:
+        return _named(opened('bf16' if half else 'fp32', written_for(file, str(runtime), say)), file), ''
+    original = opened(None)
     assert isinstance(original, TorchNetwork)
-    taken, precision = choose(device, original.recurrent) if automatic else (runtime, 'bf16' if half else 'fp32')
-    if taken != 'torch':
-        try:
-            written = written_for(original, str(taken), say)
-            network = open_network(name, written, precision=precision, threads=threads, tiling=tiling)
-            network.file = file
-        except ExportError:
-            if not automatic:
-                raise
-            taken = 'torch'
-    if taken == 'torch':
-        network = open_network(name, file, precision=precision, threads=threads, device=device, tiling=tiling)
-    if not automatic or network.recurrent:
-        return network, ''
+    if original.recurrent:
+        return original, ''
+    taken, precision = choose(device)
+    try:
+        network = opened(precision, file if taken == 'torch' else written_for(file, taken, say))
+    except ExportError:
+        network = opened(choose_of_torch(device))
     distance = likeness(network.enlarge, original)
-    return network, ('equal to fp32 in PyTorch on a photo' if distance == math.inf else
-                     f'{distance:.1f} dB from fp32 in PyTorch on a photo')
+    return _named(network, file), ('equal to fp32 in PyTorch on a photo' if distance == math.inf else
+                                   f'{distance:.1f} dB from fp32 in PyTorch on a photo')
 
 
-def choose(device: str, recurrent: bool) -> tuple[str, str]:
-    """The runtime and precision of `--runtime auto`.
+def _named(network: TrainedNetwork, file: Path) -> TrainedNetwork:
+    """The network, in messages that of the user's file."""
+    network.file = file
+    return network
 
-    On a GPU, and for FRNet, whose errors add up from frame to frame, PyTorch: on a GPU in half precision. On a CPU
-    OpenVINO where it is installed, else PyTorch; in bf16 where the CPU is fast in it.
+
+def choose(device: str) -> tuple[str, str]:
+    """The runtime and precision of `--runtime auto` for a network of images.
+
+    On a CPU OpenVINO where it is installed, in bf16 where the CPU is fast in it; else PyTorch.
 
     Args:
         device: Where PyTorch would run.
-        recurrent: Whether the network goes from frame to frame.
     """
-    on_gpu = torch.device(device).type != 'cpu'
-    if recurrent and not on_gpu:
-        return 'torch', 'fp32'
-    if on_gpu:
-        fast = fast_formats(device)
-        return 'torch', next((name for name in HALF if name in fast), 'fp32')
-    try:
-        return 'openvino', 'bf16' if 'bf16' in openvino_formats() else 'fp32'
-    except MissingExtraError:
-        return 'torch', 'bf16' if 'bf16' in fast_formats('cpu') else 'fp32'
+    if torch.device(device).type == 'cpu':
+        try:
+            return 'openvino', 'bf16' if 'bf16' in openvino_formats() else 'fp32'
+        except MissingExtraError:
+            pass
+    return 'torch', choose_of_torch(device)
 
 
-def written_for(network: TorchNetwork, runtime: str, say: Callable[[str], None]) -> Path:
+def choose_of_torch(device: str) -> str:
+    """The precision in PyTorch: half where the device is fast in it."""
+    fast = fast_formats(device)
+    return next((name for name in HALF if name in fast), 'fp32')
+
+
+def written_for(file: Path, runtime: str, say: Callable[[str], None]) -> Path:
     """The file of a checkpoint for a runtime, from the cache folder; written and tried where it is not there.
 
     Args:
-        network: From its checkpoint.
+        file: The checkpoint.
         runtime: One of `KINDS`.
         say: Is told what comes next.
 
     Raises:
         ExportError: The runtime cannot run it.
+        CheckpointError: It cannot be read.
         MissingExtraError: A package is missing.
     """
     content = hashlib.sha256(__version__.encode())
-    for file in (network.file, fragment_path(network.file)):
-        content.update(file.read_bytes() if file.is_file() else b'')
+    for part in (file, fragment_path(file)):
+        content.update(part.read_bytes() if part.is_file() else b'')
     kind = KINDS[runtime]
     folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # two kinds have a .bin
-    inside = Path(f'{network.file.stem}{FORMATS[kind].suffix}')
+    inside = Path(f'{file.stem}{FORMATS[kind].suffix}')
     if not (folder / inside).is_file():
-        export(Plan(Job(network.file, kind), network, folder, inside), [middle(sample_photo(), _SIDE)], say,
-               timed=False)
+        network = TorchNetwork(file.stem, file)
+        export(Plan(Job(file, kind), network, folder, inside), [middle(sample_photo(), _SIDE)], say, timed=False)
     return folder / inside
 
 

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -41,13 +40,14 @@ class Job:
     calibration: Tensor | None = None
 
 
-def write(job: Job, graph: Graph, path: Path) -> list[Path]:
+def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
     """Write a network in its format.
 
     Args:
         job: What is to be written.
         graph: The network, as runtimes get it.
         path: The file; its folder is there.
+        final: Where it will lie, for what is written of it elsewhere.
 
     Returns:
         All files, this one first.
@@ -74,14 +74,16 @@ def write(job: Job, graph: Graph, path: Path) -> list[Path]:
     if job.kind == 'ncnn':
         write_ncnn(held(job.kind, graph), path)  # rounded before: pnnx cuts digits off
         return [path, path.with_suffix('.bin')]
-    return _write_for_torch(job, path)
+    return _write_for_torch(job, path, final)
 
 
-def _write_for_torch(job: Job, path: Path) -> list[Path]:
-    state, options = _described(job)
+def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
+    state = read_state_dict(job.weights)
     if job.kind == 'esrgan':
         write_esrgan(state, path)
         return [path]
+    described = describe(state, str(job.weights), elsewhere='')
+    options = described if isinstance(described, dict) else None  # None: spandrel alone knows the network
     if job.kind == 'comfyui':
         from basicsr_kd.deploy.export.comfyui import write_comfyui  # imports spandrel, which is slow
         folder = path.parents[2]  # of models/upscale_models
@@ -90,15 +92,8 @@ def _write_for_torch(job: Job, path: Path) -> list[Path]:
     write_safetensors(state, path)
     if options is None or recognise(state) is not None:
         return [path]
-    write_fragment(path, network_section(state, path, options))
+    write_fragment(path, network_section(state, final, options))
     return [path, fragment_path(path)]
-
-
-def _described(job: Job) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors, and BasicSR's options of the network; None of one that spandrel alone knows."""
-    state = read_state_dict(job.weights)
-    options = describe(state, str(job.weights), elsewhere='')
-    return state, options if isinstance(options, dict) else None
 
 
 def runners(job: Job, path: Path) -> Iterator[Runner]:
@@ -111,12 +106,11 @@ def runners(job: Job, path: Path) -> Iterator[Runner]:
     elif job.kind == 'ncnn':
         yield Ncnn(path)
     else:
-        _, options = _described(job)
         if job.kind == 'comfyui':
             from basicsr_kd.deploy.export.comfyui import open_as_comfyui
             net = as_module(open_as_comfyui(read_state_dict(path), path.name))
         else:
-            net = build_from_file(str(path), network=options)
+            net = build_from_file(str(path))
         yield Torch(graph_of(net, 1, 1).net, channels_last=False)
 
 
