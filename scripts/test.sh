@@ -6,7 +6,5 @@ cd "$(dirname "$0")/.."
 
 ruff check .
 mypy
-export OMP_NUM_THREADS=1  # two processes with a thread each: faster than one with two
-python -m pytest -n 2 --ignore=tests/deploy/test_export.py "$@"
-# in fresh processes: one that had run hundreds of tests ended, without a word, in its first for ncnn
-[ $# -gt 0 ] || python -m pytest -n 2 tests/deploy/test_export.py
+# two processes with a thread each: faster than one with two
+OMP_NUM_THREADS=1 python -m pytest -n 2 "$@"

@@ -124,7 +124,8 @@ class Ncnn(Runner):
 
     def _one(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()
-        extractor.input(self._input, self._ncnn.Mat(image))
+        # a copy: ncnn's memory is aligned, NumPy's may not be, and then its instructions for that end the process
+        extractor.input(self._input, self._ncnn.Mat(image).clone())
         failed, output = extractor.extract(self._output)
         if failed:
             raise RuntimeError(f'ncnn gives no {self._output} ({failed})')

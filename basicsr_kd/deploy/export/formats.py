@@ -27,7 +27,7 @@ FORMATS = {
     'onnx': Format('.onnx', (), 'ONNX Runtime and most others, any size of image'),
     'openvino': Format('.xml', ('.bin',), 'OpenVINO, fp16 weights: the fastest on CPUs', exact=False),
     'ncnn': Format('.param', ('.bin',), 'Upscayl, realesrgan-ncnn-vulkan; fp16 weights', 'models'),
-    'safetensors': Format('.safetensors', (), 'BasicSR with this plugin, spandrel'),
+    'safetensors': Format('.safetensors', ('.yml',), 'BasicSR with this plugin, spandrel'),
     'esrgan': Format('.pth', (), "ESRGAN's old keys, plain RRDBNets"),
     'comfyui': Format('.safetensors', (), "ComfyUI's folders, networks of unequal widths too",
                       'models/upscale_models'),

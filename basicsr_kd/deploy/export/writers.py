@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import Tensor
 
 from basicsr_kd.archs.from_file import build_from_file, describe, network_section
-from basicsr_kd.archs.recognise import recognise
 from basicsr_kd.archs.sidecar import fragment_path, write_fragment
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
@@ -90,7 +89,7 @@ def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
         *others, model = write_comfyui(state, folder, path.stem, options)
         return [model, *others]
     write_safetensors(state, path)
-    if options is None or recognise(state) is not None:
+    if options is None:
         return [path]
     write_fragment(path, network_section(state, final, options))
     return [path, fragment_path(path)]
