@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class OpenVino(Runner):
 
     def __init__(self, file: Path, precision: str | None = None, threads: int | None = None) -> None:
         openvino = load('openvino', f'{file.name} in OpenVINO')
-        core, fast = openvino.Core(), openvino_formats()
+        core, fast = openvino_core(), openvino_formats()
         try:
             model = core.read_model(str(file.with_suffix('.xml') if file.suffix == '.bin' else file))
         except Exception as error:  # RuntimeError, and others of its readers
@@ -124,8 +125,7 @@ class Ncnn(Runner):
 
     def _one(self, image: np.ndarray) -> np.ndarray:
         extractor = self._net.create_extractor()
-        # a copy: ncnn's memory is aligned, NumPy's may not be, and then its instructions for that end the process
-        extractor.input(self._input, self._ncnn.Mat(image).clone())
+        extractor.input(self._input, self._ncnn.Mat(image))
         failed, output = extractor.extract(self._output)
         if failed:
             raise RuntimeError(f'ncnn gives no {self._output} ({failed})')
@@ -145,14 +145,27 @@ def runtime_of(file: Path) -> str | None:
     return _SUFFIXES.get(suffix)
 
 
+@cache
+def openvino_core() -> Any:
+    """OpenVINO itself, once for the process.
+
+    A core that opens the CPU gives the thread a stack for signals (for AMX; openvinotoolkit/openvino, pull request
+    11894), and puts back the one before when it goes. Of two that overlap, the second puts back what the first has
+    given up, and the next signal, be it the end of a child process, ends the program.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    return load('openvino', 'OpenVINO').Core()
+
+
 def openvino_formats() -> dict[str, str]:
     """The number formats that OpenVINO computes fast in on this CPU, and its names of them.
 
     Raises:
         MissingExtraError: It is not installed.
     """
-    core = load('openvino', 'OpenVINO').Core()
-    fast = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    fast = openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return {'fp32': 'f32', **({'bf16': 'bf16'} if 'BF16' in fast else {})}
 
 

@@ -6,6 +6,8 @@ import json
 import math
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -313,13 +315,24 @@ def test_the_psnr_is_the_mean_of_images_that_differ():
     assert trial.psnr == pytest.approx(np.mean(shifted), abs=0.6)
 
 
-def test_ncnn_takes_arrays_wherever_they_lie_in_memory(tool):
-    pytest.importorskip('pnnx')
-    weights = write_family('RRDBNet', Path('small.pth'))
-    assert tool('--weights', weights, '--format', 'ncnn', '--out', 'net.param')[0] == 0
-    runner, image = Ncnn(Path('net.param')), torch.rand(1, 3, 24, 32).numpy()
-    expected = runner(image)
-    for start in range(16):
-        room = np.zeros(image.size + 16, np.float32)
-        room[start:start + image.size] = image.ravel()
-        assert np.array_equal(runner(room[start:start + image.size].reshape(image.shape)), expected)
+AFTER_OPENVINO = """
+import signal
+from pathlib import Path
+from basicsr_kd.cli.main import main
+from basicsr_kd.deploy.runtimes import OpenVino
+for more, name in (((), 'a'), (('--int8', '--calibration', 'lr'), 'b')):
+    assert main(['export', '--weights', 'small.pth', '--format', 'openvino', *more, '--out', name + '.xml']) == 0
+first, second = OpenVino(Path('a.xml')), OpenVino(Path('b.xml'))
+del first, second  # in this order: what came last goes last
+signal.signal(signal.SIGUSR1, lambda *_: print('still here'))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_a_signal_does_no_harm_once_networks_of_openvino_have_come_and_gone(tool):
+    pytest.importorskip('nncf')
+    write_family('RRDBNet', Path('small.pth'))
+    Path('lr').mkdir()
+    cv2.imwrite('lr/a.png', np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    done = subprocess.run([sys.executable, '-c', AFTER_OPENVINO], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ['still here']), done.stderr
