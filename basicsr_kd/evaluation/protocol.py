@@ -41,13 +41,14 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
     """
     parts = [f'x{scale}'] if scale else []
     of_images = [name for name in IMAGE_METRICS if name in metrics]
-    for words, higher in (('higher', True), ('lower', False)):
-        names = [name for name in of_images if METRICS[name].higher_is_better is higher]
-        if names:
-            parts.append(f'{_named(names, protocol)}: {words} is better')
+    for direction in dict.fromkeys(METRICS[name].direction for name in of_images):
+        names = [name for name in of_images if METRICS[name].direction == direction]
+        parts.append(f'{_named(names, protocol)}: {direction}')
     parts.append('8-bit images')
     if of_images:
         parts.append(f'{protocol.border} border pixels left out, mean over the images of a set')
+        parts += [f'of {METRICS[name].title} the {METRICS[name].over_images}' for name in of_images
+                  if METRICS[name].over_images != 'mean']
     parts += _of_sets(metrics, 'images')
     if cropped:
         parts.append(f'ground truth cut to {scale} times the size of LR: {len(cropped)} ({some(cropped)})')

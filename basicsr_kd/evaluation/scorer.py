@@ -15,9 +15,10 @@ from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import image_score, niqe_warning
+from basicsr_kd.metrics.image_scores import image_score, undefined_warning
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
+from basicsr_kd.utils.extras import load
 from basicsr_kd.utils.measured import Fid
 from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, SET_METRICS
 from basicsr_kd.utils.text import some
@@ -31,12 +32,18 @@ class Scorer:
     Args:
         protocol: What to measure.
         device: Where those networks run.
+
+    Raises:
+        MissingExtraError: The package of a metric is not installed.
     """
 
     def __init__(self, protocol: Protocol, device: str | torch.device = 'cpu') -> None:
         self.protocol = protocol
         self.device = device
         self.left_out: dict[str, str] = {}
+        for name in protocol.metrics:
+            if package := METRICS[name].package:
+                load(package, METRICS[name].title)
         self.lpips = self._network(
             'lpips', lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
         self._network('inception', lambda: inception_network(protocol.inception_weights, device))
@@ -88,22 +95,23 @@ class MethodScores:
             self._set.add(image, result, truth)
 
     def results(self) -> SetFigures:
-        """Values by image, and their means over images where they are defined."""
+        """Values by image, and their mean (or median) over images where they are defined."""
         defined = {name: [value for value in values.values() if value is not None]
                    for name, values in self._images.items()}
         return SetFigures(
             images={name: {image: None if value is None else figure(value) for image, value in values.items()}
                     for name, values in self._images.items()},
-            mean={name: figure(float(np.mean(values))) if values else None for name, values in defined.items()},
+            mean={name: figure(METRICS[name].of_set(values)) if values else None for name, values in defined.items()},
             **figures_of_set(self._set))
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""
         of_set = self._set.warnings() if self._set else []
-        undefined = [image for image, value in self._images.get('niqe', {}).items() if value is None]
-        if not undefined:
-            return of_set
-        return [f'{niqe_warning(len(undefined), len(self._images["niqe"]))}: {some(undefined)}.', *of_set]
+        of_images = []
+        for name, values in self._images.items():
+            if undefined := [image for image, value in values.items() if value is None]:
+                of_images.append(f'{undefined_warning(name, len(undefined), len(values))}: {some(undefined)}.')
+        return [*of_images, *of_set]
 
 
 def figures_of_set(found: SetScores | None) -> dict[str, Any]:

@@ -27,15 +27,16 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
         truth: of the same size; None for a metric that needs none.
         border: pixels left out on each side.
-        channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels). LPIPS is on RGB, NIQE on Y.
+        channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
+            made for.
         lpips: the network of `lpips_network`, for 'lpips'.
 
     Returns:
-        PSNR in dB, infinite for equal images; None for NIQE where it is not defined: a flat image, or one of less than
-        two blocks of 96x96 pixels.
+        PSNR in dB, infinite for equal images; None where the metric is not defined, see `Metric.undefined`.
 
     Raises:
         MetricError: the images are no pair or too small, or there is no such metric.
+        MissingExtraError: its package is not installed.
     """
     if truth is None:
         if name in IMAGE_METRICS and not METRICS[name].needs_truth:
@@ -51,7 +52,8 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         return niqe(result, 0)
     metric = METRIC_REGISTRY.get(f'calculate_{name}')
     options = {} if METRICS[name].on else {'test_y_channel': channel == 'y'}
-    return float(metric(result, truth, crop_border=0, **options))
+    score = metric(result, truth, crop_border=0, **options)
+    return None if score is None else float(score)
 
 
 def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y') -> float | None:
@@ -81,15 +83,17 @@ def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y')
     return score if np.isfinite(score) else None
 
 
-def niqe_warning(undefined: int, images: int) -> str:
-    """What a reader of a mean of NIQE has to know, without a full stop.
+def undefined_warning(name: str, undefined: int, images: int) -> str:
+    """What a reader of a set's figure has to know, without a full stop.
 
     Args:
-        undefined: images on which `niqe` is None.
+        name: of the metric.
+        undefined: images on which it is None.
         images: all of them.
     """
-    return (f'NIQE is not defined on {undefined} of {images} images (flat, or of less than two blocks of '
-            f'{NIQE_BLOCK}x{NIQE_BLOCK} pixels inside the border), which its mean leaves out')
+    metric = METRICS[name]
+    return (f'{metric.title} is not defined on {undefined} of {images} images ({metric.undefined}), which its '
+            f'{metric.over_images} leaves out')
 
 
 def needs_truth(kind: str) -> bool:

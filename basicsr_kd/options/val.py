@@ -53,7 +53,46 @@ class NIQEOptions(Section, tag_field='type', tag='calculate_niqe', kw_only=True)
     better: Literal['lower'] = 'lower'
 
 
-_METRICS = {struct.__struct_config__.tag: struct for struct in (LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions)}
+class _WithTruth(Section, tag_field='type', kw_only=True):
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    input_order: Literal['HWC'] = 'HWC'  # as results are
+
+
+class _HigherOptions(_WithTruth, kw_only=True):
+    better: Literal['higher'] = 'higher'
+
+
+class _LowerOptions(_WithTruth, kw_only=True):
+    better: Literal['lower'] = 'lower'
+
+
+class JODOptions(_HigherOptions, tag='calculate_jod'):
+    """A metric of type `calculate_jod`."""
+
+
+class JOD20Options(_HigherOptions, tag='calculate_jod20'):
+    """A metric of type `calculate_jod20`."""
+
+
+class HaarPSIOptions(_HigherOptions, tag='calculate_haarpsi'):
+    """A metric of type `calculate_haarpsi`."""
+
+
+class MDSIOptions(_LowerOptions, tag='calculate_mdsi'):
+    """A metric of type `calculate_mdsi`."""
+
+
+class GMSDOptions(_LowerOptions, tag='calculate_gmsd'):
+    """A metric of type `calculate_gmsd`."""
+
+
+class TextureOptions(_WithTruth, tag='calculate_texture'):
+    """A metric of type `calculate_texture`, of which 1 is best."""
+
+
+_METRICS = {struct.__struct_config__.tag: struct for struct in (
+    LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions, JODOptions, JOD20Options, HaarPSIOptions, MDSIOptions,
+    GMSDOptions, TextureOptions)}
 
 
 def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,

@@ -50,7 +50,7 @@ def cost_table(methods: Sequence[MethodGroup]) -> Table | None:
 
 def metric_title(metric: str) -> str:
     """With an arrow that says which way is better."""
-    return f'{METRICS[metric].column} {"↑" if METRICS[metric].higher_is_better else "↓"}'
+    return f'{METRICS[metric].column} {METRICS[metric].arrow}'
 
 
 def seconds_title(number_format: str) -> str:

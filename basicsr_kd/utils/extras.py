@@ -7,7 +7,7 @@ from types import ModuleType
 from basicsr_kd.errors import MissingExtraError
 
 EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino', 'ncnn': 'ncnn',
-          'pnnx': 'ncnn'}
+          'pnnx': 'ncnn', 'pycvvdp': 'perceptual', 'piq': 'perceptual'}
 """The extra of `basicsr-kd` that installs a package."""
 
 

@@ -5,6 +5,8 @@ metrics reads this table.
 """
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +36,32 @@ class Metric:
     """Whether it compares a result with ground truth."""
     backbone: Literal['lpips', 'inception'] | None = None
     """The pretrained network that it rests on."""
+    package: Literal['pycvvdp', 'piq', None] = None
+    """The package of an extra that computes it."""
     in_plots: bool = False
     """Whether it stands in the plots of quality against cost and in the table of a network's parts."""
+    best: float | None = None
+    """What is best, where neither more nor less is better."""
+    over_images: Literal['mean', 'median'] = 'mean'
+    """What a set has of the figures of its images."""
+    undefined: str = ''
+    """On which images it has no figure; '': it has one of each."""
+
+    @property
+    def direction(self) -> str:
+        """What a reader is told beside its figures."""
+        if self.best is not None:
+            return f'{self.best:g} is best'
+        return f'{"higher" if self.higher_is_better else "lower"} is better'
+
+    @property
+    def arrow(self) -> str:
+        """The same, short."""
+        return f'→ {self.best:g}' if self.best is not None else '↑' if self.higher_is_better else '↓'
+
+    def of_set(self, values: Sequence[float]) -> float:
+        """The figure of a set of images."""
+        return statistics.median(values) if self.over_images == 'median' else statistics.fmean(values)
 
     @property
     def column(self) -> str:
@@ -59,7 +85,21 @@ METRICS = {
     'fid': Metric('FID', 2, False, ('sets',), 'of a whole set, by its distribution; only for thousands of images or '
                   'frames', backbone='inception'),
     'kid': Metric('KID', 2, False, ('sets',), 'the same on patches, for small sets', times=1000, backbone='inception'),
-    'niqe': Metric('NIQE', 2, False, ('images',), 'of images, without ground truth', on='Y', needs_truth=False),
+    'niqe': Metric('NIQE', 2, False, ('images',), 'of images, without ground truth', on='Y', needs_truth=False,
+                   undefined='flat, or of less than two blocks of 96x96 pixels inside the border'),
+    # smallest: below, their pyramids have too few levels, or none
+    'jod': Metric('JOD', 2, True, ('images', 'clips'), "how near a person would call it, 10 at most, on a desk's "
+                  'screen (38 pixels a degree)', on='RGB', smallest=32, in_plots=True, package='pycvvdp'),
+    'jod20': Metric('JOD zoomed', 2, True, ('images', 'clips'), 'the same with pixels twice as large (20 a degree)',
+                    on='RGB', smallest=32, package='pycvvdp'),
+    'haarpsi': Metric('HaarPSI', 4, True, ('images',), 'likeness of edges, 0 to 1', on='RGB', smallest=16,
+                      package='piq'),
+    'mdsi': Metric('MDSI', 4, False, ('images',), 'differences of edges and colours', on='RGB', smallest=16,
+                   package='piq'),
+    'gmsd': Metric('GMSD', 4, False, ('images',), 'how uneven edges differ', on='RGB', smallest=16, package='piq'),
+    'texture': Metric('texture', 2, True, ('images',), 'energy of fine detail, of that in the ground truth: below 1 '
+                      'blurred, above sharpened or noisy', on='Y', smallest=16, best=1, over_images='median',
+                      undefined='with a ground truth that has no fine detail'),
 }
 IMAGE_METRICS = tuple(name for name, metric in METRICS.items() if 'images' in metric.of)
 CLIP_METRICS = tuple(name for name, metric in METRICS.items() if 'clips' in metric.of)

@@ -25,6 +25,7 @@ from basicsr_kd.models.validation.scores import Score, Scores
 from basicsr_kd.options.val import has_truth
 from basicsr_kd.runs import signals
 from basicsr_kd.runs.distributed import from_all_ranks
+from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.modes import evaluating
 
 
@@ -174,6 +175,16 @@ class Validation(Acceleration):
             if self.opt['is_train']:
                 self._journal().add(current_iter, dataset, self.metric_results)
             self._log(results, dataset, current_iter, tb_logger)
+
+    def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: Any) -> None:
+        """Besides, of texture the nearest to 1 is best; BasicSR knows more and less."""
+        ours = METRICS.get(self.opt['val']['metrics'][metric]['type'].removeprefix('calculate_'))
+        if ours is None or ours.best is None:
+            super()._update_best_metric_result(dataset_name, metric, val, current_iter)
+            return
+        best = self.best_metric_results[dataset_name][metric]
+        if abs(val - ours.best) <= abs(best['val'] - ours.best):
+            best.update(val=val, iter=current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Besides, the best scores are those of the validations up to the state."""

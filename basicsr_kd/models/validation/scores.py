@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from basicsr.metrics import calculate_metric
 
 from basicsr_kd.errors import BackboneError
-from basicsr_kd.metrics.image_scores import niqe, niqe_warning
+from basicsr_kd.metrics.image_scores import niqe, undefined_warning
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.arrays import as_pair
 from basicsr_kd.utils.measured import Kid
-from basicsr_kd.utils.metric_names import SET_TYPES
+from basicsr_kd.utils.metric_names import METRICS, SET_TYPES
+
+_ON_A_DEVICE = ('calculate_lpips', 'calculate_jod', 'calculate_jod20')
 
 
 class Score(NamedTuple):
@@ -63,7 +66,7 @@ class Scores:
         if kind is None:
             if 'img2' in images:
                 as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
-            own = {'device': self._device} if metric['type'] == 'calculate_lpips' else {}
+            own = {'device': self._device} if metric['type'] in _ON_A_DEVICE else {}
             self._values[name][index] = (
                 niqe(images['img'], metric['crop_border'], metric['convert_to'])
                 if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
@@ -92,7 +95,8 @@ class Scores:
             # in the same order for any number of ranks
             values = [value for _, value in sorted(self._values[name].items()) if value is not None]
             if values:
-                found[name] = Score(sum(values) / len(values))
+                ours = METRICS.get(_kind(metric))
+                found[name] = Score(ours.of_set(values) if ours else fmean(values))
             elif name in self._sets:
                 result = self._sets[name].results().get(SET_TYPES[metric['type']])
                 if result is not None:
@@ -106,8 +110,12 @@ class Scores:
                  for warning in scores.warnings(asked)]
         for name, values in self._values.items():
             if undefined := sum(value is None for value in values.values()):
-                found.append(f'{name}: {niqe_warning(undefined, len(values))}.')
+                found.append(f'{name}: {undefined_warning(_kind(self._metrics[name]), undefined, len(values))}.')
         return found
+
+
+def _kind(metric: Mapping[str, Any]) -> str:
+    return metric['type'].removeprefix('calculate_')
 
 
 def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:

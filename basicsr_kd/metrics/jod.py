@@ -1,0 +1,81 @@
+"""JOD: how near the ground truth a person would call a picture or a clip, by ColorVideoVDP."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from basicsr_kd.utils.arrays import as_pair
+from basicsr_kd.utils.extras import load
+from basicsr_kd.utils.metric_names import METRICS
+
+DISPLAY = 'standard_fhd'
+"""Of cvvdp: 24 inches of 1920x1080, 200 cd/m² in an office, from 60 cm, which makes 38 pixels a degree."""
+ZOOMED = 20
+"""Pixels a degree for `jod20`: as if that screen showed each pixel by two."""
+
+
+@functools.cache
+def _metric(name: str, device: str) -> Any:
+    """ColorVideoVDP, its base metric; what else the package has would download weights."""
+    package = load('pycvvdp', METRICS[name].title)
+    nearer = {'display_geometry': package.vvdp_display_geometry([1920, 1080], ppd=ZOOMED)} if name == 'jod20' else {}
+    return package.cvvdp(DISPLAY, device=torch.device(device), quiet=True, **nearer)
+
+
+def calculate_jod(img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = 'HWC',
+                  device: str | torch.device | None = None, **kwargs: Any) -> float:
+    """JOD of ColorVideoVDP (Mantiuk et al., SIGGRAPH 2024) on RGB: 10 for equal images.
+
+    One less is a difference that three of four people see. On a screen of `DISPLAY`.
+
+    Args:
+        img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img2: the ground truth.
+        crop_border: pixels left out on each side.
+        device: where it is computed; left out: the GPU, if there is one.
+
+    Raises:
+        MetricError: the images are no pair or too small.
+        MissingExtraError: cvvdp is not installed.
+    """
+    return _of_image('jod', img, img2, crop_border, input_order, device)
+
+
+def calculate_jod20(img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = 'HWC',
+                    device: str | torch.device | None = None, **kwargs: Any) -> float:
+    """`calculate_jod` with 20 pixels a degree: for pictures that are looked at enlarged."""
+    return _of_image('jod20', img, img2, crop_border, input_order, device)
+
+
+def jod_of_clip(name: str, result: np.ndarray, truth: np.ndarray, frame_rate: float,
+                device: str | torch.device = 'cpu') -> float:
+    """JOD of a clip, with what moves and flickers in it.
+
+    Args:
+        name: 'jod' or 'jod20'.
+        result: (frames, h, w, 3) **RGB** uint8; may be a file that NumPy maps, which is read frame by frame.
+        truth: the same.
+        frame_rate: frames a second.
+        device: where it is computed.
+
+    Raises:
+        MissingExtraError: cvvdp is not installed.
+    """
+    return _predict(_metric(name, str(device)), (result, truth), 'FHWC', frame_rate)
+
+
+def _of_image(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str,
+              device: str | torch.device | None) -> float:
+    pair = as_pair(img, img2, crop_border, METRICS[name].smallest, input_order)
+    metric = _metric(name, str(device or ('cuda' if torch.cuda.is_available() else 'cpu')))
+    return _predict(metric, [np.ascontiguousarray(image[..., ::-1]) for image in pair], 'HWC', 0)
+
+
+@torch.inference_mode()
+def _predict(metric: Any, pair: Sequence[np.ndarray], order: str, frame_rate: float) -> float:
+    # as tensors, which do not copy: of arrays the package makes some
+    return float(metric.predict(*map(torch.from_numpy, pair), dim_order=order, frames_per_second=frame_rate)[0])
