@@ -113,7 +113,7 @@ def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Map
     check_clips(sets, args.metrics, PROTOCOLS[args.protocol], sys.stderr.isatty())
     return _measured(args, files, networks, finished, sets, Protocol(
         args.metrics, border=0, lpips_weights=args.lpips_weights, inception_weights=args.inception_weights,
-        clips=args.protocol), device)
+        clips=args.protocol, frame_rate=args.frame_rate), device)
 
 
 def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Mapping[str, 'Network'],

@@ -69,6 +69,8 @@ def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
     metrics.add_argument('--protocol', choices=('official', 'training'),
                          help="of clips: what of them is scored, as in TecoGAN's paper\nor in TecoGAN-PyTorch's "
                               'training (default: official)')
+    metrics.add_argument('--frame-rate', metavar='N', type=float,
+                         help='of clips: frames a second, which jod depends on')
     metrics.add_argument('--channel', choices=('y', 'rgb'), default='y',
                          help='what PSNR and SSIM of images are on (default: y)')
     metrics.add_argument('--border', metavar='N', type=int,
@@ -116,6 +118,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise Refusal(f'--{name.replace("_", "-")} is {value}. Expected at least {least}.')
+    if args.frame_rate is not None and not args.frame_rate > 0:
+        raise Refusal(f'--frame-rate is {args.frame_rate:g}. Expected frames a second, e.g. 24.')
     for name in ('lpips_weights', 'inception_weights'):
         file = getattr(args, name)
         if file and not file.is_file():
@@ -134,9 +138,10 @@ def check_for_images(args: argparse.Namespace) -> None:
     if not args.lr and args.border is None:
         raise Refusal('--border is missing: without --lr nothing tells how many times the images were enlarged. Papers '
                       'leave out that many pixels, e.g. --border 4.')
-    if args.protocol:
-        raise Refusal(f'--protocol is for clips, and {folders(args)[0]} has images. Leave it out, or give a folder '
-                      'with a folder a clip.')
+    for name in ('protocol', 'frame_rate'):
+        if getattr(args, name) is not None:
+            raise Refusal(f'--{name.replace("_", "-")} is for clips, and {folders(args)[0]} has images. Leave it out, '
+                          'or give a folder with a folder a clip.')
     _set_metrics(args, 'images', _DEFAULT['images' if args.hr else 'photos without ground truth'])
     compared = ' '.join(name for name in args.metrics if METRICS[name].needs_truth)
     if not args.hr and compared:
@@ -160,6 +165,9 @@ def check_for_clips(args: argparse.Namespace) -> None:
                           'scored. Leave it out.')
     args.protocol = args.protocol or 'official'
     _set_metrics(args, 'clips', _DEFAULT['clips'])
+    on_films = ' '.join(name for name in args.metrics if METRICS[name].package == 'pycvvdp')
+    if on_films and args.frame_rate is None:
+        raise Refusal(f'--frame-rate is missing: frames a second of the clips, which --metrics {on_films} depends on.')
 
 
 def _set_metrics(args: argparse.Namespace, kind: Literal['images', 'clips'], default: list[str]) -> None:

@@ -28,6 +28,8 @@ class Protocol:
     inception_weights: Path | None = None
     clips: Literal['official', 'training'] | None = None
     """What of clips is scored, of `metrics.clip_protocol.PROTOCOLS`; None: images."""
+    frame_rate: float | None = None
+    """Frames a second of clips, for JOD."""
 
 
 def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cropped: Sequence[str]) -> str:
@@ -67,7 +69,8 @@ def describe_clips(protocol: Protocol, metrics: Collection[str], scale: int | No
     """
     parts = [f'x{scale}'] if scale else []
     if any(name in CLIP_METRICS for name in metrics):
-        parts.append(PROTOCOLS[protocol.clips or 'official'].describe(metrics).removesuffix('.'))
+        parts.append(PROTOCOLS[protocol.clips or 'official'].describe(metrics, protocol.frame_rate)
+                     .removesuffix('.'))
     parts += ['8-bit frames', *_of_sets(metrics, 'frames')]
     if made:
         parts.append(f'LR made of the ground truth: Gaussian blur of sigma {SIGMA}, its every {scale}th pixel from the '

@@ -133,7 +133,7 @@ class ClipMethodScores:
         protocol = scorer.protocol
         self._of_frames = [name for name in scorer.metrics if name in CLIP_METRICS]
         self._clips = ClipScores(self._of_frames, PROTOCOLS[protocol.clips or 'official'], protocol.lpips_weights,
-                                 scorer.device)
+                                 scorer.device, protocol.frame_rate)
         self._set = scorer.of_set(truths)
         self._names: dict[str, list[str]] = {}
 

@@ -53,11 +53,12 @@ class VideoProtocol:
                          for side, inner in zip((height, width), sides, strict=True))
         return rows, columns
 
-    def describe(self, metrics: Collection[str]) -> str:
+    def describe(self, metrics: Collection[str], frame_rate: float | None = None) -> str:
         """The protocol in words, for beside the figures.
 
         Args:
             metrics: of `CLIP_METRICS`: those that were measured.
+            frame_rate: frames a second, which JOD was told.
         """
         left_out = f'first and last {self.dropped} frames of a clip left out' if self.dropped else 'all frames'
         part = (f'centre crop to multiples of {self.multiple}, at least {self.margin} pixels left out'
@@ -65,7 +66,9 @@ class VideoProtocol:
         rounded = 'rounded to 8 bit' if self.rounded_y else 'not rounded'
         words = {'psnr': f'PSNR (dB) on Y of BT.601, {rounded}: higher is better', 'lpips': 'LPIPS (alex) on RGB',
                  'tof': 'tOF (pixels) by Farneback flow of the whole frames',
-                 'tlp': 'tLP times 100 (LPIPS alex)'}
+                 'tlp': 'tLP times 100 (LPIPS alex)',
+                 **{name: f'{METRICS[name].title} at {frame_rate:g} frames a second: higher is better'
+                    for name in ('jod', 'jod20') if frame_rate}}
         named = [words.get(name, METRICS[name].title) for name in CLIP_METRICS if name in metrics]
         return '; '.join([self.title, left_out, part, *named,
                           f'published figures under it are means over {self.average}']) + '.'

@@ -1,4 +1,4 @@
-"""PSNR, LPIPS, tOF and tLP of clips, gathered frame by frame, in one process or in many."""
+"""PSNR, LPIPS, tOF, tLP and JOD of clips, gathered frame by frame, in one process or in many."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,13 +12,15 @@ from basicsr.utils import bgr2ycbcr
 
 from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, VideoProtocol, Window, cut_to_one_size
+from basicsr_kd.metrics.jod import Film
 from basicsr_kd.metrics.lpips import lpips_distance, lpips_network
 from basicsr_kd.metrics.tlp import perceptual_change_distance
 from basicsr_kd.metrics.tof import flow_distance
 from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
 
 Frames = list[dict[str, float]]
-"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before."""
+"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before, JOD is that of
+the clip."""
 
 
 class ClipMeans(TypedDict):
@@ -38,25 +40,33 @@ class _Frame(NamedTuple):
 
 
 class ClipScores:
-    """Scores clips as their frames come; holds no more of them than the frame before.
+    """Scores clips as their frames come; holds no more of them than the frame before, for JOD one clip in a file.
 
     Args:
         names: of `CLIP_METRICS`.
         protocol: what of a clip counts.
         weights: file of AlexNet's weights, which LPIPS and tLP rest on; left out: PyTorch's cache, else they are
             downloaded.
-        device: where AlexNet runs.
+        device: where AlexNet runs, and JOD is computed.
+        frame_rate: frames a second, which JOD depends on.
 
     Raises:
-        MetricError: another name.
+        MetricError: another name, or JOD without a frame rate.
         BackboneError: AlexNet's weights cannot be had.
     """
 
     def __init__(self, names: Collection[str], protocol: VideoProtocol = PROTOCOLS['official'],
-                 weights: str | Path | None = None, device: str | torch.device = 'cpu') -> None:
+                 weights: str | Path | None = None, device: str | torch.device = 'cpu',
+                 frame_rate: float | None = None) -> None:
         if unknown := set(names) - set(CLIP_METRICS):
             raise MetricError(f'found {sorted(unknown)} as metrics of clips. Expected {", ".join(CLIP_METRICS)}.')
         self.names = names
+        self._of_films = [name for name in names if METRICS[name].package == 'pycvvdp']
+        if self._of_films and not frame_rate:
+            raise MetricError(f'{METRICS[self._of_films[0]].title} of clips depends on how fast they are. Expected a '
+                              'frame rate.')
+        self._frame_rate, self._device = frame_rate, device
+        self._film: Film | None = None
         self._protocol = protocol
         on_lpips = any(METRICS[name].backbone == 'lpips' for name in names)
         self._lpips = lpips_network('alex', weights, device) if on_lpips else None
@@ -66,7 +76,7 @@ class ClipScores:
     @property
     def protocol(self) -> str:
         """The sentence that the scores need beside them."""
-        return self._protocol.describe(self.names)
+        return self._protocol.describe(self.names, self._frame_rate)
 
     def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
         """Take in the next frame; a clip that begins again is replaced.
@@ -84,6 +94,9 @@ class ClipScores:
         frame = _Frame(clip, index, *cut_to_one_size(result, truth))
         window = self._protocol.window(*frame.truth.shape[:2])
         before = self._before(frame) if index else None
+        if self._of_films and not before:
+            self._end_film()
+            self._film = Film()
         scores: dict[str, float] = {}
         if index >= self._protocol.dropped:
             scores |= self._of_frame(frame, window)
@@ -93,11 +106,14 @@ class ClipScores:
             self._clips[clip].append(scores)
         else:
             self._clips[clip] = [scores]
+        if self._film:
+            self._film.add(frame.result[window], frame.truth[window])
         # copies, since the caller may read the next frame into the same array
         self._last = frame._replace(result=frame.result.copy(), truth=frame.truth.copy())
 
     def state(self) -> dict[str, Frames]:
         """What was taken in, for the `merge` of another process: numbers, some hundred bytes a frame."""
+        self._end_film()
         return dict(self._clips)
 
     def merge(self, states: Iterable[Mapping[str, Frames]]) -> None:
@@ -119,6 +135,7 @@ class ClipScores:
 
     def by_frame(self) -> dict[str, dict[str, dict[int, float]]]:
         """The scores that count, by metric, clip and number of the frame; tOF and tLP have none of the first one."""
+        self._end_film()
         counted = self.counted()
         return {name: {clip: {index: self._clips[clip][index][name] for index in indices
                               if name in self._clips[clip][index]} for clip, indices in counted.items()}
@@ -135,6 +152,16 @@ class ClipScores:
         least = self._protocol.least_frames
         return [f'clip {clip} is left out of the scores: it has {len(frames)} frames, {self._protocol.title} needs '
                 f'{least}.' for clip, frames in sorted(self._clips.items()) if len(frames) < least]
+
+    def _end_film(self) -> None:
+        """Give the frames of the last clip its JOD."""
+        film, self._film = self._film, None
+        if film and self._last and self._last.clip in (counted := self.counted()):
+            frames = counted[self._last.clip]
+            for name in self._of_films:
+                score = film.jod(name, frames, self._frame_rate or 0, self._device)
+                for index in frames:
+                    self._clips[self._last.clip][index][name] = score
 
     def _before(self, frame: _Frame) -> _Frame:
         last = self._last

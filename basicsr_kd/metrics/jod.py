@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,31 @@ def calculate_jod20(img: np.ndarray, img2: np.ndarray, crop_border: int, input_o
                     device: str | torch.device | None = None, **kwargs: Any) -> float:
     """`calculate_jod` with 20 pixels a degree: for pictures that are looked at enlarged."""
     return _of_image('jod20', img, img2, crop_border, input_order, device)
+
+
+class Film:
+    """Gathers a clip's frames, results and truths, in files without a name, so that memory does not grow with it."""
+
+    def __init__(self) -> None:
+        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._sizes: list[tuple[int, ...]] = []
+
+    def add(self, result: np.ndarray, truth: np.ndarray) -> None:
+        """Take in the next frame, (h, w, 3) BGR uint8, as large as the one before.
+
+        Raises:
+            OSError: There is no room for it in the folder of temporary files.
+        """
+        for file, image in zip(self._files, (result, truth), strict=True):
+            file.write(image[..., ::-1].tobytes())
+        self._sizes.append(truth.shape)
+
+    def jod(self, name: str, frames: range, frame_rate: float, device: str | torch.device = 'cpu') -> float:
+        """`jod_of_clip` of some of the frames."""
+        result, truth = (np.memmap(file, np.uint8, 'r+', shape=(len(self._sizes), *self._sizes[0]))
+                         for file in self._files)
+        part = slice(frames.start, frames.stop)
+        return jod_of_clip(name, result[part], truth[part], frame_rate, device)
 
 
 def jod_of_clip(name: str, result: np.ndarray, truth: np.ndarray, frame_rate: float,

@@ -24,6 +24,7 @@ class DegradationOptions(Section):
 class VideoValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
     protocol: Literal['official', 'training'] = 'official'
+    frame_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None  # frames a second of the clips, for JOD
 
 
 class _ClipMetric(Section, tag_field='type'):
@@ -32,6 +33,16 @@ class _ClipMetric(Section, tag_field='type'):
 
 class PSNROptions(Section, tag_field='type', tag='calculate_psnr'):
     """A metric of type `calculate_psnr`; border and colours are the protocol's."""
+    better: Literal['higher'] = 'higher'
+
+
+class JODOptions(Section, tag_field='type', tag='calculate_jod'):
+    """A metric of type `calculate_jod`."""
+    better: Literal['higher'] = 'higher'
+
+
+class JOD20Options(Section, tag_field='type', tag='calculate_jod20'):
+    """A metric of type `calculate_jod20`."""
     better: Literal['higher'] = 'higher'
 
 
@@ -60,7 +71,7 @@ class KIDOptions(_ClipMetric, tag='calculate_kid'):
     patch: Annotated[int, msgspec.Meta(ge=8)] = 64
 
 
-_AnyMetric = PSNROptions | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions | KIDOptions
+_AnyMetric = PSNROptions | JODOptions | JOD20Options | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions | KIDOptions
 
 
 def check_video(opt: dict[str, Any], is_train: bool) -> None:
@@ -89,7 +100,12 @@ def check_video(opt: dict[str, Any], is_train: bool) -> None:
 
 def check_video_val(val: dict[str, Any]) -> list[str]:
     """`basicsr_kd.options.val.check_val` for clips."""
-    return check_val(val, VideoValOptions, _check_metric)
+    warnings = check_val(val, VideoValOptions, _check_metric)
+    for name, metric in (val.get('metrics') or {}).items():
+        if isinstance(metric, dict) and metric['type'] in ('calculate_jod', 'calculate_jod20') and not val['frame_rate']:
+            raise OptionsError(f'val.frame_rate is missing: frames a second of the clips, which val.metrics.{name} '
+                               'depends on')
+    return warnings
 
 
 def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:

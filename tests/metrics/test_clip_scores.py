@@ -17,6 +17,7 @@ from basicsr_kd.archs.upsample import upsample_bd
 from basicsr_kd.errors import BackboneError, MetricError
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
+from basicsr_kd.metrics.jod import jod_of_clip
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.utils.metric_names import CLIP_METRICS
 
@@ -42,6 +43,7 @@ def clips() -> dict[str, Clip]:
 
 
 def scored(clips: dict[str, Clip], names=CLIP_METRICS, protocol: str = 'official', **options) -> ClipScores:
+    options.setdefault('frame_rate', 24)
     scores = ClipScores(names, PROTOCOLS[protocol], **options)
     for clip, frames in clips.items():
         for index, (result, truth) in enumerate(frames):
@@ -84,12 +86,14 @@ def plain(clip: Clip, backbone: Path, dropped: int, crop: bool, rounded: bool) -
         flows.append(cut(cv2.calcOpticalFlowFarneback(*pair, None, 0.5, 3, 15, 3, 5, 1.2, 0)
                          for pair in zip(grey, grey[1:], strict=False)))
     results, truths = cut(results), cut(truths)
+    jod = {name: [jod_of_clip(name, *(np.stack(images)[..., ::-1].copy() for images in (results, truths)), 24)] *
+           len(results) for name in ('jod', 'jod20')}
     changes = [distances(list(zip(frames, frames[1:], strict=False))) for frames in (results, truths)]
     return {'psnr': [psnr(*pair, rounded) for pair in zip(results, truths, strict=True)],
             'lpips': distances(list(zip(results, truths, strict=True))),
             'tof': [np.hypot(*np.moveaxis(of_result - of_truth, 2, 0)).mean()
                     for of_result, of_truth in zip(*flows, strict=True)],
-            'tlp': [100 * abs(of_truth - of_result) for of_result, of_truth in zip(*changes, strict=True)]}
+            'tlp': [100 * abs(of_truth - of_result) for of_result, of_truth in zip(*changes, strict=True)], **jod}
 
 
 @pytest.mark.parametrize(('protocol', 'options'), [('official', {'dropped': 2, 'crop': True, 'rounded': False}),
@@ -124,7 +128,7 @@ def test_a_perfect_result_has_perfect_scores(clips, backbone):
     found = scored({'a': [(truth, truth) for _, truth in clips['a']]}, weights=backbone).results()
 
     assert {metric: means['frames'] for metric, means in found.items()} == {
-        'psnr': math.inf, 'lpips': 0, 'tof': 0, 'tlp': 0}
+        'psnr': math.inf, 'lpips': 0, 'tof': 0, 'tlp': 0, 'jod': 10, 'jod20': 10}
 
 
 def test_a_grey_result_is_scored_as_three_equal_channels(clips):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from basicsr_kd.errors import MetricError, MissingExtraError
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.metrics.jod import jod_of_clip

@@ -26,10 +26,12 @@ class VideoScores:
         protocol: A name in `PROTOCOLS`.
         device: Where backbones run.
         left_out: Metrics that were left out before, and why.
+        frame_rate: Frames a second, for JOD.
     """
 
     def __init__(self, metrics: Mapping[str, Mapping[str, Any]], protocol: str, device: torch.device,
-                 left_out: Mapping[str, str]) -> None:
+                 left_out: Mapping[str, str], frame_rate: float | None = None) -> None:
+        self._frame_rate = frame_rate
         self.left_out = dict(left_out)
         self._average = PROTOCOLS[protocol].average
         self._metrics = metrics
@@ -52,7 +54,7 @@ class VideoScores:
 
     def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
         kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
-        return ClipScores(kinds, PROTOCOLS[protocol], weights, device)
+        return ClipScores(kinds, PROTOCOLS[protocol], weights, device, self._frame_rate)
 
     @property
     def protocol(self) -> str:

@@ -25,7 +25,7 @@ class VideoValidation(Validation):
     Rank r takes clips r, r + n, r + 2n, … of n ranks. Frames are read, enlarged, scored and saved one by one, so that
     memory does not grow with the length of a clip. Low resolution that a set does not have is made of its ground truth.
 
-    Options of `val:` read here besides BasicSR's: `protocol`.
+    Options of `val:` read here besides BasicSR's: `protocol`, `frame_rate`.
     """
 
     def dist_validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
@@ -43,7 +43,7 @@ class VideoValidation(Validation):
         """
         dataset: Any = dataloader.dataset
         val, first = self.opt['val'], self.opt['rank'] == 0
-        scores = VideoScores(val.get('metrics') or {}, val['protocol'], self.device, self.left_out)
+        scores = VideoScores(val.get('metrics') or {}, val['protocol'], self.device, self.left_out, val['frame_rate'])
         share = [dataset[index] for index in range(self.opt['rank'], len(dataset), self.opt['world_size'])]
         bar = tqdm(total=sum(len(item['frames']) for item in share), unit='frame',
                    disable=not (first and val.get('pbar')))
