@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr Set5/HR --lr Set5/LRx4
          basicsr-kd evaluate --sr results/student --hr Set5/HR --border 4 --metrics psnr lpips
          basicsr-kd evaluate --weights teacher.pth student.pth bicubic --lr photos
+         basicsr-kd evaluate --weights student.pth bicubic --teacher teacher.pth --lr photos
          basicsr-kd evaluate --weights tecogan.pth bicubic --hr Vid4/GT --lr Vid4/BDx4"""
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
@@ -86,17 +87,19 @@ def _of_images(args: argparse.Namespace, files: Mapping[str, Path], finished: Ma
     from basicsr_kd.evaluation.protocol import Protocol
     sets = image_sets(args, finished)
     networks = _networks(args, files, device)
-    for network in networks.values():
+    teacher = _teacher(args, device)
+    for network in [*networks.values(), *([teacher] if teacher else [])]:
         if network.trained.recurrent:
             raise Refusal(f'{network.file} goes from frame to frame, and {folders(args)[0]} has images. Expected '
                           'clips: a folder with a folder of frames a clip.')
     try:
-        checked = check_sets(sets, args.skip_bad, sys.stderr.isatty(), scale_of_photos(args, networks))
+        checked = check_sets(sets, args.skip_bad, sys.stderr.isatty(), scale_of_photos(args, networks, teacher))
     except BadImageError as error:
         raise Refusal(f'{error} With --skip-bad such images are left out.') from None
     border = args.border if args.border is not None else checked.scale or 0
     return _measured(args, files, networks, finished, checked, Protocol(
-        args.metrics, border, args.channel, args.lpips_net, args.lpips_weights, args.inception_weights), device)
+        args.metrics, border, args.channel, args.lpips_net, args.lpips_weights, args.inception_weights), device,
+        teacher)
 
 
 def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Mapping[str, Path],
@@ -118,13 +121,13 @@ def _of_clips(args: argparse.Namespace, files: Mapping[str, Path], finished: Map
 
 def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Mapping[str, 'Network'],
               finished: Mapping[str, Path], sets: 'CheckedSets | Sequence[ClipSet]', protocol: 'Protocol',
-              device: str) -> 'Evaluation':
+              device: str, teacher: 'Network | None' = None) -> 'Evaluation':
     from basicsr_kd.evaluation.evaluate import evaluate
     from basicsr_kd.evaluation.methods import FinishedImages
     from basicsr_kd.utils.modes import fast_formats
     methods = {name: networks.get(name) for name in files}  # the others are the word for bicubic
     return evaluate({**methods, **{name: FinishedImages(name, folder) for name, folder in finished.items()}}, sets,
-                    _scorer(protocol, device), lr_size=args.lr_size,
+                    _scorer(protocol, device), teacher=teacher, lr_size=args.lr_size,
                     formats=() if args.no_speed else fast_formats(device), save_images=args.save_images,
                     progress=sys.stderr.isatty())
 
@@ -134,6 +137,13 @@ def _networks(args: argparse.Namespace, files: Mapping[str, Path], device: str) 
     from basicsr_kd.evaluation.methods import Network
     tiling = Tiling(args.tile)
     return {name: Network(name, file, device, tiling) for name, file in files.items() if str(file) != BICUBIC}
+
+
+def _teacher(args: argparse.Namespace, device: str) -> 'Network | None':
+    from basicsr_kd.deploy.open import name_of
+    from basicsr_kd.deploy.pieces import Tiling
+    from basicsr_kd.evaluation.methods import Network
+    return Network(name_of(args.teacher), args.teacher, device, Tiling(args.tile)) if args.teacher else None
 
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
@@ -183,12 +193,15 @@ def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
     return sets
 
 
-def scale_of_photos(args: argparse.Namespace, networks: Mapping[str, 'Network']) -> int | None:
+def scale_of_photos(args: argparse.Namespace, networks: Mapping[str, 'Network'],
+                    teacher: 'Network | None' = None) -> int | None:
     """How many times photos without ground truth are enlarged; None where finished images tell, or ground truth.
 
     Raises:
         Refusal: Nothing tells.
     """
+    if teacher:
+        return teacher.scale
     if args.hr or (args.sr and not networks):
         return None
     return _one_scale(networks, '--hr is missing', 'how many times photos are to be enlarged. Give')

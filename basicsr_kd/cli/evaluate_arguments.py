@@ -8,7 +8,8 @@ from basicsr_kd.cli.common import Refusal
 from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
 BICUBIC = 'bicubic'
-_DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': [*WITHOUT_TRUTH]}
+_DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': [*WITHOUT_TRUTH],
+            '--teacher': ['psnr', 'ssim', 'jod', 'texture']}
 _ABOUT_WIDTH = 44  # of a metric's help, behind its name
 
 
@@ -52,9 +53,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                                    'all\nnames of that folder have this ending. A clip is a folder of numbered '
                                    'frames,\nwhich pair by their order.')
     sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, default=[],
-                      help='the ground truth, one folder a set: of images, or with\na folder a clip; what a teacher '
-                           'makes of --lr\n(basicsr-kd infer) tells how near a student is to it;\nwithout --hr, NIQE '
-                           'is measured on what is made of --lr')
+                      help='the ground truth, one folder a set: of images, or with\na folder a clip; without --hr '
+                           'and --teacher, NIQE is\nmeasured on what is made of --lr')
+    sets.add_argument('--teacher', metavar='FILE', type=Path,
+                      help='in place of --hr: a network, whose results in fp32 are\nwhat others are compared with '
+                           '(likeness)')
     sets.add_argument('--lr', metavar='DIR', nargs='+', type=Path, default=[],
                       help='low resolution, one folder a set in the same order;\nwhere left out, that of clips is made '
                            'as TecoGAN does\n(Gaussian blur, every 4th pixel)')
@@ -105,6 +108,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     if not args.weights and not args.sr:
         raise Refusal(f'nothing to compare. Give --weights FILE (or the word {BICUBIC}), or --sr DIR, a folder of '
                       'finished images.')
+    if args.teacher and (args.hr or not args.lr):
+        raise Refusal('--teacher makes what is compared with from --lr, in place of --hr. Give --lr, and no --hr.')
     if not args.hr and not args.lr:
         raise Refusal('no images. Give --hr DIR and --lr DIR, or for photos without ground truth --lr DIR alone.')
     for name, found in (('lr', args.lr), ('names', args.names)):
@@ -142,11 +147,12 @@ def check_for_images(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None:
             raise Refusal(f'--{name.replace("_", "-")} is for clips, and {folders(args)[0]} has images. Leave it out, '
                           'or give a folder with a folder a clip.')
-    _set_metrics(args, 'images', _DEFAULT['images' if args.hr else 'photos without ground truth'])
+    _set_metrics(args, 'images', _DEFAULT['images' if args.hr else '--teacher' if args.teacher else
+                                         'photos without ground truth'])
     compared = ' '.join(name for name in args.metrics if METRICS[name].needs_truth)
-    if not args.hr and compared:
-        raise Refusal(f'--metrics {compared}: {args.lr[0]} comes without ground truth. Give --hr, or leave --metrics '
-                      'out: niqe needs none.')
+    if not args.hr and not args.teacher and compared:
+        raise Refusal(f'--metrics {compared}: {args.lr[0]} comes without ground truth. Give --hr or --teacher, or '
+                      'leave --metrics out: niqe needs none.')
 
 
 def check_for_clips(args: argparse.Namespace) -> None:

@@ -39,8 +39,8 @@ class ClipBicubic(Bicubic):
 
 
 def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[ClipSet], scorer: Scorer, *,
-             lr_size: int = 64, formats: Sequence[str] = (), save_images: Path | None = None,
-             progress: bool = False) -> Evaluation:
+             teacher: Network | None = None, lr_size: int = 64, formats: Sequence[str] = (),
+             save_images: Path | None = None, progress: bool = False) -> Evaluation:
     """Evaluate methods on sets of images, or on sets of clips, where memory does not grow with their length.
 
     Args:
@@ -49,6 +49,7 @@ def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[
             that need none. Of clips, from `find_clip_set`, checked by `check_clips`; with a scale for all but finished
             frames.
         scorer: What to measure, and where; its protocol is one of clips for sets of clips.
+        teacher: Of images: the network whose results, clipped and of 8 bits, stand for ground truth.
         lr_size: Side of the LR image that cost and speed of networks are stated for.
         formats: Number formats in which networks are timed, none: no timing.
         save_images: Folder for the results, as <method>/<set>/<image>.png; of clips <method>/<set>/<clip>/<frame>.png.
@@ -70,7 +71,7 @@ def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[
         scale, skipped, what = sets.scale, sets.skipped, 'images'
         images = sum(len(one.pairs) for one in sets.sets)
         rows = [method or Bicubic(name, scale or 1) for name, method in methods.items()]
-        text = describe(scorer.protocol, scorer.metrics, scale, sets.cropped)
+        text = describe(scorer.protocol, scorer.metrics, scale, sets.cropped, teacher.name if teacher else None)
     else:
         scale, skipped, what = sets[0].scale, {}, 'frames'
         images = sum(len(pairs) for one in sets for pairs in one.clips.values())
@@ -79,26 +80,31 @@ def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[
                               bicubic=any(method is None for method in methods.values()))
     folders = folders_of(rows, save_images) if save_images else {}
     networks = networks_of(rows, scale)
+    if teacher:
+        networks_of([teacher], scale)
     warnings: list[str] = []
     scores: dict[str, dict[str, SetFigures]] = {method.name: {} for method in rows}
     measured: list[MeasuredSet] = []
     with full_fp32(), tqdm(total=images * len(rows), desc='evaluating', unit=f' {what}', disable=not progress) as bar:
         for one in sets.sets if isinstance(sets, CheckedSets) else sets:
-            described, gathered = (_on_images(one, rows, scorer, scale, folders, bar) if isinstance(one, ImageSet) else
-                                   _on_clips(one, rows, scorer, folders, bar))
+            described, gathered = (
+                _on_images(one, rows, scorer, scale, teacher, folders, bar) if isinstance(one, ImageSet) else
+                _on_clips(one, rows, scorer, folders, bar))
             results_of(one.name, gathered, scores, warnings)
             measured.append(described)
     costs = network_costs(networks, lr_size, formats, scorer.device, warnings, progress)
     return record(rows, scorer, scale=scale, text=text, sets=measured, scores=scores, costs=costs, warnings=warnings,
-                  skipped=skipped)
+                  skipped=skipped, teacher=teacher)
 
 
-def _on_images(one: ImageSet, methods: Sequence[Method], scorer: Scorer, scale: int | None, folders: _Folders,
-               bar: tqdm) -> tuple[MeasuredSet, dict[str, MethodScores]]:
+def _on_images(one: ImageSet, methods: Sequence[Method], scorer: Scorer, scale: int | None, teacher: Network | None,
+               folders: _Folders, bar: tqdm) -> tuple[MeasuredSet, dict[str, MethodScores]]:
     truths: dict[str | int, dict[str, Tensor]] = {}
     gathered = {method.name: MethodScores(scorer, truths) for method in methods}
     for pair in one.pairs:
         lr, hr = read_pair(pair, scale)
+        if teacher:
+            hr = teacher.run(pair, lr)
         for method in methods:
             bar.set_postfix_str(f'{method.name} on {one.name}', refresh=False)
             result = method.run(pair, lr)

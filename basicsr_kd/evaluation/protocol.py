@@ -32,7 +32,8 @@ class Protocol:
     """Frames a second of clips, for JOD."""
 
 
-def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cropped: Sequence[str]) -> str:
+def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cropped: Sequence[str],
+             teacher: str | None = None) -> str:
     """The protocol in words, for under a table.
 
     Args:
@@ -40,8 +41,11 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
         metrics: Those that were measured.
         scale: How many times results are larger than what they were made of; None where that is not known.
         cropped: Images whose ground truth was cut.
+        teacher: The network whose results stand for ground truth.
     """
     parts = [f'x{scale}'] if scale else []
+    if teacher:
+        parts.append(f'likeness: compared with what {teacher} makes of the same image in fp32')
     of_images = [name for name in IMAGE_METRICS if name in metrics]
     for direction in dict.fromkeys(METRICS[name].direction for name in of_images):
         names = [name for name in of_images if METRICS[name].direction == direction]

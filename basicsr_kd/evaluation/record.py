@@ -15,7 +15,7 @@ from basicsr_kd.metrics.speed import device_info
 
 def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text: str, sets: Sequence[MeasuredSet],
            scores: Mapping[str, dict[str, SetFigures]], costs: Costs, warnings: Sequence[str],
-           skipped: Mapping[str, str]) -> Evaluation:
+           skipped: Mapping[str, str], teacher: Network | None) -> Evaluation:
     """Put figures together with what they hold for.
 
     Args:
@@ -28,6 +28,7 @@ def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text
         costs: Of networks.
         warnings: What a reader has to know.
         skipped: Files and why they are left out.
+        teacher: Whose results stand for ground truth, if any.
     """
     protocol = scorer.protocol
     rows = []
@@ -40,7 +41,8 @@ def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text
             complexity=complexity, speed=speed, scores=scores[method.name]))
     return Evaluation(
         protocol=MeasuredProtocol(scale=scale, border=protocol.border, channel=protocol.channel, text=text,
-                                  lpips_net=protocol.lpips_net if scorer.lpips else None, clips=protocol.clips),
+                                  lpips_net=protocol.lpips_net if scorer.lpips else None, clips=protocol.clips,
+                                  teacher=str(teacher.file) if teacher else None),
         device=device_info(scorer.device), sets=list(sets), left_out=scorer.left_out, skipped=dict(skipped),
         warnings=list(warnings), methods=rows)
 

@@ -42,6 +42,8 @@ class MeasuredProtocol(msgspec.Struct, frozen=True):
     lpips_net: str | None = None
     clips: Literal['official', 'training'] | None = None
     """What of a clip counts; None where the sets are of images."""
+    teacher: str | None = None
+    """The network whose results stand for ground truth; None: there is ground truth, or no metric needs it."""
 
 
 class MeasuredSet(msgspec.Struct, frozen=True):

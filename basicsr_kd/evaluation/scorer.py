@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_kd.errors import BackboneError
+from basicsr_kd.errors import BackboneError, MissingExtraError
 from basicsr_kd.evaluation.protocol import Protocol
 from basicsr_kd.evaluation.schema import Score, SetFigures, figure
 from basicsr_kd.evaluation.sets import ImagePair
@@ -27,14 +27,11 @@ from basicsr_kd.utils.text import some
 class Scorer:
     """The metrics of a protocol, with the pretrained networks they rest on.
 
-    A metric whose network cannot be had is left out; `left_out` says why.
+    A metric whose network or package cannot be had is left out; `left_out` says why.
 
     Args:
         protocol: What to measure.
         device: Where those networks run.
-
-    Raises:
-        MissingExtraError: The package of a metric is not installed.
     """
 
     def __init__(self, protocol: Protocol, device: str | torch.device = 'cpu') -> None:
@@ -42,8 +39,11 @@ class Scorer:
         self.device = device
         self.left_out: dict[str, str] = {}
         for name in protocol.metrics:
-            if package := METRICS[name].package:
-                load(package, METRICS[name].title)
+            try:
+                if package := METRICS[name].package:
+                    load(package, METRICS[name].title)
+            except MissingExtraError as error:
+                self.left_out[name] = str(error)
         self.lpips = self._network(
             'lpips', lambda: lpips_network(protocol.lpips_net, protocol.lpips_weights, device))
         self._network('inception', lambda: inception_network(protocol.inception_weights, device))

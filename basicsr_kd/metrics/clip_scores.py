@@ -19,8 +19,8 @@ from basicsr_kd.metrics.tof import flow_distance
 from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
 
 Frames = list[dict[str, float]]
-"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before, JOD is that of
-the clip."""
+"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before, JOD is the
+clip's."""
 
 
 class ClipMeans(TypedDict):

@@ -102,7 +102,8 @@ def check_video_val(val: dict[str, Any]) -> list[str]:
     """`basicsr_kd.options.val.check_val` for clips."""
     warnings = check_val(val, VideoValOptions, _check_metric)
     for name, metric in (val.get('metrics') or {}).items():
-        if isinstance(metric, dict) and metric['type'] in ('calculate_jod', 'calculate_jod20') and not val['frame_rate']:
+        depends = isinstance(metric, dict) and metric['type'] in ('calculate_jod', 'calculate_jod20')
+        if depends and not val['frame_rate']:
             raise OptionsError(f'val.frame_rate is missing: frames a second of the clips, which val.metrics.{name} '
                                'depends on')
     return warnings

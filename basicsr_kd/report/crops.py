@@ -29,7 +29,9 @@ _UNNAMED = ('psnr', 'ssim')  # whose figures tell which they are
 def caption(runs: Runs) -> str:
     """What :func:`find_comparisons` shows, without a full stop."""
     if runs.photos:
-        return 'Crops where low resolution has most detail; NIQE is that of the whole photo, lower is better'
+        shown = 'PSNR and SSIM are likeness of the whole photo' if runs.protocol.teacher else (
+            'NIQE is that of the whole photo, lower is better')
+        return f'Crops where low resolution has most detail; {shown}'
     if not runs.clips:
         return 'Crops where scaling down loses most; PSNR and SSIM are those of the whole photo'
     return ('Crops where scaling down loses most, of the middle frame of a clip; PSNR and LPIPS are those of the whole '
@@ -162,7 +164,7 @@ def _over_time(folder: Path, methods: Sequence[MethodGroup], images: MeasuredSet
 
 def _note(method: MethodGroup, images: MeasuredSet, name: str) -> str:
     """Figures of the whole photo or frame, as far as they were measured."""
-    of_photos = ['psnr', 'lpips' if images.clips else 'ssim'] if images.hr else WITHOUT_TRUTH
+    of_photos = ['psnr', 'lpips' if images.clips else 'ssim', *([] if images.hr else WITHOUT_TRUTH)]
     return _text(method, images, 'images', of_photos, name)
 
 

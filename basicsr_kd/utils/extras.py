@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import warnings
 from types import ModuleType
 
 from basicsr_kd.errors import MissingExtraError
@@ -21,9 +23,15 @@ def load(package: str, purpose: str) -> ModuleType:
     Raises:
         MissingExtraError: It is not installed, or does not start.
     """
+    # what they import in their turn warns that there is no CUDA, and of setuptools
+    logging.disable(logging.WARNING)
     try:
-        return importlib.import_module(package)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return importlib.import_module(package)
     except ImportError as error:
         found = 'is not installed' if isinstance(error, ModuleNotFoundError) else f'does not start ({error})'
         raise MissingExtraError(f'{purpose} needs {package}, which {found}: pip install '
                                 f"'basicsr-kd[{EXTRAS[package]}]'") from None
+    finally:
+        logging.disable(logging.NOTSET)

@@ -92,7 +92,7 @@ CLIPS = (*VID, '--lr', 'Vid/LR')
     (('--weights', 'bicubic', '--hr', 'images', '--lr', 'Vid/LR/walk', '--protocol', 'official'),
      '--protocol is for clips, and images has images'),
     (('--weights', 'bicubic', '--hr', 'images', '--lr', 'Vid/LR/walk', '--metrics', 'tof'),
-     '--metrics tof: images has images. Possible for images: psnr, ssim, lpips, fid, kid, niqe.'),
+     '--metrics tof: images has images. Possible for images: psnr, ssim, lpips, fid, kid, niqe, '),
     ((*NET, *CLIPS, '--metrics', 'lpips', 'tlp', '--lpips-weights', 'frnet.pth'), 'nothing is left to measure. LPIPS'),
 ])
 def test_a_refusal_is_one_line_and_nothing_is_written(refused, args, said):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,37 @@ def test_against_what_the_teacher_makes_the_teacher_is_perfect(tool):
     assert all(5 < scores['psnr'] < 60 and scores['ssim'] < 1 for scores in (student, bicubic))
 
 
+def test_likeness_is_measured_without_a_folder_of_what_the_teacher_makes(tool):
+    assert tool('infer', '--weights', 'teacher.pth', '--input', 'photos', '--output', 'by_teacher')[0] == 0
+    metrics = '--metrics', 'psnr', 'ssim', 'texture'
+    through = evaluated(tool, *NETS, '--hr', 'by_teacher', '--lr', 'photos', *metrics)
+    found = evaluated(tool, *NETS, '--teacher', 'teacher.pth', '--lr', 'photos', *metrics)
+    for one, other in zip(found['methods'], through['methods'], strict=True):
+        assert one['scores']['photos'] == other['scores']['by_teacher']
+    assert found['methods'][0]['scores']['photos']['mean'] == {'psnr': 'inf', 'ssim': 1, 'texture': 1}
+    assert found['protocol']['teacher'] == 'teacher.pth' and through['protocol']['teacher'] is None
+    assert 'likeness: compared with what teacher makes of the same image in fp32' in found['protocol']['text']
+
+
+def test_likeness_has_four_metrics_and_without_its_package_says_which_is_missing(tool, monkeypatch):
+    args = '--weights', 'student.pth', '--teacher', 'teacher.pth', '--lr', 'photos'
+    assert list(evaluated(tool, *args)['methods'][0]['scores']['photos']['mean']) == ['psnr', 'ssim', 'jod', 'texture']
+    monkeypatch.setitem(sys.modules, 'pycvvdp', None)
+    status, output, errors = tool('evaluate', *args, '--no-speed', '--json', 'without.json')
+    assert status == 0 and 'texture' in output and errors.count('\n') == 1
+    assert "JOD left out: JOD needs pycvvdp, which is not installed: pip install 'basicsr-kd[perceptual]'" in errors
+    assert list(written('without.json')['left_out']) == ['jod']
+
+
 @pytest.mark.parametrize(('args', 'said'), [
     (NETS, 'no images. Give --hr DIR and --lr DIR, or for photos without ground truth --lr DIR alone.'),
     ((*NETS, '--lr', 'photos', '--metrics', 'psnr', 'niqe', 'fid'),
-     '--metrics psnr fid: photos comes without ground truth. Give --hr, or leave --metrics out: niqe needs none.'),
+     '--metrics psnr fid: photos comes without ground truth. Give --hr or --teacher, or leave --metrics '
+     'out: niqe needs none.'),
+    ((*NETS, '--lr', 'photos', '--hr', 'photos', '--teacher', 'teacher.pth'), 'Give --lr, and no --hr.'),
+    (('--weights', 'x2.pth', '--lr', 'photos', '--teacher', 'teacher.pth'), 'Expected networks and sets of one scale.'),
+    ((*NETS, '--lr', 'photos', '--teacher', 'none.pth'), 'none.pth'),
+    ((*NETS, '--lr', 'photos', '--frame-rate', 24), '--frame-rate is for clips, and photos has images.'),
     ((*NETS, '--lr', 'photos', '--metrics', 'tof'), '--metrics tof: photos has images. Possible for images: '),
     (('--weights', 'bicubic', '--lr', 'photos'), '--hr is missing, and there is no network, so nothing tells how many '
      'times photos are to be enlarged. Give networks of one scale.'),

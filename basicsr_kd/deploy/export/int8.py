@@ -21,8 +21,7 @@ def quantise(model: Any, inputs: Sequence[Any]) -> Any:
     Raises:
         MissingExtraError: nncf is not installed.
     """
-    logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)  # says that there is no CUDA
-    with redirect_stdout(sys.stderr), warnings.catch_warnings():  # bars; and what its import has to say of setuptools
+    with redirect_stdout(sys.stderr), warnings.catch_warnings():  # bars
         warnings.simplefilter('ignore')
         nncf = load('nncf', '--int8')
         logging.getLogger('nncf').setLevel(logging.WARNING)
