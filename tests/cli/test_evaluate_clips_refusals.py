@@ -84,7 +84,7 @@ CLIPS = (*VID, '--lr', 'Vid/LR')
     ((*NET, '--hr', 'tiny'), 'tiny/speck/0000.png: the frames are 40x40 pixels. Expected at least 48x48'),
     ((*NET, *CLIPS, '--tile', '16'), '--tile is for networks of images, and frnet.pth goes from frame to frame'),
     ((*NET, *CLIPS, '--metrics', 'psnr', 'ssim', 'niqe'), '--metrics ssim niqe: Vid/GT has clips. Possible for clips: '
-                                                          'psnr, lpips, tof, tlp, fid, kid.'),
+                                                          'psnr, lpips, tof, tlp, fid, kid, jod, jod20.'),
     ((*NET, *CLIPS, '--border', '4'), '--border is for images, and Vid/GT has clips, of which --protocol says'),
     ((*NET, *CLIPS, '--channel', 'rgb'), '--channel is for images'),
     ((*NET, *CLIPS, '--lpips-net', 'vgg'), '--lpips-net is for images'),
