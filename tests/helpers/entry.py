@@ -1,6 +1,7 @@
 """Shared by the tests of installation and entry points: commands in fresh processes, and a stock BasicSR training."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,12 @@ def run_python(*args: str | Path, cwd: Path, python: str | Path = sys.executable
     env = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'BASICSR_KD_AUTOLOAD')}
     env.update(OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', **environment)
     return subprocess.run([str(python), *map(str, args)], cwd=cwd, env=env, text=True, capture_output=True)
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
 
 
 def write_images(folder: Path, count: int = 2, lq_size: int = 16) -> None:

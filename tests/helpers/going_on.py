@@ -9,7 +9,8 @@ from typing import Any
 import basicsr.train
 import torch
 
-from helpers.entry import run_python, write_options
+from helpers.entry import free_port, write_options
+from helpers.warm import run_warm, start_warm
 
 
 def as_written(opt: dict[str, Any], name: str, total: int, **changes: Any) -> dict[str, Any]:
@@ -34,14 +35,21 @@ def run(folder: Path, opt: dict[str, Any], *arguments: str, processes: int = 1) 
     script = folder / 'basicsr' / 'train.py'
     script.parent.mkdir(exist_ok=True)
     shutil.copy(basicsr.train.__file__, script)
-    if processes > 1:
-        launcher = '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}'
-        arguments = *arguments, '--launcher', 'pytorch'
-    else:
-        launcher = ()
-    done = run_python(*launcher, script, '-opt', write_options(folder / 'run.yml', opt), *arguments, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    command = script, '-opt', write_options(folder / 'run.yml', opt), *arguments
+    if processes == 1:
+        done = run_warm(*command, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+    # what torchrun tells its processes
+    shared = {'WORLD_SIZE': str(processes), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port())}
+    ranks = [{'RANK': str(rank), 'LOCAL_RANK': str(rank), **shared} for rank in range(processes)]
+    said = folder / 'said.txt'
+    said.unlink(missing_ok=True)
+    started = [start_warm(*command, '--launcher', 'pytorch', cwd=folder, output=[said], **rank) for rank in ranks]
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * processes, said.read_text()
+    return said.read_text()
 
 
 def files(folder: Path, name: str, iteration: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from helpers.models import same, start, train, weights
 from helpers.validation import loader
 from helpers.video import train as train_on_clips
+from helpers.warm import run_processes
 from torch import nn
 from torch._dynamo.utils import counters
 
@@ -162,7 +163,7 @@ def test_a_student_of_more_than_a_bucket_of_ddp_learns_by_layers(kd_opt, tmp_pat
     kd_opt['network_g'].update(num_feat=64, num_grow_ch=32, num_block=1)
     kd_opt['train'].pop('gan_opt')
     assert sum(weight.numel() for weight in SlimRRDBNet(num_feat=64, num_block=1).parameters()) > 2**18
-    torch.multiprocessing.spawn(one_compiled_process, (kd_opt, tmp_path), nprocs=1)
+    run_processes(one_compiled_process, (kd_opt, tmp_path), 1)
 
 
 def test_an_old_pytorch_is_told(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
+from helpers.warm import run_processes
 from torch import nn
 
 from basicsr_kd.models.training.acceleration import to_memory_format
@@ -60,7 +61,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 
 def test_wrapped_networks_in_two_processes(tmp_path):
-    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
+    run_processes(one_of_two, (tmp_path,), 2)
 
 
 def test_a_single_process_needs_no_wrapping():

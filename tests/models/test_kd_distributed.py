@@ -9,6 +9,7 @@ import basicsr  # noqa: F401  (its import registers the plugin, also in the proc
 import torch
 import torch.distributed as dist
 from helpers.models import batch, same, start, weights
+from helpers.warm import run_processes
 
 from basicsr_kd.models.training.balance import is_below
 from basicsr_kd.runs.distributed import leave_process_group
@@ -92,7 +93,7 @@ def test_both_processes_learn_what_a_single_one_learns_and_go_on_from_each_other
     alone = train_share(begin(of_kind(kd_opt, 'discriminator', tmp_path / 'alone')), 1, 2)
     alone.save(0, 2)
     expected = learned(train_share(alone, 3, 3))
-    torch.multiprocessing.spawn(one_of_two, (kd_opt, tmp_path), nprocs=2)
+    run_processes(one_of_two, (kd_opt, tmp_path), 2)
     near = {'rtol': 0, 'atol': 1e-5}
     torch.testing.assert_close(both(tmp_path, 'resumed'), expected, **near)
     for name in KINDS:

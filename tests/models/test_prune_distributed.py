@@ -9,6 +9,7 @@ import basicsr  # noqa: F401  (its import registers the plugin, also in the proc
 import torch
 import torch.distributed as dist
 from helpers.models import same, train_share, weights
+from helpers.warm import run_processes
 
 from basicsr_kd.runs.distributed import leave_process_group, on_master_first
 
@@ -42,7 +43,7 @@ def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
 
 def test_both_processes_have_the_network_of_a_single_one(prune_opt, tmp_path):
     prune_opt['train'].pop('gan_opt')  # batch statistics of a discriminator are those of one process
-    torch.multiprocessing.spawn(one_of_two, (prune_opt, tmp_path), nprocs=2)
+    run_processes(one_of_two, (prune_opt, tmp_path), 2)
     for name in PRUNE:
         first, second = (torch.load(tmp_path / f'{name}{rank}.pth', weights_only=True) for rank in (0, 1))
         for key in ('net', 'average', 'moments'):

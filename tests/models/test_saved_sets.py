@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from helpers.models import batch, start, train
+from helpers.warm import run_processes
 
 from basicsr_kd.errors import OptionsError, TrainingError
 from basicsr_kd.options import validate
@@ -84,7 +85,7 @@ def writes_too_much(rank: int, opt: dict[str, Any]) -> None:
 
 def test_pytorchs_own_error_of_a_file_that_cannot_grow_is_understood(kd_opt, tmp_path):
     with pytest.raises(torch.multiprocessing.ProcessExitedException) as ended:
-        torch.multiprocessing.spawn(writes_too_much, (kd_opt,), nprocs=1)
+        run_processes(writes_too_much, (kd_opt,), 1)
     assert ended.value.exit_code == 7
     assert not [name for name in names(tmp_path / 'run') if name.endswith(('_1.pth', '.tmp', '.state'))]
 
@@ -122,6 +123,6 @@ def one_of_two(rank: int, opt: dict[str, Any], folder: Path) -> None:
 def test_two_ranks_end_after_the_same_iteration(kd_opt, tmp_path):
     kd_opt['train'].pop('gan_opt')
     kd_opt['train']['total_iter'] = 8
-    torch.multiprocessing.spawn(one_of_two, (kd_opt, tmp_path), nprocs=2)
+    run_processes(one_of_two, (kd_opt, tmp_path), 2)
     assert [(tmp_path / f'rank{rank}').read_text() for rank in (0, 1)] == [f'5 {128 + signal.SIGTERM}'] * 2
     assert '5.state' in names(tmp_path / 'run')

@@ -12,6 +12,7 @@ from basicsr.archs import build_network
 from basicsr.data import build_dataloader, build_dataset
 from helpers.models import same, start, weights
 from helpers.video import FRNET, clip_batch, with_gan
+from helpers.warm import run_processes
 
 from basicsr_kd.runs.distributed import leave_process_group
 
@@ -64,7 +65,7 @@ def one_of_two(rank: int, opt: dict[str, Any], teacher: Path, folder: Path) -> N
 def test_two_processes_learn_and_score_as_one(frvsr_opt, tmp_path):
     torch.manual_seed(1)
     torch.save(build_network(FRNET).state_dict(), tmp_path / 'teacher.pth')
-    torch.multiprocessing.spawn(one_of_two, (frvsr_opt, tmp_path / 'teacher.pth', tmp_path), nprocs=2)
+    run_processes(one_of_two, (frvsr_opt, tmp_path / 'teacher.pth', tmp_path), 2)
     first, second = (torch.load(tmp_path / f'small{rank}.pth', weights_only=True) for rank in (0, 1))
     model = trained(distilled(frvsr_opt, tmp_path / 'teacher.pth'), 0, 1)
     for key, net in (('net', model.net_g), ('ema', model.net_g_ema), ('adapters', model.distiller.adapters)):

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from helpers.models import start, train
 from helpers.validation import Board, FlatInception, loader, random_alexnet, without_teacher
+from helpers.warm import run_processes
 
 from basicsr_kd.errors import BackboneError
 from basicsr_kd.metrics import lpips, set_scores
@@ -63,7 +64,7 @@ def test_two_processes_give_the_scores_and_files_of_one(kd_opt, tmp_path, monkey
     opt['val'].update(metrics=METRICS, pictures=2)
     opt['logger']['use_tb_logger'] = True
     opt['path']['visualization'] = str(tmp_path / 'two')
-    torch.multiprocessing.spawn(one_of_two, (opt, tmp_path), nprocs=2)
+    run_processes(one_of_two, (opt, tmp_path), 2)
     opt['path']['visualization'] = str(tmp_path / 'one')
     monkeypatch.setattr(set_scores, 'inception_network', FlatInception.build)
     monkeypatch.setattr(lpips, 'lpips_network', no_lpips)

@@ -12,6 +12,7 @@ import basicsr  # noqa: F401  (its import registers the plugin, also in the proc
 import pytest
 import torch
 import torch.distributed as dist
+from helpers.warm import run_processes
 
 from basicsr_kd import preflight
 from basicsr_kd.errors import OptionsError
@@ -46,7 +47,7 @@ def check_both(rank: int, opt: dict[str, Any], folder: Path) -> None:
 
 
 def test_both_processes_stop(kd_opt, tmp_path):
-    torch.multiprocessing.spawn(check_both, (kd_opt, tmp_path), nprocs=2)
+    run_processes(check_both, (kd_opt, tmp_path), 2)
 
 
 def difference(first: dict[str, Any], second: dict[str, Any]) -> str:

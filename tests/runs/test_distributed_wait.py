@@ -5,8 +5,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
+from helpers.warm import run_processes
 
 from basicsr_kd.runs.distributed import leave_process_group, on_master_first
 
@@ -26,4 +26,4 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 
 def test_rank_0_may_take_longer_than_a_collective_waits(tmp_path):
-    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
+    run_processes(one_of_two, (tmp_path,), 2)

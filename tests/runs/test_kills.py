@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.entry import run_python, write_options
+from helpers.entry import write_options
 from helpers.going_on import as_written, assert_equal, files, run
+from helpers.warm import run_warm
 
 # A call of a function of `os` is the last that the process does; for a set each is called for G, D and state.
 KILLED = """
@@ -34,7 +35,7 @@ def straight(tmp_path, kd_opt) -> dict:
 
 
 def start(folder: Path, script: str, opt: dict, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_python('-c', script, *arguments, '-opt', write_options(folder / 'run.yml', opt), cwd=folder)
+    return run_warm('-c', script, *arguments, '-opt', write_options(folder / 'run.yml', opt), cwd=folder)
 
 
 def test_a_run_that_is_killed_while_it_saves_goes_on_as_if_it_was_not(tmp_path, straight):

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from basicsr.utils import dist_util
-from helpers.entry import stock_options, write_images, write_options
+from helpers.entry import free_port, stock_options, write_images, write_options
 
 from basicsr_kd.runs import distributed
 
@@ -35,12 +34,6 @@ def distilling(data: Path, teacher: Path, **train: Any) -> dict[str, Any]:
     options['train'].update(distill_opt={'type': 'FeatureDistillLoss'}, **train)
     options['logger']['use_tb_logger'] = False
     return options
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return server.getsockname()[1]
 
 
 def start(*args: str | Path, cwd: Path, **environment: str) -> subprocess.Popen[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.entry import stock_options, write_images, write_options
+from helpers.warm import start_warm
 
 LIGHT = """
 import os, signal, sys, time
@@ -73,34 +74,43 @@ def options(tmp_path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def training(tmp_path, options) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+class Training:
+    """One that runs, in a session of its own."""
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        env = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'BASICSR_KD_AUTOLOAD')}
-        path = write_options(tmp_path / 'run.yml', options)
-        started.append(subprocess.Popen(
-            [sys.executable, '-m', 'basicsr_kd.train', '-opt', str(path), *arguments], cwd=tmp_path, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)],
-            env={**env, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}))
+    def __init__(self, folder: Path, options: Path, *arguments: str) -> None:
+        self._said = folder / f'{len(arguments)}.txt'
+        self._process = start_warm('-m', 'basicsr_kd.train', '-opt', options, *arguments, cwd=folder,
+                                   output=[self._said])
+        self.pid = self._process.pid
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + 120
+        while not (self._said.exists() and text in self._said.read_text()):
+            assert self._process.is_alive() and time.monotonic() < deadline, text
+            time.sleep(0.01)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status and all that it said."""
+        self._process.join(60)
+        assert self._process.exitcode is not None
+        return self._process.exitcode, self._said.read_text()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+@pytest.fixture
+def training(tmp_path, options) -> Iterator[Callable[..., Training]]:
+    started: list[Training] = []
+
+    def start(*arguments: str) -> Training:
+        started.append(Training(tmp_path, write_options(tmp_path / 'run.yml', options), *arguments))
         return started[-1]
 
     yield start
     for process in started:
         process.kill()
-        process.communicate()
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stdout is not None
-    deadline = time.monotonic() + 120
-    for line in process.stdout:
-        if text in line:
-            return
-        assert time.monotonic() < deadline
-    raise AssertionError(f'it ended before {text!r}')
 
 
 def saved(root: Path) -> list[int]:
@@ -110,10 +120,10 @@ def saved(root: Path) -> list[int]:
 @pytest.mark.parametrize('name', NAMES)
 def test_a_training_saves_and_ends_with_the_status_of_the_signal_and_goes_on(tmp_path, training, options, name):
     process = training()
-    wait_for(process, 'iter:       5')
+    process.wait_for('iter:       5')
     os.kill(process.pid, getattr(signal, name))
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + getattr(signal, name), output
+    status, output = process.end()
+    assert status == 128 + getattr(signal, name), output
     (iteration,) = saved(tmp_path)
     assert f'Ending at iteration {iteration:,} for {name}' in output and 'Traceback' not in output
     state = torch.load(tmp_path / f'experiments/run/training_states/{iteration}.state', weights_only=True)
@@ -121,18 +131,17 @@ def test_a_training_saves_and_ends_with_the_status_of_the_signal_and_goes_on(tmp
     assert 'KDGANModel' in state['options']
     if name == 'SIGTERM':
         options['train']['total_iter'] = iteration + 2
-        again = training('--auto_resume')
-        output, _ = again.communicate(timeout=120)
-        assert again.returncode == 0 and f'iter: {iteration}.' in output
+        status, output = training('--auto_resume').end()
+        assert status == 0 and f'iter: {iteration}.' in output
 
 
 def test_workers_that_are_sent_it_as_well_work_until_the_run_has_saved(tmp_path, training):
     process = training()
-    wait_for(process, 'iter:       5')
+    process.wait_for('iter:       5')
     os.killpg(process.pid, signal.SIGTERM)  # as torchrun and Slurm do
     started = time.monotonic()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and saved(tmp_path), output
+    status, output = process.end()
+    assert status == 128 + signal.SIGTERM and saved(tmp_path), output
     assert time.monotonic() - started < 20  # the run does not wait for workers
 
 
@@ -141,11 +150,11 @@ def test_a_validation_is_left_and_records_no_score(tmp_path, training, options):
     write_images(tmp_path / 'many', count=400, lq_size=32)
     options['datasets']['val'].update(dataroot_gt=str(tmp_path / 'many/gt'), dataroot_lq=str(tmp_path / 'many/lq'))
     process = training()
-    wait_for(process, 'iter:       2')
+    process.wait_for('iter:       2')
     time.sleep(1)
     os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and saved(tmp_path) == [2]
+    status, output = process.end()
+    assert status == 128 + signal.SIGTERM and saved(tmp_path) == [2]
     assert 'Validation pairs' not in output
 
 
@@ -154,8 +163,7 @@ def test_a_start_is_undone(tmp_path, training):
     run.mkdir(parents=True)
     (run / 'good').touch()
     process = training()
-    wait_for(process, 'Network')
+    process.wait_for('Network')
     os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.end()[0] == 128 + signal.SIGTERM
     assert [path.name for path in run.iterdir()] == ['good'] and (tmp_path / 'experiments/run_failed.log').exists()
