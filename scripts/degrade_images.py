@@ -46,7 +46,7 @@ def read_options(path: Path, images: Path) -> dict[str, Any]:
 
 
 def degrade(photos: RealESRGANPhotoDataset, index: int, opt: dict[str, Any],
-            seed: int) -> tuple[np.ndarray, np.ndarray]:
+            seed: int | str) -> tuple[np.ndarray, np.ndarray]:
     """Make low resolution of a whole photo.
 
     BasicSR's code cuts squares, so the photo is first made one by mirroring, as RealESRGANDataset does with photos that

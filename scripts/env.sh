@@ -31,7 +31,8 @@ install_repository() {
     if python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! python -m pip show --quiet basicsr 2> /dev/null; then
         bash scripts/install_basicsr.sh || fail 'basicsr could not be built; the messages are above'
     fi
-    python -m pip install --editable ".${extra:+[$extra]}" || fail 'pip could not install; its messages are above'
+    # Python compiles what it imports; all 6 GB of it would take pip most of a minute
+    python -m pip install --no-compile --editable ".${extra:+[$extra]}" || fail 'pip could not install; its messages are above'
     echo "$fingerprint" > "$stamp"
 }
 

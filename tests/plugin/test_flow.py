@@ -1,4 +1,4 @@
-"""The main job through BasicSR's own commands: prune, distil, resume, test, in fresh processes."""
+"""The main job through BasicSR's own commands: prune, distil, resume, test."""
 from __future__ import annotations
 
 import copy
@@ -10,6 +10,7 @@ from typing import Any
 import basicsr
 import torch
 from helpers.entry import run_python, write_options
+from helpers.warm import run_warm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 PARSED = ('dist', 'rank', 'world_size', 'is_train', 'auto_resume')  # what parse_options adds
@@ -24,8 +25,10 @@ def as_file(opt: dict[str, Any], path: Path, **changes: Any) -> Path:
     return write_options(path, opt)
 
 
-def run(root: Path, command: str, options: Path, *more: str, **environment: str) -> str:
-    result = run_python(f'basicsr/{command}.py', '-opt', options, *more, cwd=root, **environment)
+def run(root: Path, command: str, options: Path, *more: str, fresh: bool = False) -> str:
+    """`fresh`: in a process that has imported nothing, and finds the BasicSR that `root` has."""
+    arguments = f'basicsr/{command}.py', '-opt', options, *more
+    result = run_python(*arguments, cwd=root, PYTHONPATH='./') if fresh else run_warm(*arguments, cwd=root)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -47,7 +50,7 @@ def test_prune_distil_resume_and_test_in_an_unmodified_basicsr(kd_opt, teacher_f
                            'path': {'pretrain_network_d': str(pruned / 'net_d_latest.pth')},
                            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': True}}
     distil = as_file(distilling, tmp_path / 'kd.yml')
-    output = run(root, 'train', distil, PYTHONPATH='./')
+    output = run(root, 'train', distil, fresh=True)
     terms = ('l_g_pix', 'l_g_gan', 'l_g_distill', 'l_g_distill_FeatureDistillLoss', 'l_d_real', 'l_d_fake')
     for term in terms:
         assert f'{term}: ' in output

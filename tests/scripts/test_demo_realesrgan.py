@@ -12,7 +12,7 @@ import torch
 import yaml
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from demo_realesrgan import CALIBRATION, HELD_OUT, main, plan, prepare
+from demo_realesrgan import main, plan, prepare
 from msgspec import convert
 
 from basicsr_kd.checkpoint import write_checkpoint
@@ -20,6 +20,7 @@ from basicsr_kd.evaluation.schema import About
 from basicsr_kd.options import validate
 
 ROOT = Path(__file__).parents[2]
+HELD_OUT, CALIBRATION = 3, 2
 
 
 
@@ -36,6 +37,8 @@ def files(tmp_path_factory) -> tuple[Path, Path, Path]:
         cv2.imwrite(str(photos / f'{index}.jpg'), rng.integers(0, 256, (120, 96, 3), np.uint8))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
+        patch.setattr(demo_realesrgan, 'HELD_OUT', HELD_OUT)
+        patch.setattr(demo_realesrgan, 'CALIBRATION', CALIBRATION)
         prepare(photos, [f'more={photos}'], folder / 'data')
     return folder / 'net.pth', photos, folder / 'data'
 
@@ -69,6 +72,7 @@ def test_nothing_that_is_trained_on_is_tested_on(files):
 
 def test_a_set_that_was_left_half_made_is_made_again(files, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(demo_realesrgan, 'HELD_OUT', HELD_OUT)
     made = []
 
     def degrade(arguments: list[str]) -> None:
