@@ -41,7 +41,7 @@ class RamImages:
 
     def __init__(self, names: Sequence[ImageName], client: FileClient) -> None:
         names = list(dict.fromkeys(names))
-        ends = np.cumsum([_bmp_bytes(*_size(name, client)) for name in names]).tolist()
+        ends = np.cumsum([_bmp_bytes(*image_size(name, client)) for name in names]).tolist()
         get_root_logger().info(f'cache: ram: {len(names)} images take {in_words(ends[-1])} of this process.')
         self.images = torch.empty(ends[-1], dtype=torch.uint8).share_memory_()
         self.places = dict(zip(names, zip([0, *ends], ends, strict=False), strict=True))
@@ -71,7 +71,7 @@ def lack_of_memory(names: Iterable[ImageName], client: FileClient) -> str:
         BadImageError: An image that cannot be read.
     """
     processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    needed = sum(_bmp_bytes(*_size(name, client)) for name in set(names)) * processes
+    needed = sum(_bmp_bytes(*image_size(name, client)) for name in set(names)) * processes
     free = _free_to_share()
     if needed <= free:
         return ''
@@ -87,8 +87,12 @@ def _free_to_share() -> float:
     return min(free, shutil.disk_usage(_SHARED).free) if os.path.isdir(_SHARED) else free  # containers have little
 
 
-def _size(name: ImageName, client: FileClient) -> tuple[int, int]:
-    """Width and height, by the header."""
+def image_size(name: ImageName, client: FileClient) -> tuple[int, int]:
+    """Width and height, by the header.
+
+    Raises:
+        BadImageError: It cannot be read.
+    """
     try:
         with Image.open(name[0] if client.backend == 'disk' else io.BytesIO(client.get(*name))) as image:
             return image.size

@@ -45,6 +45,7 @@ class Distiller:
         teacher: The bare teacher network.
         terms: The losses and their layers.
         image: A low-resolution probe (n, c, h, w) on the networks' device; content does not matter, size little.
+        border: Pixels at each edge of the outputs that no loss looks at.
 
     Attributes:
         student: The student's taps.
@@ -59,7 +60,9 @@ class Distiller:
         TapError: A tapped module gives no single (n, c, h, w) tensor.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor,
+                 border: int = 0) -> None:
+        self._border = border
         self._losses = [term.loss for term in terms]
         self.pairs = [_pairs(term, student, teacher) for term in terms]
         self.student = FeatureTaps(student, [s for pairs in self.pairs for s, _ in pairs])
@@ -107,7 +110,7 @@ class Distiller:
             raise TapError(f'the student\'s {frozen or "output"} carries no gradient, so it could not learn from the '
                            'teacher; is it frozen, or inside torch.utils.checkpoint with use_reentrant=True (use '
                            'use_reentrant=False)?')
-        compared = {f'{i}.{s}': _at_one_size(student[s], teacher[t])
+        compared = {f'{i}.{s}': _at_one_size(student[s], teacher[t]) if s else self._inside(student[s], teacher[t])
                     for i, pairs in enumerate(self.pairs) for s, t in pairs}
         while self.to_fit:
             name = self.to_fit.pop()
@@ -118,6 +121,11 @@ class Distiller:
             loss([features[f'{i}.{s}'] for s, _ in pairs], [compared[f'{i}.{s}'][1] for s, _ in pairs])
             for i, (loss, pairs) in enumerate(zip(self._losses, self.pairs, strict=True))
         ]
+
+    def _inside(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        border = self._border
+        return tuple(output[..., border:output.shape[-2] - border, border:output.shape[-1] - border]
+                     for output in outputs)
 
 
 def _pairs(term: DistillTerm, student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:

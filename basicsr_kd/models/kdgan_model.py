@@ -20,7 +20,7 @@ from basicsr_kd.losses.terms import build_terms
 from basicsr_kd.models.training.acceleration import autocast, half_precision
 from basicsr_kd.models.training.gan_trainer import GANTrainer
 from basicsr_kd.models.training.network_files import run_file
-from basicsr_kd.models.training.teacher import build_teacher, inherited_student
+from basicsr_kd.models.training.teacher import TaughtBefore, build_teacher, inherited_student
 from basicsr_kd.options.distill import AdaptedOptions, DistillOptions, ScheduleOptions, distill_terms
 from basicsr_kd.options.realesrgan import gt_size
 from basicsr_kd.runs.distributed import on_master_first
@@ -37,6 +37,9 @@ class KDGANModel(GANTrainer):
     What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher) and `models/teacher_d.pth`
     (the discriminator whose features are distilled), which resume loads, and `models/net_g_init.pth` (a student that
     inherits from the teacher). Without `teacher:` it is plain training.
+
+    With `teacher: cache: outputs` the teacher runs once over the stored images, before training, and a batch brings
+    what it made of them: `teacher` (n, 3, scale·h, scale·w).
 
     Raises:
         CheckpointError: A network's file cannot be read.
@@ -62,6 +65,10 @@ class KDGANModel(GANTrainer):
             self.distill_schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
             self.net_teacher = self.prepare(build_teacher(self.opt))
             self.teacher_amp = half_precision(self.opt['teacher']['amp'], self.device, 'teacher.amp')
+            cached = bool(self.opt['teacher']['cache'])
+            if cached:
+                self.net_teacher = TaughtBefore(self.net_teacher)
+                self.net_teacher.make_outputs(self.opt, self.device, self.teacher_amp)
             get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
                                    f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             terms = build_terms(section, self.build_teacher_discriminator, gt_size(self.opt))
@@ -69,12 +76,14 @@ class KDGANModel(GANTrainer):
                 term.loss.to(self.device)
             self.distiller = Distiller(
                 self.get_bare_model(self.net_g), self.net_teacher, terms,
-                training_patch(self.opt, self.device))
+                training_patch(self.opt, self.device),
+                border=self.opt['scale'] * self.opt['teacher']['cache_border'] if cached else 0)
             for term, pairs in zip(terms, self.distiller.pairs, strict=True):
                 get_root_logger().info(f'Loss [{type(term.loss).__name__}] is created. {_what_it_compares(pairs)}')
             if self.distiller.has_adapters:
                 self.distiller.adapters = self.model_to_device(self.distiller.adapters)
-            self.compile(self.net_teacher)
+            if not cached:
+                self.compile(self.net_teacher)
             self.term_names = _log_names(section)
         super().init_training_settings()
 
@@ -106,12 +115,18 @@ class KDGANModel(GANTrainer):
                     groups.append(group)
         return groups
 
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        super().feed_data(data)
+        self.taught = data['teacher'].to(self.device) if 'teacher' in data else None
+
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         train = self.opt['train']
         due = self.distiller and train_g and current_iter % train['distill_every'] == 0
         self.distill_factor = self.distill_schedule.factor(current_iter, int(train['total_iter'])) if due else 0.0
         if not (self.distiller and self.distill_factor):
             return super().run_generator(current_iter, train_g)
+        if isinstance(self.net_teacher, TaughtBefore):
+            self.net_teacher.outputs = self.taught
         with torch.no_grad(), autocast(self.device, self.teacher_amp), self.distiller.teacher:
             self.net_teacher(self.lq)
         with self.distiller.student:

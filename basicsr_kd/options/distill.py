@@ -22,6 +22,9 @@ class TeacherOptions(Section):
     param_key: str | None = None
     amp: Literal['bf16', 'fp16', 'fp32'] = 'bf16'  # of its forward pass; its features are compared in fp32
     prune: PruneOptions | list[PruneOptions] | None = None
+    cache: Literal['outputs'] | None = None  # its outputs for whole images are made once; no forward pass in a step
+    cache_path: str | None = None  # folder for them; left out: the user's cache folder
+    cache_border: Annotated[int, msgspec.Meta(ge=0)] = 8  # low-resolution pixels at a crop's edge without such a loss
 
 
 class StudentOptions(Section):
@@ -135,6 +138,14 @@ def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
                 raise OptionsError(f'{key} needs the section `teacher:` (path: the trained network to learn from)')
     elif not terms and not from_teacher:
         warnings.append('teacher: not used, neither train.distill_opt nor student.init: teacher is given')
+    cache = (opt.get('teacher') or {}).get('cache')
+    inside = [type(term).__struct_config__.tag for term in terms if not isinstance(term, ResponseOptions)]
+    if cache and inside:
+        raise OptionsError(f'teacher.cache: outputs keeps what the teacher makes of images, and {inside[0]} of '
+                           'train.distill_opt compares what is inside the networks. Take ResponseDistillLoss alone, or '
+                           'leave teacher.cache out')
+    if cache and not terms:
+        warnings.append('teacher.cache: not used, train.distill_opt is not given')
     if not from_teacher:
         ignored = [name for name in StudentOptions.__struct_fields__
                    if name != 'init' and getattr(student, name) != getattr(StudentOptions(), name)]

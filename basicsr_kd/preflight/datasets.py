@@ -11,9 +11,16 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from PIL import Image
 
 from basicsr_kd.archs.build import registered
-from basicsr_kd.data import CachedPairedImageDataset, RealESRGANPhotoDataset, TecoGANTestDataset, TecoGANTrainDataset
+from basicsr_kd.data import (
+    CachedPairedImageDataset,
+    RealESRGANPhotoDataset,
+    TaughtPairedImageDataset,
+    TecoGANTestDataset,
+    TecoGANTrainDataset,
+)
 from basicsr_kd.data.cached_paired_image_dataset import files_of
 from basicsr_kd.data.ram import lack_of_memory
+from basicsr_kd.data.teacher_outputs import folder_of, lack_of_room
 from basicsr_kd.errors import BadImageError, ClipError, EvaluationError, OptionsError
 from basicsr_kd.options.realesrgan import synthesises
 from basicsr_kd.preflight.arguments import must_exist
@@ -44,6 +51,8 @@ def check_datasets(opt: dict[str, Any]) -> None:
             _check_pairs(dataset, phase, opt['world_size'])
         if dataset.get('cache'):
             _put_into_cache(dataset)
+        if phase == 'train' and (opt.get('teacher') or {}).get('cache') and opt['train'].get('distill_opt'):
+            _use_teacher_outputs(dataset, opt)
 
 
 def _check_pairs(dataset: dict[str, Any], phase: str, world_size: int) -> None:
@@ -123,6 +132,39 @@ def _put_into_cache(dataset: dict[str, Any]) -> None:
         raise OptionsError(f'datasets.train: {error}') from None
     if lack:
         raise OptionsError(f'datasets.train.cache: ram: {lack}')
+
+
+def _use_teacher_outputs(dataset: dict[str, Any], opt: dict[str, Any]) -> None:
+    """Make `datasets.train`, in place, one whose samples hold what the teacher made of the image; here nothing is made.
+
+    Raises:
+        OptionsError: Low resolution that is not stored, images that are changed on their way to the networks, crops
+            that are all border, no teacher, or a disk that does not suffice.
+    """
+    teacher, key = opt['teacher'], 'teacher.cache: outputs'
+    if dataset['type'] not in (PairedImageDataset.__name__, CachedPairedImageDataset.__name__):
+        raise OptionsError(f'{key} needs low resolution that is stored, and datasets.train.type: {dataset["type"]} '
+                           'makes it anew each time. Store some variants of each photo (scripts/degrade_images.py with '
+                           'one --seed after the other) and take PairedImageDataset, or leave teacher.cache out')
+    for name in ('mean', 'std', 'color'):
+        if dataset.get(name):
+            raise OptionsError(f'{key} does not go together with datasets.train.{name}')
+    least = 2 * teacher['cache_border'] * opt['scale']
+    if dataset['gt_size'] <= least:
+        raise OptionsError(f'teacher.cache_border: {teacher["cache_border"]} low-resolution pixels at each edge leave '
+                           f'nothing of crops of datasets.train.gt_size: {dataset["gt_size"]}. Expected a gt_size '
+                           f'above {least}')
+    if not os.path.exists(teacher['path']):
+        raise OptionsError(f'teacher.path: {teacher["path"]} does not exist, and tells which outputs are its own')
+    folder = folder_of(teacher)
+    try:
+        names, client = files_of(PairedImageDataset(copy.deepcopy(dataset)))
+        lack = lack_of_room(folder, [name for name in names if name[1] == 'lq'], client, opt['scale'])
+    except BadImageError as error:
+        raise OptionsError(f'datasets.train: {error}') from None
+    if lack:
+        raise OptionsError(f'{key}: {lack}')
+    dataset.update(type=TaughtPairedImageDataset.__name__, teacher_outputs=str(folder))
 
 
 def check_photos(opt: dict[str, Any]) -> None:

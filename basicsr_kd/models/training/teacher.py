@@ -6,18 +6,29 @@ import sys
 from typing import Any
 
 import msgspec
+import numpy as np
+import torch
 from basicsr.archs import build_network
+from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import get_root_logger
-from torch import nn
+from torch import Tensor, nn
 
 from basicsr_kd.archs.from_file import build_from_file, like_file, read_architecture
 from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.data.cached_paired_image_dataset import files_of
 from basicsr_kd.data.run_inputs import calibration_images
+from basicsr_kd.data.teacher_outputs import TeacherOutputs
+from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.distillation.inheritance import inherit
+from basicsr_kd.models.training.acceleration import autocast
 from basicsr_kd.models.training.network_files import prune_to_file, run_file
 from basicsr_kd.options.distill import StudentOptions
 from basicsr_kd.options.prune import prune_steps
 from basicsr_kd.runs.distributed import on_master_first
+from basicsr_kd.utils.arrays import as_tensor
+from basicsr_kd.utils.modes import evaluating
+
+_LARGEST = 512  # side of an image that is given to the teacher whole
 
 
 def build_teacher(opt: dict[str, Any]) -> nn.Module:
@@ -42,6 +53,43 @@ def build_teacher(opt: dict[str, Any]) -> nn.Module:
         network = section['network'] and like_file(pruned, section['network'])  # else teacher.yml tells it
         teacher = (pruned, None, network)
     return build_from_file(*teacher).requires_grad_(False).eval()
+
+
+class TaughtBefore(nn.Module):
+    """In the place of a teacher: gives what the teacher made before (`teacher: cache: outputs`).
+
+    Args:
+        net: The teacher itself, which runs where nothing is kept.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.outputs: Tensor | None = None
+        """(n, 3, h, w), for the next pass."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The outputs that were kept, once; else what the teacher makes of images (n, 3, h, w)."""
+        outputs, self.outputs = self.outputs, None
+        return self.net(image) if outputs is None else outputs
+
+    def make_outputs(self, opt: dict[str, Any], device: torch.device, amp: torch.dtype | None) -> None:
+        """Run the teacher over the low-resolution images of the training set, as far as its outputs are not there.
+
+        Raises:
+            BadImageError: An image that cannot be read.
+            OSError: An output cannot be written.
+        """
+        dataset = opt['datasets']['train']
+        names, client = files_of(PairedImageDataset({**dataset, 'io_backend': dict(dataset['io_backend'])}))
+
+        def enlarge(lq: np.ndarray) -> np.ndarray:
+            with torch.no_grad(), autocast(device, amp), evaluating(self.net):
+                made = run_tiled(self.net, as_tensor(lq).to(device), _LARGEST)
+            return made[0].float().cpu().permute(1, 2, 0).numpy()[..., ::-1]
+
+        low = [name for name in names if name[1] == 'lq']
+        on_master_first(lambda: TeacherOutputs(dataset['teacher_outputs']).make(low, client, enlarge))
 
 
 def inherited_student(opt: dict[str, Any]) -> nn.Module:

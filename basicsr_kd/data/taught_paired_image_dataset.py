@@ -1,0 +1,50 @@
+"""BasicSR's PairedImageDataset whose samples hold what the teacher made of the image, too."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.transforms import augment, paired_random_crop
+from basicsr.utils import FileClient, imfrombytes, img2tensor
+from torch import Tensor
+
+from basicsr_kd.data.cached_paired_image_dataset import files_of
+from basicsr_kd.data.ram import RamImages
+from basicsr_kd.data.teacher_outputs import TeacherOutputs, decoded
+
+
+class TaughtPairedImageDataset(PairedImageDataset):
+    """PairedImageDataset for training, with the same crops, flips and turns, of the teacher's output as well.
+
+    Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `teacher: cache:
+    outputs`.
+
+    Args:
+        opt: A section of `datasets:`; the keys are BasicSR's, `cache`, and `teacher_outputs`, the folder.
+
+    Raises:
+        BadImageError: With `cache: ram`, an image that cannot be read.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__(opt)
+        if opt.get('cache') == 'ram':
+            self.file_client = RamImages(*files_of(self))
+        self._outputs = TeacherOutputs(opt['teacher_outputs'])
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """`lq`, `gt` and `teacher`, (3, h, w) RGB, about 0 to 1, and the paths of the first two."""
+        if self.file_client is None:  # in each worker its own
+            backend = dict(self.io_backend_opt)
+            self.file_client = FileClient(backend.pop('type'), **backend)
+        paths = self.paths[index % len(self.paths)]
+        gt = imfrombytes(self.file_client.get(paths['gt_path'], 'gt'), float32=True)
+        low = decoded((paths['lq_path'], 'lq'), self.file_client)
+        teacher = self._outputs.read(low)
+        (gt, teacher), lq = paired_random_crop([gt, teacher], low.astype(np.float32) / 255, self.opt['gt_size'],
+                                               self.opt['scale'], paths['gt_path'])
+        images = augment([gt, lq, np.array(teacher, np.float32)], self.opt['use_hflip'], self.opt['use_rot'])
+        gt, lq, teacher = img2tensor(images, bgr2rgb=True, float32=True)
+        return {'lq': lq, 'gt': gt, 'teacher': teacher, **paths}

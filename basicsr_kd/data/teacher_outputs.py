@@ -1,0 +1,114 @@
+"""What a teacher makes of the low-resolution images of a training set, once, in files: `teacher: cache: outputs`."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from basicsr.utils import FileClient, get_root_logger, imfrombytes
+from tqdm import tqdm
+
+from basicsr_kd.data.ram import ImageName, image_size
+from basicsr_kd.errors import BadImageError
+from basicsr_kd.utils.files import cache_folder, replaced
+from basicsr_kd.utils.memory import in_words
+
+_BYTES = 3 * 2  # of a pixel: three colours of fp16
+
+
+class TeacherOutputs:
+    """Outputs of one teacher, a file an image, named by a hash of the image: what it makes of another one is another.
+
+    Args:
+        folder: Of the teacher, see `folder_of`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def file(self, lq: np.ndarray) -> Path:
+        """Where the output for an image, (h, w, 3) uint8, is or belongs."""
+        digest = hashlib.sha1(np.ascontiguousarray(lq).data)
+        digest.update(str(lq.shape).encode())
+        return self.folder / f'{digest.hexdigest()}.npy'
+
+    def read(self, lq: np.ndarray) -> np.ndarray:
+        """The output for an image, (scale·h, scale·w, 3) BGR, about 0 to 1, fp16; what is cut off it is not read.
+
+        Raises:
+            FileNotFoundError: It was not made, or is lost.
+        """
+        return np.load(self.file(lq), mmap_mode='r')
+
+    def make(self, names: Sequence[ImageName], client: FileClient,
+             enlarge: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Make those that are missing.
+
+        Args:
+            names: The low-resolution images.
+            client: Reads their files.
+            enlarge: The teacher: (h, w, 3) BGR uint8 to (scale·h, scale·w, 3) BGR, about 0 to 1.
+
+        Raises:
+            BadImageError: An image that cannot be read.
+            OSError: An output cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        made = 0
+        for name in tqdm(names, "Teacher's outputs", disable=not sys.stderr.isatty()):
+            lq = decoded(name, client)
+            file = self.file(lq)
+            if file.exists():
+                continue
+            output = enlarge(lq).astype(np.float16)
+            with replaced(file) as unfinished, unfinished.open('wb') as stream:
+                np.save(stream, output)
+            made += 1
+        get_root_logger().info(f"Teacher's outputs: {made} made, {len(names) - made} were there, in {self.folder}")
+
+
+def decoded(name: ImageName, client: FileClient) -> np.ndarray:
+    """An image as BasicSR's data sets decode it, (h, w, 3) BGR, but uint8.
+
+    Raises:
+        BadImageError: It cannot be read.
+    """
+    image = imfrombytes(client.get(*name))
+    if image is None:
+        raise BadImageError(name[0], 'cannot be read by OpenCV. Save it as PNG.')
+    return image
+
+
+def folder_of(teacher: Mapping[str, Any]) -> Path:
+    """The folder for the outputs of a teacher: another for other weights, another pruning or number format.
+
+    Args:
+        teacher: The validated section `teacher:`; its file is there.
+    """
+    content = hashlib.sha256(Path(teacher['path']).read_bytes()).hexdigest()
+    told = {key: teacher[key] for key in ('network', 'param_key', 'amp', 'prune')}
+    digest = hashlib.sha256(json.dumps([content, told], sort_keys=True).encode()).hexdigest()
+    root = teacher['cache_path']
+    return (Path(os.path.expanduser(root)) if root else cache_folder() / 'teacher_outputs') / digest[:32]
+
+
+def lack_of_room(folder: Path, names: Sequence[ImageName], client: FileClient, scale: int) -> str:
+    """What to say where the outputs would not fit on the disk; else nothing.
+
+    Raises:
+        BadImageError: An image that cannot be read.
+    """
+    needed = sum(_BYTES * scale ** 2 * width * height for width, height in (image_size(name, client) for name in names))
+    there = sum(file.stat().st_size for file in folder.glob('*.npy')) if folder.is_dir() else 0
+    disk = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    free = shutil.disk_usage(disk).free
+    if needed - there <= free:
+        return ''
+    return (f'the outputs for {len(names)} images take {in_words(needed)}, and {in_words(free)} are free in {disk}. '
+            'Give teacher.cache_path on another disk, or take fewer images')
