@@ -28,6 +28,7 @@ from basicsr_kd.evaluation.methods import Network
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.complexity import complexity
+from basicsr_kd.metrics.jod import jod_of_clip
 
 FRAMES = {'city': 8, 'walk': 7}
 
@@ -92,6 +93,24 @@ def scored(results: dict[str, list[np.ndarray]], metrics: list[str], protocol: s
     return scores
 
 
+def test_jod_of_finished_clips_is_told_their_frame_rate(tool):
+    for clip in FRAMES:
+        Path('blurred', clip).mkdir(parents=True)
+        for index, truth in enumerate(frames(clip)):
+            cv2.imwrite(f'blurred/{clip}/{index:04d}.png', cv2.GaussianBlur(truth, (0, 0), 0.5 + index / 3))
+    args = '--sr', 'blurred', '--hr', 'Vid/GT', '--metrics', 'jod'
+    status, _, errors = tool(*args)
+    assert (status, errors.count('\n')) == (2, 1)
+    assert '--frame-rate is missing: frames a second of the clips, which --metrics jod depends on.' in errors
+    assert tool(*args, '--frame-rate', 25, '--protocol', 'training', '--json', 'out.json')[0] == 0
+    found, scores = written(), written()['methods'][0]['scores']['Vid']
+    assert 'JOD at 25 frames a second: higher is better' in found['protocol']['text']
+    for clip in FRAMES:
+        pair = (np.stack([image[..., ::-1] for image in frames(clip, root)]) for root in ('blurred', 'Vid/GT'))
+        assert scores['clips']['jod'][clip] == pytest.approx(jod_of_clip('jod', *pair, 25), abs=1e-3)
+        assert set(scores['images']['jod'].values()) == set(scores['clips']['jod'].values())
+
+
 def test_what_is_written_is_what_the_frames_say(tool, frnet):
     status, output, errors = tool('--weights', 'frnet.pth', 'bicubic', '--hr', 'Vid/GT', '--json', 'out.json',
                                   '--save-images', 'images', '--lr-size', 16, speed=True)
@@ -119,7 +138,7 @@ def test_what_is_written_is_what_the_frames_say(tool, frnet):
                 images, expected[method['name']][clip], strict=True)) <= 1
     assert found['sets'] == [{'name': 'Vid', 'images': names, 'hr': 'Vid/GT', 'lr': None, 'clips': ['city', 'walk']}]
     assert {key: value for key, value in found['protocol'].items() if key != 'text'} == {
-        'scale': 4, 'border': 0, 'channel': 'y', 'lpips_net': None, 'clips': 'official'}
+        'scale': 4, 'border': 0, 'channel': 'y', 'lpips_net': None, 'clips': 'official', 'teacher': None}
     assert network['kind'] == 'network' and network['network']['type'] == 'FRNet'
     assert network['complexity']['parts'] == to_builtins(complexity(frnet, (16, 16)).parts) and network['speed']['fp32']
     text = ' '.join(output.split())

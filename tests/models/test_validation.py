@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 import urllib.error
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,9 +21,10 @@ from helpers.models import start, train, weights
 from helpers.validation import Board, FlatInception, loader, random_alexnet, without_teacher
 from torch import nn
 
-from basicsr_kd.errors import MetricError
+from basicsr_kd.errors import MetricError, MissingExtraError
 from basicsr_kd.metrics import lpips, set_scores
 from basicsr_kd.metrics.fid import features, frechet_distance
+from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.metrics.set_scores import SetScores
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 4}
@@ -349,3 +351,29 @@ def test_a_ground_truth_of_another_size_is_an_error_that_names_the_image(opt, tm
     model = start(opt)
     with pytest.raises(MetricError, match=r'1\.png: the result is 144x144 pixels and the ground truth 144x100'):
         model.validation(loader(opt, **folders), 2, None, False)
+
+
+def test_metrics_without_weights_are_scored_and_of_texture_the_nearest_to_1_is_best(opt, log):
+    kinds = 'jod', 'haarpsi', 'mdsi', 'texture'
+    opt['val']['metrics'] = {name: {'type': f'calculate_{name}', 'crop_border': 4} for name in kinds}
+    model = start(opt)
+    pairs = images(opt, model)
+    model.validation(loader(opt), 1, None, save_img=False)
+    for name in kinds:
+        values = [image_score(name, *pair, border=4, channel='y') for pair in pairs]
+        expected = np.median(values) if name == 'texture' else np.mean(values)
+        assert model.metric_results[name] == pytest.approx(expected, rel=1e-3)
+    assert {name: best['better'] for name, best in model.best_metric_results['pairs'].items() if name != 'texture'} == {
+        'jod': 'higher', 'haarpsi': 'higher', 'mdsi': 'lower'}
+    best = model.best_metric_results['pairs']['texture']
+    best['val'] = 3.0
+    for value, expected in ((0.5, 0.5), (1.2, 1.2), (1.3, 1.2), (0.9, 0.9), (0.7, 0.9)):
+        model._update_best_metric_result('pairs', 'texture', value, 7)
+        assert best['val'] == expected
+
+
+def test_a_metric_whose_package_is_missing_is_refused_before_the_run(opt, monkeypatch):
+    opt['val']['metrics'] = {'jod': {'type': 'calculate_jod', 'crop_border': 4}}
+    monkeypatch.setitem(sys.modules, 'pycvvdp', None)
+    with pytest.raises(MissingExtraError, match=r'val.metrics.jod \(JOD\) needs pycvvdp, which is not installed'):
+        start(opt)

@@ -18,10 +18,11 @@ from helpers.video import train, write_clip
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.data.tecogan_degradation import gaussian_downsample_padded
 from basicsr_kd.deploy.stream import run_stream
-from basicsr_kd.errors import BackboneError
+from basicsr_kd.errors import BackboneError, OptionsError
 from basicsr_kd.metrics import set_scores
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS
 from basicsr_kd.metrics.clip_scores import ClipScores
+from basicsr_kd.metrics.jod import jod_of_clip
 from basicsr_kd.metrics.set_scores import SetScores
 
 
@@ -95,6 +96,22 @@ def test_scores_are_those_of_emas_frames(frvsr_opt, clips, protocol, log):
     model.validation(loader(frvsr_opt), 3, None, save_img=False)
     assert log.count('Metrics of clips: ' + PROTOCOLS[protocol].describe({'psnr', 'tof'})) == 1
     assert model.best_metric_results['clips']['tof']['better'] == 'lower'
+
+
+def test_jod_of_clips_is_told_their_frame_rate(frvsr_opt, clips, log):
+    frvsr_opt['val'].update(protocol='training', frame_rate=12, metrics={'jod': {'type': 'calculate_jod'}})
+    model = start(frvsr_opt)
+    model.validation(loader(frvsr_opt), 1, None, save_img=False)
+    expected = []
+    for folder in sorted(clips.iterdir()):
+        truth = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+        pair = (np.stack(images)[..., ::-1].copy() for images in (enlarged(model.net_g_ema, folder), truth))
+        expected.append(jod_of_clip('jod', *pair, 12))
+    assert model.metric_results['jod'] == pytest.approx(np.mean(expected), abs=1e-2)
+    assert any('JOD at 12 frames a second: higher is better' in line for line in log)
+    frvsr_opt['val'].pop('frame_rate')
+    with pytest.raises(OptionsError, match='val.frame_rate is missing: frames a second of the clips, which val'):
+        start(frvsr_opt)
 
 
 def test_fid_is_over_the_frames_of_all_clips(frvsr_opt, clips, log, monkeypatch):

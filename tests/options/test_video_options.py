@@ -63,7 +63,7 @@ def test_keys_of_video_are_unknown_to_other_models(prune_opt):
     ({'network_g': {**FRNET, 'scale': 2}}, 'enlarges 2 times, but scale: is 4'),
     ({'network_d': {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 2}}, 'network_d: VGGStyle'),
     ({'val.protocol': 'offical'}, r"val\.protocol: found 'offical'. Possible: official, training"),
-    ({'val.metrics.ssim': {'type': 'calculate_ssim'}}, 'Possible: calculate_psnr, calculate_lpips, calculate_tof'),
+    ({'val.metrics.ssim': {'type': 'calculate_ssim'}}, 'Possible: calculate_psnr, calculate_jod, calculate_jod20, '),
     ({'val.metrics.kid': {'type': 'calculate_kid', 'patch': 4}}, r'val\.metrics\.kid\.patch: found 4'),
     ({'val.metrics.psnr': {'type': 'calculate_psnr', 'crop_border': 4}}, 'psnr.crop_border: unknown key'),
     ({'val.metrics.lpips': {'type': 'calculate_lpips', 'weights': 'gone.pth'}}, r'weights: gone\.pth does not exist'),
