@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import re
 
+import cv2
 import metric_study
 import pytest
 import torch
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers.realesrgan import write_photos
 from metric_study import is_worse, ladder, main
 
 from basicsr_kd.checkpoint import write_checkpoint
+from basicsr_kd.utils.images import sample_photo
 
 
 @pytest.mark.parametrize(('name', 'first', 'second', 'expected'), [
@@ -29,7 +30,10 @@ def test_a_table_counts_photos_that_get_worse_at_each_step():
 def test_all_tables_are_made(tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     write_checkpoint(tmp_path / 'net.pth', SRVGGNetCompact(num_feat=64, num_conv=4).state_dict())
-    photos = write_photos(tmp_path / 'in')
+    photos = tmp_path / 'in'
+    photos.mkdir()
+    for name, sigma in (('a', 0.5), ('b', 1)):
+        cv2.imwrite(str(photos / f'{name}.png'), cv2.GaussianBlur(sample_photo()[:212, :220], (0, 0), sigma))
     monkeypatch.setattr(metric_study, 'RATIOS', (0.2, 0.5))
     monkeypatch.setattr(metric_study, 'NAMES', ('psnr', 'texture'))
     main(['--weights', str(tmp_path / 'net.pth'), '--photos', str(photos), '--output', str(tmp_path / 'out'),
