@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from basicsr.models import build_model
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from basicsr_kd import options as our_options
 from basicsr_kd.archs.from_file import build_from_file, write_network_file
 from basicsr_kd.pruning import prune
+from basicsr_kd.utils.images import write_image
 from bench.networks import DEFAULT_ROUND_TO, load_network, peak_memory
 
 OURS = 'KDGANModel'
@@ -40,6 +42,8 @@ class Step:
         channels_last: `train.channels_last` of the options.
         compile_mode: That of `train.compile` in the options; None: not compiled.
         compile_d: Whether the discriminator is compiled, where the others are.
+        outputs: What is distilled: the outputs alone, or as the options file has it.
+        cached: `teacher.cache` of the options, which takes outputs alone.
     """
 
     model: str
@@ -49,6 +53,8 @@ class Step:
     channels_last: bool = False
     compile_mode: str | None = None
     compile_d: bool = True
+    outputs: bool = False
+    cached: bool = False
 
     @property
     def name(self) -> str:
@@ -56,6 +62,7 @@ class Step:
             return f'{self.model} + forward of the {self.teacher} teacher'
         levers = {f'amp {self.amp}': self.amp != 'fp32', f'teacher {self.teacher_amp}': self.teacher_amp != 'fp32',
                   'channels_last': self.channels_last, 'pruned teacher': self.teacher == 'pruned',
+                  'outputs alone': self.outputs, 'outputs cached': self.cached,
                   f'compile ({self.compile_mode})': self.compile_mode, 'D eager': not self.compile_d}
         return f'{OURS}: ' + (', '.join(lever for lever, on in levers.items() if on) or 'all fp32, contiguous')
 
@@ -67,6 +74,7 @@ FP32 = Step(OURS)
 FP32_CHANNELS_LAST = Step(OURS, channels_last=True)
 DEFAULT = Step(OURS, teacher_amp='bf16', channels_last=True)
 BF16 = Step(OURS, amp='bf16', teacher_amp='bf16', channels_last=True)
+OUTPUTS = Step(OURS, outputs=True)
 
 
 def compared_steps(formats: Sequence[str], compile_modes: Sequence[str], eager: bool = True) -> list[Step]:
@@ -78,8 +86,9 @@ def compared_steps(formats: Sequence[str], compile_modes: Sequence[str], eager: 
         eager: Whether all others are among them, or only what compiled ones are compared with.
     """
     alone = [FP32, FP32_CHANNELS_LAST, Step(OURS, teacher_amp='bf16'), Step(OURS, amp='bf16', teacher_amp='bf16'),
-             Step(OURS, 'pruned')]
-    together = [DEFAULT, BF16, Step(OURS, 'pruned', 'bf16', 'bf16', channels_last=True)]
+             Step(OURS, 'pruned'), OUTPUTS, replace(OUTPUTS, cached=True)]
+    together = [DEFAULT, BF16, Step(OURS, 'pruned', 'bf16', 'bf16', channels_last=True),
+                *(replace(BF16, outputs=True, cached=cached) for cached in (False, True))]
     compiled = [step for mode in compile_modes for step in (
         compiled_bf16(mode), replace(compiled_bf16(mode), compile_d=False), Step(OURS, compile_mode=mode))]
     others = [STANDARD, *alone, *together] if eager else [BF16]
@@ -163,6 +172,11 @@ class TrainingStep:
             opt['teacher'] = {'path': setting.teachers[step.teacher], 'amp': step.teacher_amp}
             opt['train'].update(amp=step.amp, channels_last=step.channels_last,
                                 compile={'mode': step.compile_mode} if step.compile_mode else False)
+            if step.outputs:
+                opt['train']['distill_opt'] = {'type': 'ResponseDistillLoss'}
+            if step.cached:
+                opt['teacher'].update(cache='outputs', cache_border=4)
+                _use_an_image(opt, Path(setting.teachers[step.teacher]).parent)
             our_options.validate(opt, is_train=True)
         self.model = _build_silently(opt)
         if not step.compile_d:
@@ -171,8 +185,9 @@ class TrainingStep:
         self.teacher: nn.Module = self.model.net_teacher if self.distils else build_from_file(
             setting.teachers[step.teacher]).requires_grad_(False).eval().to(setting.device)
         size, scale = setting.lr_size, opt['scale']
-        self.model.feed_data({'lq': torch.rand(setting.batch, 3, size, size),
-                              'gt': torch.rand(setting.batch, 3, scale * size, scale * size)})
+        data = {name: torch.rand(setting.batch, 3, side, side)
+                for name, side in (('lq', size), ('gt', scale * size), ('teacher', scale * size))}
+        self.model.feed_data(data if step.cached else {name: data[name] for name in ('lq', 'gt')})
         self._iterations = itertools.count(1)
 
     def __call__(self) -> None:
@@ -180,6 +195,15 @@ class TrainingStep:
             with torch.no_grad():
                 self.teacher(self.model.lq)
         self.model.optimize_parameters(next(self._iterations))
+
+
+def _use_an_image(opt: dict[str, Any], folder: Path) -> None:
+    """Give the options a training set of one small image, over which the teacher runs when the model is built."""
+    train = opt['datasets']['train']
+    for kind in ('gt', 'lq'):
+        train[f'dataroot_{kind}'] = str(folder / kind)
+        write_image(folder / kind / '0.png', np.zeros((8, 8, 3), np.uint8))
+    train.update(phase='train', scale=opt['scale'], teacher_outputs=str(folder / 'outputs'))
 
 
 def _build_silently(opt: dict[str, Any]) -> Any:

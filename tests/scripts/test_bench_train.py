@@ -1,6 +1,7 @@
 """scripts/bench_train.py, on tiny networks."""
 import collections
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import bench_ranks
@@ -22,6 +23,7 @@ from bench.steps import (
     FP32_CHANNELS_LAST,
     OPTIONS,
     OURS,
+    OUTPUTS,
     STANDARD,
     WARM_UP,
     Setting,
@@ -83,9 +85,10 @@ def test_all_steps_are_measured_and_compared(files, tmp_path, capsys, monkeypatc
     result = json.loads((tmp_path / 'results.json').read_text())
     assert [row['name'] for row in result['steps']] == [
         'ESRGANModel + forward of the unpruned teacher', 'SRGANModel + forward of the unpruned teacher',
-        'KDGANModel: all fp32, contiguous', 'KDGANModel: channels_last', 'KDGANModel: pruned teacher']
+        'KDGANModel: all fp32, contiguous', 'KDGANModel: channels_last', 'KDGANModel: pruned teacher',
+        'KDGANModel: outputs alone', 'KDGANModel: outputs alone, outputs cached']
     seconds = np.array(result['seconds'])
-    assert seconds.shape == (2, 5) and (seconds > 0).all()
+    assert seconds.shape == (2, 7) and (seconds > 0).all()
     for index, row in enumerate(result['steps']):
         assert row['seconds'][1] == pytest.approx(np.median(seconds[:, index]))
         assert row['time_ratio'][1] == pytest.approx(np.median(seconds[:, index] / seconds[:, 0]))
@@ -152,9 +155,10 @@ def test_a_step_is_in_the_formats_of_its_name(setting, step, student, teacher):
 
 
 def test_each_lever_stands_alone_and_together():
-    assert compared_steps(['fp32'], []) == [BASELINE, STANDARD, FP32, FP32_CHANNELS_LAST, Step(OURS, 'pruned')]
+    assert compared_steps(['fp32'], []) == [
+        BASELINE, STANDARD, FP32, FP32_CHANNELS_LAST, Step(OURS, 'pruned'), OUTPUTS, replace(OUTPUTS, cached=True)]
     steps = compared_steps(['fp32', 'bf16'], ['default'])
-    assert len(steps) == len(set(steps)) == 13
+    assert len(steps) == len(set(steps)) == 17
     for lever in ({'channels_last': True}, {'teacher_amp': 'bf16'}, {'amp': 'bf16', 'teacher_amp': 'bf16'},
                   {'teacher': 'pruned'}, {'compile_mode': 'default'}):
         assert Step(OURS, **lever) in steps
@@ -174,6 +178,15 @@ def test_every_step_runs_once_a_turn_in_changing_order():
     turns = np.reshape(order, (WARM_UP + 6, 4))
     assert (np.sort(turns) == range(4)).all() and len(set(turns[:, 0])) > 1
     assert taken.shape == (6, 4) and (taken > 0).all()
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_a_step_with_cached_outputs_runs_no_teacher(setting, modules_run, cached):
+    run = TrainingStep(replace(OUTPUTS, cached=cached), setting)
+    modules_run.clear()
+    run()
+    passes = collections.Counter(name for name, _ in modules_run)
+    assert (passes['RRDBNet'], passes['SlimRRDBNet'], passes['ResponseDistillLoss']) == (0 if cached else 1, 1, 1)
 
 
 def results(steps, ratios, peaks) -> Results:
