@@ -42,6 +42,7 @@ def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text
     return Evaluation(
         protocol=MeasuredProtocol(scale=scale, border=protocol.border, channel=protocol.channel, text=text,
                                   lpips_net=protocol.lpips_net if scorer.lpips else None, clips=protocol.clips,
+                                  frame_rate=protocol.frame_rate,
                                   teacher=str(teacher.file) if teacher else None),
         device=device_info(scorer.device), sets=list(sets), left_out=scorer.left_out, skipped=dict(skipped),
         warnings=list(warnings), methods=rows)

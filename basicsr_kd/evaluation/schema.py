@@ -42,6 +42,8 @@ class MeasuredProtocol(msgspec.Struct, frozen=True):
     lpips_net: str | None = None
     clips: Literal['official', 'training'] | None = None
     """What of a clip counts; None where the sets are of images."""
+    frame_rate: float | None = None
+    """Frames a second that JOD of clips was told."""
     teacher: str | None = None
     """The network whose results stand for ground truth; None: there is ground truth, or no metric needs it."""
 

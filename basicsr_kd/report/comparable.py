@@ -30,13 +30,14 @@ def common_protocol(evaluations: Mapping[Path, Evaluation]) -> MeasuredProtocol:
     """The one way in which quality was measured, in the words of all files.
 
     Raises:
-        ReportError: scale, border, channel, the network of LPIPS or what of a clip counts differ; those without LPIPS
-            go with any.
+        ReportError: scale, border, channel, the teacher in the place of ground truth, the network of LPIPS, the frame
+            rate or what of a clip counts differ; those without LPIPS go with any.
     """
     common: dict[str, Any] = {}
-    for name in ('scale', 'border', 'channel', 'lpips_net', 'clips'):
+    for name in ('scale', 'border', 'channel', 'lpips_net', 'clips', 'frame_rate', 'teacher'):
         found = {path: getattr(evaluation.protocol, name) for path, evaluation in evaluations.items()}
-        found = {path: value for path, value in found.items() if value is not None}
+        if name != 'teacher':  # without one figures are against ground truth, which is another thing
+            found = {path: value for path, value in found.items() if value is not None}
         for path, value in found.items():
             first = next(iter(found))
             if value != found[first]:

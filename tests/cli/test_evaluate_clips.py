@@ -138,7 +138,8 @@ def test_what_is_written_is_what_the_frames_say(tool, frnet):
                 images, expected[method['name']][clip], strict=True)) <= 1
     assert found['sets'] == [{'name': 'Vid', 'images': names, 'hr': 'Vid/GT', 'lr': None, 'clips': ['city', 'walk']}]
     assert {key: value for key, value in found['protocol'].items() if key != 'text'} == {
-        'scale': 4, 'border': 0, 'channel': 'y', 'lpips_net': None, 'clips': 'official', 'teacher': None}
+        'scale': 4, 'border': 0, 'channel': 'y', 'lpips_net': None, 'clips': 'official', 'frame_rate': None,
+        'teacher': None}
     assert network['kind'] == 'network' and network['network']['type'] == 'FRNet'
     assert network['complexity']['parts'] == to_builtins(complexity(frnet, (16, 16)).parts) and network['speed']['fp32']
     text = ' '.join(output.split())

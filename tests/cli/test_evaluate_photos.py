@@ -16,7 +16,7 @@ from basicsr.metrics import calculate_niqe
 
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.cli.main import main
-from basicsr_kd.errors import EvaluationError
+from basicsr_kd.errors import EvaluationError, ReportError
 from basicsr_kd.evaluation.checks import check_sets
 from basicsr_kd.evaluation.sets import ImageSet, pair_folders
 from basicsr_kd.report.page import html_page
@@ -188,6 +188,22 @@ def test_the_report_shows_figures_and_the_same_parts_of_all(tool):
     assert 'NIQE knows no ground truth' in notes and 'paper' not in notes and 'table1' not in notes
     page = html_page(report, None)
     assert 'Crops where low resolution has most detail' in page and 'NIQE ↓' in page and 'ground truth"' not in page
+
+
+def test_the_report_shows_likeness(tool):
+    evaluated(tool, *NETS, '--teacher', 'teacher.pth', '--lr', 'photos', '--metrics', 'psnr', 'texture',
+              '--save-images', 'pictures')
+    shutil.copy('out.json', 'likeness.json')
+    report = build_report([Path('likeness.json')], images=Path('pictures'))
+    page = html_page(report, None)
+    assert 'texture → 1' in page and 'PSNR ↑' in page and 'NIQE' not in page
+    assert 'PSNR and SSIM are likeness of the whole photo' in page
+    student = written()['methods'][1]['scores']['photos']['images']['psnr']['a']
+    evaluated(tool, *NETS, '--lr', 'photos')
+    with pytest.raises(ReportError, match='these evaluations do not compare: teacher is'):
+        build_report([Path('out.json'), Path('likeness.json')])
+    comparison, = (one for one in report.comparisons if one.name == 'photos: a')
+    assert comparison.notes['student'] == f'{student:.2f} dB'
 
 
 def test_the_report_is_written(tool):
