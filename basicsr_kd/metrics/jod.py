@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from basicsr_kd.utils.arrays import as_pair
-from basicsr_kd.utils.extras import load
+from basicsr_kd.utils.extras import load, no_warnings
 from basicsr_kd.utils.metric_names import METRICS
 
 DISPLAY = 'standard_fhd'
@@ -103,5 +103,6 @@ def _of_image(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int, in
 
 @torch.inference_mode()
 def _predict(metric: Any, pair: Sequence[np.ndarray], order: str, frame_rate: float) -> float:
-    # as tensors, which do not copy: of arrays the package makes some
-    return float(metric.predict(*map(torch.from_numpy, pair), dim_order=order, frames_per_second=frame_rate)[0])
+    with no_warnings():  # that a dark picture may not be meant so
+        # as tensors, which do not copy: of arrays the package makes some
+        return float(metric.predict(*map(torch.from_numpy, pair), dim_order=order, frames_per_second=frame_rate)[0])

@@ -125,6 +125,11 @@ def test_texture_is_none_where_the_truth_is_flat(photo):
     assert score('texture', photo, ramp) is None
 
 
+def test_a_dark_picture_is_scored_without_a_word(photo, caplog, recwarn):
+    assert score('jod', photo // 250, photo // 200) <= 10
+    assert not caplog.records and not recwarn.list
+
+
 @pytest.mark.parametrize(('name', 'package'), [('jod', 'pycvvdp'), ('gmsd', 'piq')])
 def test_a_missing_package_is_one_line_that_names_the_extra(photo, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
