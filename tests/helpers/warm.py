@@ -44,6 +44,7 @@ def start_warm(*args: str | Path, cwd: Path, output: Sequence[Path], **environme
 
 
 def _be(args: list[str], cwd: str, output: list[str], environment: dict[str, str]) -> None:
+    multiprocessing.set_start_method('fork', force=True)  # a fresh process has it; this one has that of its server
     os.setsid()  # a signal to all of its group is to reach no other
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
