@@ -13,7 +13,7 @@ from torch import nn
 from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.lpips import lpips_distance
 from basicsr_kd.utils.arrays import as_bgr, as_pair
-from basicsr_kd.utils.metric_names import IMAGE_METRICS, METRICS
+from basicsr_kd.utils.metric_names import IMAGE_METRICS, METRICS, of_type
 
 NIQE_BLOCK = 96
 
@@ -98,5 +98,5 @@ def undefined_warning(name: str, undefined: int, images: int) -> str:
 
 def needs_truth(kind: str) -> bool:
     """Whether a registered metric compares a result with something; of one that is not ours its signature tells."""
-    metric = METRICS.get(kind.removeprefix('calculate_'))
+    metric = of_type(kind)
     return metric.needs_truth if metric else 'img2' in inspect.signature(METRIC_REGISTRY.get(kind)).parameters

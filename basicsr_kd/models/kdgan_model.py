@@ -65,12 +65,12 @@ class KDGANModel(GANTrainer):
             self.distill_schedule = msgspec.convert(self.opt['train']['distill_schedule'], ScheduleOptions)
             self.net_teacher = self.prepare(build_teacher(self.opt))
             self.teacher_amp = half_precision(self.opt['teacher']['amp'], self.device, 'teacher.amp')
+            get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
+                                   f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             cached = bool(self.opt['teacher']['cache'])
             if cached:
                 self.net_teacher = TaughtBefore(self.net_teacher)
                 self.net_teacher.make_outputs(self.opt, self.device, self.teacher_amp)
-            get_root_logger().info(f'Teacher {type(self.net_teacher).__name__}, frozen, with parameters: '
-                                   f'{sum(p.numel() for p in self.net_teacher.parameters()):,d}')
             terms = build_terms(section, self.build_teacher_discriminator, gt_size(self.opt))
             for term in terms:
                 term.loss.to(self.device)

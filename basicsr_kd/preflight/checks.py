@@ -27,7 +27,7 @@ from basicsr_kd.runs import signals, start
 from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
 from basicsr_kd.runs.resume import resumes
 from basicsr_kd.utils.extras import load
-from basicsr_kd.utils.metric_names import METRICS
+from basicsr_kd.utils.metric_names import of_type
 
 
 def check_options(opt: dict[str, Any], is_train: bool) -> None:
@@ -146,7 +146,7 @@ def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
     given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # which the protocol of clips says
     check_arguments(metric, METRIC_REGISTRY, key, given)
     check_clip_metric(metric['type'], key, opt)
-    ours = METRICS.get(metric['type'].removeprefix('calculate_'))
+    ours = of_type(metric['type'])
     if ours and ours.package:
         load(ours.package, f'{key} ({ours.title})')
     if metric.get('weights'):

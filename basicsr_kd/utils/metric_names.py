@@ -107,3 +107,8 @@ SET_METRICS = tuple(name for name, metric in METRICS.items() if 'sets' in metric
 WITHOUT_TRUTH = tuple(name for name, metric in METRICS.items() if not metric.needs_truth)
 SET_TYPES = {f'calculate_{name}': name for name in SET_METRICS}
 """In options files: types of metrics that a set has and no single image."""
+
+
+def of_type(kind: str) -> Metric | None:
+    """The metric of a `type:` in options files; None: one that is not ours."""
+    return METRICS.get(kind.removeprefix('calculate_'))

@@ -25,7 +25,7 @@ from basicsr_kd.models.validation.scores import Score, Scores
 from basicsr_kd.options.val import has_truth
 from basicsr_kd.runs import signals
 from basicsr_kd.runs.distributed import from_all_ranks
-from basicsr_kd.utils.metric_names import METRICS
+from basicsr_kd.utils.metric_names import of_type
 from basicsr_kd.utils.modes import evaluating
 
 
@@ -178,7 +178,7 @@ class Validation(Acceleration):
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: Any) -> None:
         """Besides, of texture the nearest to 1 is best; BasicSR knows more and less."""
-        ours = METRICS.get(self.opt['val']['metrics'][metric]['type'].removeprefix('calculate_'))
+        ours = of_type(self.opt['val']['metrics'][metric]['type'])
         if ours is None or ours.best is None:
             super()._update_best_metric_result(dataset_name, metric, val, current_iter)
             return

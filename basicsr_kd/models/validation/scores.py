@@ -15,7 +15,7 @@ from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.arrays import as_pair
 from basicsr_kd.utils.measured import Kid
-from basicsr_kd.utils.metric_names import METRICS, SET_TYPES
+from basicsr_kd.utils.metric_names import SET_TYPES, of_type
 
 _ON_A_DEVICE = ('calculate_lpips', 'calculate_jod', 'calculate_jod20')
 
@@ -95,7 +95,7 @@ class Scores:
             # in the same order for any number of ranks
             values = [value for _, value in sorted(self._values[name].items()) if value is not None]
             if values:
-                ours = METRICS.get(_kind(metric))
+                ours = of_type(metric['type'])
                 found[name] = Score(ours.of_set(values) if ours else fmean(values))
             elif name in self._sets:
                 result = self._sets[name].results().get(SET_TYPES[metric['type']])
