@@ -147,5 +147,5 @@ def _milliseconds(row: Row) -> Cell:
 def _point(one: Timed, values: Sequence[float]) -> Point:
     low, median, high = (1000 * seconds for seconds in one.row.speed.seconds)
     threads = f', {one.row.threads} threads' if one.row.threads > 1 else ''
-    return Point(f'{one.method.label}: {one.row.way}{threads}', median, statistics.fmean(values),
+    return Point(f'{one.method.label}: {one.row.way}{threads}', one.method.label, median, statistics.fmean(values),
                  (median - low, high - median), statistics.stdev(values) if len(values) > 1 else 0.0)

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from basicsr_kd.errors import EvaluationError, ReportError
-from basicsr_kd.evaluation.schema import MeasuredProtocol, MeasuredSet, Score
-from basicsr_kd.evaluation.sets import ImagePair, pair_folders, read_pair
+from basicsr_kd.errors import EvaluationError
+from basicsr_kd.evaluation.schema import MeasuredSet, Score
+from basicsr_kd.evaluation.sets import ImagePair, read_pair
 from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.figure import Comparison, TimeSlice, busiest_box
 from basicsr_kd.report.methods import MethodGroup
-from basicsr_kd.utils.images import MOST_EXCESS, image_files, read_image
+from basicsr_kd.report.pictures import LR, TRUTH, Pictures, files_of_clip, truth_of_clips
+from basicsr_kd.utils.images import MOST_EXCESS, read_image
 from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
 _PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
-_LR, _TRUTH = 'LR', 'ground truth'  # labels
 _SIDE = 64  # of the part, in pixels of the ground truth
 _SIDE_OF_PHOTOS = 128  # where there is none: what is a fault and what is not is seen in larger parts
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
@@ -39,104 +39,71 @@ def caption(runs: Runs) -> str:
             'clip: what flickers is ragged there')
 
 
-def find_comparisons(folder: Path, runs: Runs, methods: Sequence[MethodGroup],
-                     progress: bool = False) -> tuple[list[Comparison], list[str]]:
+def find_comparisons(pictures: Pictures, progress: bool = False) -> list[Comparison]:
     """Photos and parts with the most detail that scaling down loses, so that no one chooses what flatters a method.
 
-    Of several seeds the first is shown. Figures below a part are those of the whole photo. Of a clip it is the middle
-    frame, followed by a time slice.
+    Figures below a part are those of the whole photo. Of a clip it is the middle frame, followed by a time slice.
 
     Args:
-        folder: what `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
-            had them.
         progress: whether to show a bar.
 
     Returns:
         One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth where
-        there is one; and what is not shown.
+        there is one.
 
     Raises:
-        ReportError: pictures, ground truth or LR that are not there or do not fit each other.
+        EvaluationError: pictures, ground truth or LR that are not there or do not fit each other.
     """
-    if not folder.is_dir():
-        raise ReportError(f'--images: {folder} is no folder. Expected the one that `basicsr-kd evaluate --save-images` '
-                          'wrote.')
-    shown = [method for method in methods
-             if all(_file(folder, method, images, name).is_file() for images in runs.sets for name in images.images)]
-    if not shown:
-        raise ReportError(f'--images: {folder} does not have all images of any method, such as '
-                          f'{_file(folder, methods[0], runs.sets[0], runs.sets[0].images[0])}. Expected the folder '
-                          'that `basicsr-kd evaluate --save-images` wrote for these sets.')
-    missing = [method.label for method in methods if method not in shown]
-    notes = [f'Not in the comparison, for want of pictures in {folder}: {", ".join(missing)}.'] if missing else []
-    found = []
+    runs = pictures.runs
     total = None if runs.clips else sum(len(images.images) for images in runs.sets)
+    found = []
     with tqdm(total=total, desc='pictures', unit='image', disable=not progress) as bar:
-        try:
-            for images in runs.sets:
-                for pair in _photos(images, max(1, _PHOTOS // len(runs.sets)), runs.protocol, bar):
-                    found.append(_compare(folder, runs, shown, images, pair))
-                    if images.clips:
-                        found.append(_over_time(folder, shown, images, pair, found[-1], bar))
-        except EvaluationError as error:
-            raise ReportError(f'--images: {error} Paths of ground truth and LR are those in the evaluations: run this '
-                              'where they were made, or leave out --images.') from None
-    return found, notes
+        for images in runs.sets:
+            for pair in _photos(pictures, images, max(1, _PHOTOS // len(runs.sets)), bar):
+                found.append(_compare(pictures, images, pair))
+                if images.clips:
+                    found.append(_over_time(pictures, images, pair, found[-1], bar))
+    return found
 
 
-def _file(folder: Path, method: MethodGroup, images: MeasuredSet, name: str) -> Path:
-    return folder / method.runs[0].name.replace('/', '_') / images.name / f'{name}.png'
-
-
-def _photos(images: MeasuredSet, number: int, protocol: MeasuredProtocol, bar: tqdm) -> list[ImagePair]:
+def _photos(pictures: Pictures, images: MeasuredSet, number: int, bar: tqdm) -> list[ImagePair]:
     """The photos of a set whose busiest part has the most detail."""
-    hr, lr = (Path(folder) if folder else None for folder in (images.hr, images.lr))
-    if images.clips:
-        names = middle_frames(images)
-        pairs = {name: ImagePair(name, path, None) for clip in images.clips
-                 for name, path in files_of_clip(_truth_of_clips(images), clip).items()}
-    else:
-        names = images.images
-        pairs = {pair.name: pair for pair in pair_folders(hr, lr)}
-    missing = sorted(set(images.images) - set(pairs))
-    if missing:
-        raise EvaluationError(f'{hr or lr} has no image {missing[0]}, which is in the set {images.name}.')
+    protocol, pairs = pictures.runs.protocol, pictures.pairs(images)
     detail = {}
-    for name in names:
-        *_, whole = _given(pairs[name], protocol.scale).values()
+    for name, pair in pairs.items():
+        *_, whole = _given(pair, protocol.scale).values()
         left, top, side = _box(images, whole, protocol.border)
         loss = cv2.absdiff(whole, _blurred(whole))[top:top + side, left:left + side]
         detail[name] = float(loss.mean()) if side == _side(images) else 0.0  # photos too small for the part come last
         bar.update()
-    best = sorted(names, key=lambda name: -detail[name])[:number]
-    return [pairs[name] for name in best]
+    return [pairs[name] for name in sorted(pairs, key=lambda name: -detail[name])[:number]]
 
 
-def _compare(folder: Path, runs: Runs, methods: Sequence[MethodGroup], images: MeasuredSet,
-             pair: ImagePair) -> Comparison:
-    pictures = _given(pair, runs.protocol.scale)
-    *_, whole = pictures
-    pictures |= {method.label: read_image(_file(folder, method, images, pair.name)) for method in methods}
-    if whole == _TRUTH:
-        pictures[_TRUTH] = pictures.pop(_TRUTH)  # it comes last
+def _compare(pictures: Pictures, images: MeasuredSet, pair: ImagePair) -> Comparison:
+    protocol = pictures.runs.protocol
+    views = _given(pair, protocol.scale)
+    *_, whole = views
+    views |= {method.label: read_image(pictures.file(method, images, pair.name)) for method in pictures.methods}
+    if whole == TRUTH:
+        views[TRUTH] = views.pop(TRUTH)  # it comes last
     if images.clips:
-        pictures = _cut(pictures)
-    height, width, _ = pictures[whole].shape
-    for label, picture in pictures.items():
-        if picture.shape != pictures[whole].shape:
+        views = _cut(views)
+    height, width, _ = views[whole].shape
+    for label, picture in views.items():
+        if picture.shape != views[whole].shape:
             raise EvaluationError(f'{pair.name} is {picture.shape[1]}x{picture.shape[0]} in {label}, and its {whole} '
                                   f'{width}x{height}. Expected the same size.')
-    notes = {method.label: _note(method, images, pair.name) for method in methods}
-    return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1]) for name, picture in pictures.items()},
-                      _box(images, pictures[whole], runs.protocol.border), notes, f'{images.name}: {pair.name}',
+    notes = {method.label: _note(method, images, pair.name) for method in pictures.methods}
+    return Comparison({name: np.ascontiguousarray(picture[:, :, ::-1]) for name, picture in views.items()},
+                      _box(images, views[whole], protocol.border), notes, f'{images.name}: {pair.name}',
                       whole)
 
 
 def _given(pair: ImagePair, scale: int | None) -> dict[str, np.ndarray]:
     """LR with a square for each pixel, and ground truth, cut as for the figures; as far as there are."""
     lr, truth = read_pair(pair, scale)
-    found = {} if lr is None or scale is None else {_LR: lr.repeat(scale, axis=0).repeat(scale, axis=1)}
-    return found if truth is None else {**found, _TRUTH: truth}
+    found = {} if lr is None or scale is None else {LR: lr.repeat(scale, axis=0).repeat(scale, axis=1)}
+    return found if truth is None else {**found, TRUTH: truth}
 
 
 def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -146,19 +113,13 @@ def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             for label, image in pictures.items()}
 
 
-def _truth_of_clips(images: MeasuredSet) -> Path:
-    assert images.hr  # only photos are without
-    return Path(images.hr)
-
-
-def _over_time(folder: Path, methods: Sequence[MethodGroup], images: MeasuredSet, pair: ImagePair, crop: Comparison,
-               bar: tqdm) -> Comparison:
+def _over_time(pictures: Pictures, images: MeasuredSet, pair: ImagePair, crop: Comparison, bar: tqdm) -> Comparison:
     clip = pair.name.rpartition('/')[0]
-    truth = files_of_clip(_truth_of_clips(images), clip)
+    truth = files_of_clip(truth_of_clips(images), clip)
     names = [name for name in images.images if name in truth]
-    files = {method.label: [_file(folder, method, images, name) for name in names] for method in methods}
-    notes = {method.label: _text(method, images, 'clips', ['tof'], clip) for method in methods}
-    return time_slice(crop, {**files, _TRUTH: [truth[name] for name in names]}, notes, f'{images.name}: {clip}',
+    files = {method.label: [pictures.file(method, images, name) for name in names] for method in pictures.methods}
+    notes = {method.label: _text(method, images, 'clips', ['tof'], clip) for method in pictures.methods}
+    return time_slice(crop, {**files, TRUTH: [truth[name] for name in names]}, notes, f'{images.name}: {clip}',
                       bar)
 
 
@@ -194,23 +155,6 @@ def _blurred(whole: np.ndarray) -> np.ndarray:
     height, width = whole.shape[:2]
     small = cv2.resize(whole, (max(1, width // _BLUR), max(1, height // _BLUR)), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def middle_frames(images: MeasuredSet) -> list[str]:
-    """The middle one of the frames that are scored of each clip."""
-    clips: dict[str, list[str]] = {}
-    for name in images.images:
-        clips.setdefault(name.rpartition('/')[0], []).append(name)
-    return [names[len(names) // 2] for names in clips.values()]
-
-
-def files_of_clip(root: Path, clip: str) -> dict[str, Path]:
-    """The frames in a clip's folder by their names in a set, `calendar/0003`.
-
-    Raises:
-        EvaluationError: no such folder, or no image in it.
-    """
-    return {f'{clip}/{path.stem}': path for path in image_files(root / clip)}
 
 
 def time_slice(crop: Comparison, files: Mapping[str, Sequence[Path]], notes: Mapping[str, str], name: str,

@@ -1,9 +1,13 @@
-"""The whole report as one HTML page that needs nothing besides itself and fits a telephone."""
+"""The whole report as one HTML page, for a desk and a telephone, with and without JavaScript, from a folder."""
 from __future__ import annotations
 
 import base64
-import re
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,88 +15,82 @@ import numpy as np
 from basicsr_kd.report.cells import Table
 from basicsr_kd.report.crops import caption
 from basicsr_kd.report.figure import Comparison
+from basicsr_kd.report.html_table import broken, html_table
+from basicsr_kd.report.pareto import Spot
 from basicsr_kd.report.report import Report
 
-_BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
 _PHOTO = 480  # pixels: the longer side of a whole photo
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --page: #fff; --text: #1a1a1a; }
-@media (prefers-color-scheme: dark) { :root { --page: #16181b; --text: #e4e4e4; } }
-body { margin: 0 auto; max-width: 90rem; padding: 0 1rem 3rem; background: var(--page); color: var(--text);
-       font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1, h2, h3 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; vertical-align: top; font-weight: normal; }
-thead th { border-bottom: 2px solid var(--line); font-weight: bold; vertical-align: bottom; }
-tbody { border-bottom: 1px solid var(--line); }
-.text { text-align: left; }
-tr > th:first-child { position: sticky; left: 0; background: var(--page); min-width: 8rem; max-width: 40vw;
-                      white-space: normal; overflow-wrap: anywhere; }
-@media (max-width: 40rem) { th, td { text-align: left; } }
-img { display: block; max-width: 100%; height: auto; }
-.plot { background: #fff; }
-.crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(9rem, 45%), 1fr)); gap: .75rem; }
-figure { margin: 0; }
-.crops img { width: 100%; image-rendering: pixelated; }
-figcaption { font-size: .8125rem; }
-"""
 
 
-def html_page(report: Report, plot: bytes | None, times: bytes | None = None) -> str:
-    """The page.
+@dataclass(frozen=True)
+class Plot:
+    """A picture of a plot, and its points, which can be pointed at."""
+
+    title: str
+    alt: str
+    png: bytes
+    spots: Sequence[Spot]
+
+
+def html_page(report: Report, plots: Sequence[Plot] = (), gallery: Mapping[str, Any] | None = None) -> str:
+    """The page: tables, plots, crops and what to know of them; with JavaScript also the photos under a divider.
 
     Args:
-        plot: the PNG of quality against cost, if there is one.
-        times: the PNG of quality against time in the runtime, if there is one.
+        gallery: what `write_gallery` gave; None: there are no photos.
     """
-    parts = ['<h1>Report</h1>', f'<p>{escape(report.subject())}</p>']
-    for table in report.tables:
-        parts += [f'<h2>{escape(table.title)}</h2>', _table(table)]
-    if plot:
-        parts += ['<h2>Quality against cost</h2>',
-                  f'<img class="plot" alt="Quality against parameters and seconds" src="{_data("png", plot)}">']
-    if times:
-        parts += ['<h2>Quality against time in the runtime</h2>',
-                  f'<img class="plot" alt="Quality against milliseconds" src="{_data("png", times)}">']
+    first, *others = report.tables
+    parts = ['<h1>Report</h1>', f'<p>{escape(report.subject())}</p>', _titled(first)]
+    pictured = {label for photo in gallery['photos'] for label in photo['pictures']} if gallery else ()
+    parts += [_plot(plot, pictured) for plot in plots]
+    parts += [_viewer(gallery)] if gallery else []
+    parts += map(_titled, others)
     if report.comparisons:
         parts += ['<h2>Comparison</h2>', f'<p>{escape(caption(report.runs))}.</p>',
                   *map(_comparison, report.comparisons)]
     notes = ''.join(f'<li>{escape(note)}</li>\n' for note in report.all_notes())
-    parts += ['<h2>How to read this</h2>', f'<ul>\n{notes}</ul>']
+    parts += ['<h2>How to read this</h2>', f'<ul>\n{notes}</ul>', _script('sort.js')]
+    if gallery:
+        # no text can end the element: JSON may have < as an escape
+        content = json.dumps(gallery).replace('<', '\\u003c')
+        parts += [f'<script type="application/json" id="data">{content}</script>', _script('viewer.js')]
     return ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>Report: {escape(report.subject())}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
-            + '\n'.join(parts) + '\n</body>\n</html>\n')
+            f'<title>Report: {escape(report.subject())}</title>\n'
+            f'<style>\n{_asset("page.css")}</style>\n</head>\n<body>\n' + '\n'.join(parts) + '\n</body>\n</html>\n')
 
 
-def _table(table: Table) -> str:
-    def row(cells: list[str]) -> str:
-        return f'<tr>{"".join(cells)}</tr>\n'
-    columns = zip(*(cells for block in table.blocks for cells in block), strict=True)
-    kinds = ['' if any(cell.figures for cell in column) else ' class="text"' for column in columns]
-    header = row([f'<th scope="col"{kind}>{escape(title)}</th>'
-                  for kind, title in zip(kinds, table.header, strict=True)])
-    several = any(len(block) > 1 for block in table.blocks)
-    bodies = []
-    for block in table.blocks:
-        rows = []
-        for line, cells in enumerate(block):
-            shown = []
-            for index, cell in enumerate(cells):
-                if index in table.once and line:
-                    continue  # that of the first row spans all
-                span = f' rowspan="{len(block)}"' if index in table.once and len(block) > 1 else ''
-                tag, scope = ('td', '') if index else ('th', ' scope="row"')
-                shown.append(f'<{tag}{scope}{kinds[index]}{span}>{escape(cell.text)}</{tag}>')
-            rows.append(row(shown))
-        bodies.append(''.join(rows))
-    if several:
-        content = ''.join(f'<tbody>\n{body}</tbody>\n' for body in bodies)
-    else:
-        content = f'<tbody>\n{"".join(bodies)}</tbody>\n'
-    return f'<div class="scroll"><table>\n<thead>\n{header}</thead>\n{content}</table></div>'
+def _asset(name: str) -> str:
+    return (files('basicsr_kd.report') / 'assets' / name).read_text('utf-8')
+
+
+def _script(name: str) -> str:
+    return f"<script>\n'use strict';\n{{\n{_asset(name)}}}\n</script>"  # in a block: its names are its own
+
+
+def _viewer(gallery: Mapping[str, Any]) -> str:
+    strip = ''.join(map(_small, gallery['photos']))
+    return _asset('viewer.html').replace('STRIP', strip)
+
+
+def _small(photo: Mapping[str, Any]) -> str:
+    name, whole = escape(photo['name']), list(photo['pictures'].values())[-1]
+    return (f'<a href="{whole}" title="{name}"><img loading="lazy" width="{photo["width"]}" height="{photo["height"]}" '
+            f'alt="{name}" src="{photo["small"]}"></a>\n')
+
+
+def _plot(plot: Plot, pictured: Collection[str]) -> str:
+    """With links to the photos for methods that have some."""
+    spots = []
+    for spot in plot.spots:
+        link = 'href="#photos" ' if spot.method in pictured else ''
+        spots.append(f'<a {link}tabindex="0" data-method="{escape(spot.method)}" aria-label="{escape(spot.text)}">'
+                     f'<i style="left:{spot.left:.2%};top:{spot.top:.2%}"></i></a>\n')
+    return (f'<h2>{plot.title}</h2>\n<div class="plot"><img alt="{plot.alt}" src="{_data("png", plot.png)}">\n'
+            f'{"".join(spots)}</div>')
+
+
+def _titled(table: Table) -> str:
+    return f'<h2>{escape(table.title)}</h2>\n{html_table(table)}'
 
 
 def _comparison(comparison: Comparison) -> str:
@@ -107,7 +105,7 @@ def _comparison(comparison: Comparison) -> str:
     crops = ''.join(
         f'<figure><img alt="{title}: {escape(label)}" '
         f'src="{_data("png", _encoded(".png", comparison.part(label)[:, :, ::-1]))}">'
-        f'<figcaption>{_BREAK.sub("<wbr>", escape(label))}<br>{escape(comparison.notes.get(label, ""))}</figcaption>'
+        f'<figcaption>{broken(label)}<br>{escape(comparison.notes.get(label, ""))}</figcaption>'
         '</figure>\n'
         for label in comparison.images)
     return (f'<h3>{title}</h3>\n<img alt="{title}, the part marked" src="{_data("jpeg", _encoded(".jpg", small))}">\n'

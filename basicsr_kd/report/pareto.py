@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,25 @@ class Point:
     """A method in one panel; spreads are (down, up)."""
 
     label: str
+    method: str
+    """Whose pictures are its; the label says in which runtime, too."""
     x: float | None
     """None: it has no such cost, and is a line across."""
     y: float
     x_spread: tuple[float, float] = (0.0, 0.0)
     y_spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a point lies in the picture of a plot, for what can be pointed at."""
+
+    method: str
+    text: str
+    """Name and figures."""
+    left: float
+    """Of the picture's width, from 0 to 1."""
+    top: float
 
 
 @dataclass(frozen=True)
@@ -59,9 +73,15 @@ class Panel:
         return found
 
 
-def pareto_panels(runs: Runs, methods: Sequence[MethodGroup]) -> list[Panel]:
-    """A panel for each cost and each metric that two methods or more have: quality is the average over the sets."""
+def pareto_panels(runs: Runs, methods: Sequence[MethodGroup], in_runtimes: Collection[str] = ()) -> list[Panel]:
+    """A panel for each cost and each metric that two methods or more have: quality is the average over the sets.
+
+    Args:
+        in_runtimes: labels of methods whose time a benchmark has. Seconds in PyTorch are left out where these are all.
+    """
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
+    if in_runtimes and all(method.label in in_runtimes for method in methods if any(map(method.speed, formats))):
+        formats = []
     panels = []
     for metric, about in METRICS.items():
         if not about.in_plots:
@@ -76,19 +96,22 @@ def pareto_panels(runs: Runs, methods: Sequence[MethodGroup]) -> list[Panel]:
                 values = quality[method.label]
                 spread = statistics.stdev(values) if len(values) > 1 else 0.0
                 x, x_spread = _seconds(method, formats[0]) if 'seconds' in x_title else _millions(method)
-                points.append(Point(method.label, x, statistics.fmean(values), x_spread, spread))
+                points.append(Point(method.label, method.label, x, statistics.fmean(values), x_spread, spread))
             if sum(point.x is not None for point in points) > 1:
                 unit = f' ({about.unit})' if about.unit else ''
                 panels.append(Panel(x_title, f'{about.column}{unit}', about.higher_is_better, tuple(points)))
     return panels
 
 
-def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> None:
+def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> list[Spot]:
     """Write the panels below one another; in each, up and to the left is better.
 
     Args:
         path: the PNG to write; its folder exists.
         panels: at least one.
+
+    Returns:
+        Where its points lie.
     """
     # one method has one colour and one mark in all panels
     order = list(dict.fromkeys(point.label for panel in panels for point in panel.points if point.x is not None))
@@ -100,12 +123,22 @@ def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> None:
     figure = Figure(figsize=(width, 0.25 + 0.2 * title.count('\n') + (tall + 0.5) * len(panels)), dpi=130,
                     layout='constrained')
     figure.suptitle(title, fontsize=9, x=0.02, ha='left')
+    drawn: list[tuple[Axes, Point, Panel]] = []
     for index, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(len(panels), 1, index)
         _draw(axes, panel, order)
         label_beside(axes, [(point.label, _colour(order, point), axes.get_xlim()[1] if point.x is None else point.x,
                              point.y) for point in panel.points], _LINE / tall)
+        drawn += [(axes, point, panel) for point in panel.points]
     figure.savefig(path)
+    to_shares = figure.transFigure.inverted()
+    spots = []
+    for axes, point, panel in drawn:
+        x = axes.get_xlim()[1] if point.x is None else point.x
+        left, bottom = to_shares.transform(axes.transData.transform((x, point.y)))
+        cost = '' if point.x is None else f', {panel.x_title} {point.x:.4g}'
+        spots.append(Spot(point.method, f'{point.label}: {panel.y_title} {point.y:.4g}{cost}', left, 1 - bottom))
+    return spots
 
 
 def _draw(axes: Axes, panel: Panel, order: Sequence[str]) -> None:

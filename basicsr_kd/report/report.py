@@ -19,9 +19,11 @@ from basicsr_kd.report.cells import Table
 from basicsr_kd.report.crops import find_comparisons
 from basicsr_kd.report.evaluations import Runs, read_runs
 from basicsr_kd.report.figure import Comparison
+from basicsr_kd.report.gallery import Photo, find_photos
 from basicsr_kd.report.methods import MethodGroup, group_methods
 from basicsr_kd.report.notes import cost_notes, missing_controls, paper_notes, quality_notes
 from basicsr_kd.report.pareto import Panel, pareto_panels
+from basicsr_kd.report.pictures import find_pictures, images_told
 from basicsr_kd.report.tables import cost_table, overview_table, parts_table, table_1, table_2
 from basicsr_kd.utils.metric_names import METRICS
 
@@ -43,6 +45,8 @@ class Report:
     runtimes: Sequence[Panel] = ()
     """Quality against time in the runtime."""
     comparisons: Sequence[Comparison] = ()
+    photos: Sequence[Photo] = ()
+    """For the reader to compare, whole."""
     left_out: Sequence[str] = field(default_factory=list)
     """A sentence for each thing that is not here, with the reason."""
 
@@ -75,12 +79,13 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     Args:
         paths: files of `basicsr-kd evaluate --json`, and of `basicsr-kd bench --json`.
         about: tags by method name, see :func:`~basicsr_kd.report.evaluations.read_runs`.
-        images: the folder of `basicsr-kd evaluate --save-images`; without it there is no comparison of crops.
+        images: the folder of `basicsr-kd evaluate --save-images`; without it there are no pictures.
         progress: whether to show a bar.
 
     Raises:
         ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.evaluations.read_runs`,
-            :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.crops.find_comparisons`.
+            :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.pictures.find_pictures`;
+            or a picture does not fit.
     """
     benches = [path for path in paths if is_bench(path)]
     if len(benches) == len(paths):
@@ -91,9 +96,9 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     bench, timed, untimed = read_benches(benches, methods)
     first, second = table_1(runs, methods), table_2(runs, methods)
     cost, parts = cost_table(methods), parts_table(runs, methods)
-    panels = pareto_panels(runs, methods)
-    comparisons, left_out = find_comparisons(images, runs, methods, progress) if images else ([], [
-        'No comparison of crops: say --images with the folder of `basicsr-kd evaluate --save-images`.'])
+    panels = pareto_panels(runs, methods, [one.method.label for one in timed])
+    comparisons, photos, left_out = _pictures(images, runs, methods, progress) if images else ([], [], [
+        'No pictures: say --images with the folder of `basicsr-kd evaluate --save-images`.'])
     left_out += [] if first or runs.clips or runs.photos else [_NO_TABLE_1]
     left_out += [] if second else ['No table2: no quality was measured.']
     left_out += [] if cost else ['No table of costs: nothing was counted or timed.']
@@ -102,5 +107,12 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
                                    f'{", ".join(others)} or {last}, of two methods on all sets.']
     runtimes = runtimes_table(runs, timed)
     tables = [table for table in (overview_table(runs, methods), cost, runtimes, parts, first, second) if table]
-    return Report(runs, methods, tables, panels, bench, timed, runtimes_panels(runs, timed), comparisons,
+    return Report(runs, methods, tables, panels, bench, timed, runtimes_panels(runs, timed), comparisons, photos,
                   [*left_out, *untimed])
+
+
+def _pictures(folder: Path, runs: Runs, methods: Sequence[MethodGroup],
+              progress: bool) -> tuple[list[Comparison], list[Photo], list[str]]:
+    pictures, missing = find_pictures(folder, runs, methods)
+    with images_told():
+        return find_comparisons(pictures, progress), find_photos(pictures), missing

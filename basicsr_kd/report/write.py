@@ -9,14 +9,15 @@ from pathlib import Path
 from basicsr_kd.report.cells import to_csv, to_latex, to_markdown
 from basicsr_kd.report.crops import caption
 from basicsr_kd.report.figure import comparison_figure
-from basicsr_kd.report.page import html_page
+from basicsr_kd.report.gallery import FOLDER, write_gallery
+from basicsr_kd.report.page import Plot, html_page
 from basicsr_kd.report.pareto import pareto_plot
 from basicsr_kd.report.report import Report
 
-FILES = ('report.md', 'index.html', 'pareto.png', 'runtimes.png', 'comparison.png',
+FILES = ('report.md', 'index.html', FOLDER, 'pareto.png', 'runtimes.png', 'comparison.png',
          *(f'{name}.{suffix}' for name in ('overview', 'cost', 'runtimes', 'parts', 'table1', 'table2')
            for suffix in ('md', 'tex', 'csv')))
-"""All that a report may consist of."""
+"""All that a report may consist of: files, and the folder of the page's pictures."""
 _PANELS = 7  # side by side
 
 
@@ -26,7 +27,7 @@ def write_report(report: Report, folder: Path) -> list[str]:
     Everything is made in a folder beside it first. What an earlier report left goes.
 
     Returns:
-        The names of the files, in the order of `FILES`.
+        The names of what was written, in the order of `FILES`.
 
     Raises:
         OSError: it cannot be written.
@@ -37,7 +38,7 @@ def write_report(report: Report, folder: Path) -> list[str]:
         _write_all(report, made)
         folder.mkdir(exist_ok=True)
         for name in FILES:
-            (folder / name).unlink(missing_ok=True)
+            _remove(folder / name)
         written = [name for name in FILES if (made / name).exists()]
         for name in written:
             os.replace(made / name, folder / name)
@@ -67,14 +68,25 @@ def _write_all(report: Report, folder: Path) -> None:
         (folder / f'{table.name}.tex').write_text(to_latex(table, ' '.join(notes)), 'utf-8')
         # with the mark by which spreadsheets tell UTF-8
         (folder / f'{table.name}.csv').write_text(to_csv(table), 'utf-8-sig')
+    plots = []
     if report.panels:
-        pareto_plot(folder / 'pareto.png', report.runs, report.panels)
+        spots = pareto_plot(folder / 'pareto.png', report.runs, report.panels)
+        plots.append(Plot('Quality against cost', 'Quality against parameters and seconds',
+                          (folder / 'pareto.png').read_bytes(), spots))
     if report.runtimes:
-        pareto_plot(folder / 'runtimes.png', report.runs, report.runtimes)
+        spots = pareto_plot(folder / 'runtimes.png', report.runs, report.runtimes)
+        plots.append(Plot('Quality against time in the runtime', 'Quality against milliseconds',
+                          (folder / 'runtimes.png').read_bytes(), spots))
     if report.comparisons:
         comparison_figure(folder / 'comparison.png', report.comparisons,
                           f'{caption(report.runs)} ({report.runs.protocol.text})', most=_PANELS)
+    gallery = write_gallery(folder, report.photos, report.methods, report.timed) if report.photos else None
     (folder / 'report.md').write_text(markdown_page(report), 'utf-8')
-    plot = (folder / 'pareto.png').read_bytes() if report.panels else None
-    times = (folder / 'runtimes.png').read_bytes() if report.runtimes else None
-    (folder / 'index.html').write_text(html_page(report, plot, times), 'utf-8')
+    (folder / 'index.html').write_text(html_page(report, plots, gallery), 'utf-8')
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def test_a_report_is_tables_a_plot_and_pages(tool):
     assert (status, errors) == (0, '')
     assert names('new/report') == sorted([*TABLES, 'report.md', 'index.html', 'pareto.png'])
     assert names('new') == ['report']  # nothing it worked with is left
-    assert '| Student_16 ' in output and 'No comparison of crops: say --images' in output
+    assert '| Student_16 ' in output and 'No pictures: say --images' in output
     assert 'new/report/index.html' in output
     assert Path('new/report/report.md').read_text('utf-8').count('\n## ') == 4 + 2
     rows = list(csv.reader(Path('new/report/table2.csv').open(encoding='utf-8-sig', newline='')))
@@ -76,7 +76,7 @@ def test_what_is_evaluated_can_be_reported(tool, image_pairs, teacher_file):
     status, output, errors = tool('--runs', 'real.json', '--images', 'pictures', '--out', 'report')
 
     assert (status, errors) == (0, '')
-    assert 'comparison.png' in names('report') and 'Not in the comparison' not in output
+    assert 'comparison.png' in names('report') and 'Not among the pictures' not in output
     assert '| bicubic ' in output and '| teacher ' in output
 
 

@@ -186,7 +186,7 @@ def test_the_report_shows_figures_and_the_same_parts_of_all(tool):
     assert [table.name for table in report.tables] == ['overview', 'cost', 'table2']
     notes = ' '.join(report.all_notes())
     assert 'NIQE knows no ground truth' in notes and 'paper' not in notes and 'table1' not in notes
-    page = html_page(report, None)
+    page = html_page(report)
     assert 'Crops where low resolution has most detail' in page and 'NIQE ↓' in page and 'ground truth"' not in page
 
 
@@ -195,7 +195,7 @@ def test_the_report_shows_likeness(tool):
               '--save-images', 'pictures')
     shutil.copy('out.json', 'likeness.json')
     report = build_report([Path('likeness.json')], images=Path('pictures'))
-    page = html_page(report, None)
+    page = html_page(report)
     assert 'texture → 1' in page and 'PSNR ↑' in page and 'NIQE' not in page
     assert 'PSNR and SSIM are likeness of the whole photo' in page
     student = written()['methods'][1]['scores']['photos']['images']['psnr']['a']

@@ -96,7 +96,7 @@ def write_pictures(root: Path, names: Sequence[str], images: Sequence[str] = ('o
     rng = np.random.default_rng(0)
     for index, name in enumerate(images):
         hr = np.full((*size, 3), 100, np.uint8)
-        hr[-72:-8, -72:-8] = rng.integers(100, 140 + 100 * index, (64, 64, 3), dtype=np.uint8)
+        hr[-72:-8, -72:-8] = rng.integers(100, 140 + 100 * min(index, 1), (64, 64, 3), dtype=np.uint8)
         _save(root / 'HR' / f'{name}.png', hr)
         _save(root / 'LR' / f'{name}x4.png', cv2.resize(hr, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA))
         for shade, method_name in enumerate(names):

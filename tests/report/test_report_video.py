@@ -168,7 +168,7 @@ def test_pages_have_the_table_of_parts(build, tmp_path):
     report = build()
     written = write_report(report, tmp_path / 'report')
     assert {'parts.md', 'parts.tex', 'parts.csv'} <= set(written)
-    assert '<h2>Parameters and operations by part</h2>' in html_page(report, None)
+    assert '<h2>Parameters and operations by part</h2>' in html_page(report)
     assert 'tOF' in [panel.y_title for panel in report.panels]
 
 
@@ -267,5 +267,5 @@ def test_pictures_of_clips_are_drawn_and_explained(tmp_path):
 
     picture = cv2.imread(str(tmp_path / 'comparison.png'))
     assert (picture == (0, 128, 255)).all(axis=2).sum() == 4 * 3 * 192  # the column, enlarged, in four crops
-    page = html_page(report, None)
+    page = html_page(report)
     assert 'over time, downwards' in page and page.count('<figure>') == 4 * 5
