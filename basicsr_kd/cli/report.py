@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='what `basicsr-kd evaluate --json` wrote, with one\nprotocol and on the same images, '
                              'and what\n`basicsr-kd bench --json` wrote of the same networks')
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='the folder to write: index.html for a browser, report.md,\ntables as Markdown, LaTeX and CSV, pictures')
+                        help='the folder to write: index.html for a browser, report.md,\ntables as Markdown, '
+                             'LaTeX and CSV, pictures')
     parser.add_argument('--about', metavar='FILE', type=Path,
                         help='YAML: what the methods are, by their names (below)')
     parser.add_argument('--images', metavar='DIR', type=Path,

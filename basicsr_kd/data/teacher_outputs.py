@@ -64,13 +64,22 @@ class TeacherOutputs:
         for name in tqdm(names, "Teacher's outputs", disable=not sys.stderr.isatty()):
             lq = decoded(name, client)
             file = self.file(lq)
-            if file.exists():
+            if _is_whole(file, lq):
                 continue
             output = enlarge(lq).astype(np.float16)
             with replaced(file) as unfinished, unfinished.open('wb') as stream:
                 np.save(stream, output)
             made += 1
         get_root_logger().info(f"Teacher's outputs: {made} made, {len(names) - made} were there, in {self.folder}")
+
+
+def _is_whole(file: Path, lq: np.ndarray) -> bool:
+    """Whether an output is there, and can be read: it may have been copied in part, or damaged."""
+    try:
+        height, width, _ = np.load(file, mmap_mode='r').shape
+    except (OSError, EOFError, ValueError):
+        return False
+    return height % lq.shape[0] == width % lq.shape[1] == 0
 
 
 def decoded(name: ImageName, client: FileClient) -> np.ndarray:

@@ -90,7 +90,7 @@ class MethodScores:
         protocol = self._scorer.protocol
         for name, values in self._images.items():
             values[image] = image_score(name, result, truth, border=protocol.border, channel=protocol.channel,
-                                        lpips=self._scorer.lpips)
+                                        lpips=self._scorer.lpips, device=self._scorer.device)
         if self._set and truth is not None:
             self._set.add(image, result, truth)
 

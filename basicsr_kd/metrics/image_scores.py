@@ -6,6 +6,7 @@ import warnings
 from typing import Literal
 
 import numpy as np
+import torch
 from basicsr.metrics import calculate_niqe
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import nn
@@ -19,7 +20,7 @@ NIQE_BLOCK = 96
 
 
 def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, border: int, channel: Literal['y', 'rgb'],
-                lpips: nn.Module | None = None) -> float | None:
+                lpips: nn.Module | None = None, device: str | torch.device | None = None) -> float | None:
     """Score an image against its ground truth.
 
     Args:
@@ -30,6 +31,7 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
             made for.
         lpips: the network of `lpips_network`, for 'lpips'.
+        device: where JOD is computed; left out: the GPU, if there is one.
 
     Returns:
         PSNR in dB, infinite for equal images; None where the metric is not defined, see `Metric.undefined`.
@@ -52,7 +54,7 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         return niqe(result, 0)
     metric = METRIC_REGISTRY.get(f'calculate_{name}')
     options = {} if METRICS[name].on else {'test_y_channel': channel == 'y'}
-    score = metric(result, truth, crop_border=0, **options)
+    score = metric(result, truth, crop_border=0, device=device, **options)
     return None if score is None else float(score)
 
 

@@ -131,6 +131,10 @@ def test_outputs_are_made_once_and_anew_for_another_image_or_teacher(opt, log, t
     assert len(first) == 3 and any("Teacher's outputs: 3 made, 0 were there" in line for line in log)
     start(opt)
     assert kept(opt) == first and any("Teacher's outputs: 0 made, 3 were there" in line for line in log)
+    damaged, content = first[0], first[0].read_bytes()
+    damaged.write_bytes(content[:1000])
+    start(opt)
+    assert damaged.read_bytes() == content
     photo = next(Path(opt['datasets']['train']['dataroot_lq']).iterdir())
     cv2.imwrite(str(photo), 255 - cv2.imread(str(photo)))
     start(opt)

@@ -73,7 +73,8 @@ def test_an_install_through_sdist_and_wheel_is_complete_and_leaves_nothing_behin
     assert 'basicsr_kd.pth' in environment.own_files(), sdist.stdout + sdist.stderr
     assert modules(environment.site) == modules(REPOSITORY)  # a folder without __init__.py would be left out
     assert names(environment.site / 'basicsr_kd' / 'option_files') == names(REPOSITORY / 'options') != []
-    assert names(environment.site / 'basicsr_kd' / 'weights') == names(REPOSITORY / 'basicsr_kd' / 'weights')
+    for folder in ('weights', 'report/assets'):
+        assert names(environment.site / 'basicsr_kd' / folder) == names(REPOSITORY / 'basicsr_kd' / folder) != []
 
     subprocess.run([environment.script, 'options', '--copy-to', tmp_path / 'options'], check=True)
     assert names(tmp_path / 'options') == names(REPOSITORY / 'options')
