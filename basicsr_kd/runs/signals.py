@@ -37,9 +37,9 @@ def _heed(number: int, frame: FrameType | None) -> None:
     for one in watched():
         if signal.getsignal(one) is _heed:
             signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL)
+    _asked = number
     if not _training:
         raise SystemExit(128 + number)
-    _asked = number
 
 
 def leave_to_the_main_process() -> None:
@@ -57,8 +57,15 @@ def _end_later(number: int, frame: FrameType | None) -> None:
 
 
 def begun() -> None:
-    """The first iteration is done: from here on there is something to save."""
+    """The first iteration is done: from here on there is something to save.
+
+    Raises:
+        SystemExit: a signal came before, and what it was to end went on: Python ignores exceptions in destructors and
+            where it forks (a data loader its workers, with logging's hooks around).
+    """
     global _training
+    if _asked and not _training:
+        raise SystemExit(128 + _asked)
     _training = True
 
 

@@ -56,6 +56,24 @@ def test_before_the_first_iteration_it_ends_the_process(name):
     assert done.returncode == 128 + getattr(signal, name) and done.stdout == ''
 
 
+def test_before_the_first_iteration_it_ends_the_process_even_where_python_ignores_exceptions():
+    """As where a worker is forked, with logging's hooks around."""
+    code = """
+import os, signal
+from basicsr_kd.runs import signals
+signals.watch()
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+if not os.fork():
+    os._exit(0)
+print('went on', flush=True)
+signals.begun()
+print('training')
+"""
+    done = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, timeout=60)
+    assert done.stdout == 'went on\n' and 'Exception ignored' in done.stderr
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_what_the_shell_has_the_process_ignore_stays_ignored():
     with pytest.raises(subprocess.TimeoutExpired):  # it sleeps on, as under nohup
         subprocess.run([sys.executable, '-c', LIGHT, 'SIGHUP', 'training'], capture_output=True, timeout=3,
