@@ -39,16 +39,14 @@ def run(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.archs.from_file import network_section, write_network_file
     from basicsr_kd.archs.sidecar import fragment_path, in_one_line
+    from basicsr_kd.metrics.likeness import kept_out, likeness
     from basicsr_kd.pruning import prune
     network, net = _network(args)
-    images = None
-    if request.why_images:
-        images = _images(args, net)
-    elif args.calibration:
-        print('The calibration images are not used: nothing that was asked for looks at them.')
+    images, judged = kept_out(_images(args, net)) if args.calibration else (None, None)
     start = time.perf_counter()
     report = prune(net, **dataclasses.asdict(request), calibration=images, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - start
+    found = None if judged is None else likeness(net, report.network, judged)
     state = report.network.state_dict()
     write_network_file(args.out, state, network)
     section = network_section(state, args.out, network)
@@ -57,11 +55,35 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     write_json(args.json, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
                            'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
                            'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
+                           'likeness': _figures(found),
                            'seconds': round(seconds, 2)})
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
     print(report.table())
+    print(f'\n{_words(found, judged, images)}')
     print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
           f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
     return 0
+
+
+def _words(found: Any, judged: Any, images: Any) -> str:
+    """How near the result is to the original, for the screen."""
+    if judged is None:
+        return ('Not measured how near the result is to the original: it was chosen blind. --calibration DIR, a folder '
+                'of low-resolution images, chooses better, refits and measures.')
+    if found is None:
+        return 'Not measured how near the result is to the original: the network enlarges by no whole number.'
+    which = (f'{found.images} calibration images that it was fitted to, too few to keep some out' if judged is images
+             else f'{found.images} calibration images that were kept out')
+    lines = [found.table(), f'On {which}; clipped, 8 bits, 4 border pixels left out.', *found.missing]
+    return '\n'.join([*lines, *filter(None, [found.verdict()])])
+
+
+def _figures(found: Any) -> dict[str, Any] | None:
+    """The same for the file; equal pictures have no finite PSNR, for which JSON has no number."""
+    def finite(scores: dict[str, float]) -> dict[str, float | str]:
+        return {name: 'inf' if value == math.inf else value for name, value in scores.items()}
+    return found and {'images': found.images, 'pruned': finite(found.network), 'bicubic': finite(found.bicubic)}
 
 
 def _scan(args: argparse.Namespace, request: Request) -> int:
@@ -158,9 +180,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='how many, spread over the folder (default: 16)')
     images.add_argument('--calibration-size', metavar='N', type=int, default=96,
                         help='side of the square cut out of each (default: 96)')
-    images.add_argument('--reconstruct', action='store_true',
-                        help='refit the layers behind pruned ones on these images,\nwhich keeps the output closer; no '
-                             'training')
+    images.add_argument('--reconstruct', action=argparse.BooleanOptionalAction,
+                        help='refit the layers behind pruned ones on these images,\nwhich keeps the output far closer; '
+                             'no training\n(default: refit, where there are images)')
     scan = parser.add_argument_group('sensitivity scan')
     scan.add_argument('--scan', action='store_true',
                       help='write no network: prune each stage alone and measure\nhow far the output moves (PSNR); '
@@ -235,7 +257,9 @@ def check_arguments(args: argparse.Namespace) -> None:
 def _request(args: argparse.Namespace) -> Request:
     """What the arguments ask for; a Refusal where that is not possible, or takes images that are not given."""
     left_out: dict[str, Any] = {'importance': 'taylor' if args.calibration else 'l2',
-                                'ratio': SCAN_RATIO if args.scan else None}
+                                'ratio': SCAN_RATIO if args.scan else None,
+                                'reconstruct': bool(args.calibration and not args.scan
+                                                    and args.layout != 'unstructured')}
     given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Request)}
     try:
         request = Request(**left_out | {name: value for name, value in given.items() if value is not None})

@@ -85,10 +85,35 @@ def test_calibration_images_make_taylor_the_default(tool, teacher_file, image_pa
     assert largest_difference(build_from_file('p.pth'), expected.network, IMAGE) == 0
 
 
-def test_images_that_nothing_looks_at_are_not_read(tool):
-    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--importance', 'l1', '--calibration', 'no_folder',
-                             '--out', 'p.pth')
-    assert status == 0 and output.startswith('The calibration images are not used')
+def test_calibration_images_refit_unless_told_not_to(tool, teacher_file, image_pairs):
+    args = ('--ratio', 0.3, '--round-to', 1, '--calibration', image_pairs / 'LRx4', '--calibration-size', 24)
+    assert tool(*args, '--out', 'refitted.pth')[0] == 0
+    status, output, _ = tool(*args, '--no-reconstruct', '--out', 'plain.pth')
+    assert status == 0 and 'refitted' not in output
+    assert largest_difference(build_from_file('plain.pth'), build_from_file('refitted.pth'), IMAGE) > 0
+
+
+def test_the_command_ends_with_likeness_on_images_kept_out(tool, teacher_file, image_pairs, tmp_path):
+    from basicsr_kd.metrics.likeness import likeness
+    from basicsr_kd.pruning import read_calibration
+    for index in range(8):
+        image = np.random.default_rng(index).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f'{index}.png'), image)
+    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--calibration', tmp_path, '--calibration-size', 24,
+                             '--out', 'p.pth', '--json', 'p.json')
+    assert status == 0 and 'On 2 calibration images that were kept out' in output
+    images = read_calibration(tmp_path, num=16, size=24)
+    expected = likeness(build_from_file(str(teacher_file)), build_from_file('p.pth'), images[[0, 4]])
+    figures = json.loads(Path('p.json').read_text())['likeness']
+    assert figures['pruned']['psnr'] == pytest.approx(expected.network['psnr'], abs=0.01)
+    assert f"{figures['pruned']['psnr']:.2f}" in output and f"{figures['bicubic']['psnr']:.2f}" in output
+    assert set(figures['pruned']) >= {'psnr', 'texture'}
+
+
+def test_without_images_the_command_says_that_it_is_blind(tool):
+    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--out', 'p.pth', '--json', 'p.json')
+    assert status == 0 and 'it was chosen blind' in output
+    assert json.loads(Path('p.json').read_text())['likeness'] is None
 
 
 def test_blocks_by_number_leave_a_plain_network(tool, image_pairs):

@@ -1,0 +1,121 @@
+"""Likeness: how near a network's results are to those of the one it was made of, beside bicubic enlargement."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from basicsr.utils import tensor2img
+from basicsr.utils.matlab_functions import imresize
+from torch import Tensor, nn
+
+from basicsr_kd.errors import MissingExtraError
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.utils.metric_names import METRICS
+from basicsr_kd.utils.modes import evaluating
+from basicsr_kd.utils.text import markdown_table
+
+SCORES = ('psnr', 'jod', 'texture')
+_BORDER = 4  # pixels left out on each side, as in `basicsr-kd evaluate --teacher`
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Scores against the original's results, by the names of metrics: PSNR in dB on Y, JOD, texture.
+
+    Args:
+        images: of how many.
+        network: those of the smaller network.
+        bicubic: those of bicubic enlargement.
+        between: PSNR of the two against each other, in dB.
+        missing: what could not be measured, and why, a sentence each.
+    """
+    images: int
+    network: dict[str, float]
+    bicubic: dict[str, float]
+    between: float
+    missing: tuple[str, ...] = ()
+
+    def verdict(self) -> str:
+        """Of what no one should overlook; empty where all is well."""
+        found, bicubic = self.network['psnr'], self.bicubic['psnr']
+        if self.between > found:
+            return (f'The result is nearer to bicubic enlargement ({self.between:.1f} dB) than to the original '
+                    f'({found:.1f} dB): do not use it without training.')
+        if found <= bicubic:
+            return (f'The result is no nearer to the original ({found:.1f} dB) than bicubic enlargement is '
+                    f'({bicubic:.1f} dB): do not use it without training.')
+        return ''
+
+    def table(self) -> str:
+        """A line each for the network and bicubic."""
+        rows = [[name, *(_shown(score, scores.get(score)) for score in self.network)]
+                for name, scores in (('pruned', self.network), ('bicubic', self.bicubic))]
+        titles = [f'{METRICS[score].column} {METRICS[score].arrow}' for score in self.network]
+        return markdown_table(['like the original', *titles], rows)
+
+
+def _shown(score: str, value: float | None) -> str:
+    if value is None:
+        return '-'
+    return '∞' if value == math.inf else f'{value:.{METRICS[score].decimals}f}'
+
+
+@torch.no_grad()
+def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likeness | None:
+    """Compare what two networks make of the same images, clipped and in 8 bits, 4 pixels of border left out.
+
+    Args:
+        original: the network that stands for the truth.
+        network: the one that was made of it.
+        images: ``(n, c, h, w)``, RGB or grey in [0, 1]; of clips ``(n, t, c, h, w)``, of which the last frames count.
+
+    Returns:
+        Means over the images (of texture the median); None for networks whose results are no pictures of a whole
+        multiple of the input's size.
+    """
+    scores: dict[str, dict[str, list[float]]] = {'network': {}, 'bicubic': {}, 'between': {}}
+    missing: dict[str, str] = {}
+    with evaluating(original), evaluating(network):
+        for image in images.split(1):
+            truth, result = (_picture(net, image) for net in (original, network))
+            lr = tensor2img(_last(image).clone())
+            scale = len(truth) // len(lr)
+            if truth.shape[:2] != (scale * lr.shape[0], scale * lr.shape[1]):
+                return None
+            # MATLAB's, as in `basicsr-kd evaluate`
+            plain = (imresize(lr.astype(np.float32) / 255, scale).clip(0, 1) * 255).round().astype(np.uint8)
+            for pair, one, other in (('network', result, truth), ('bicubic', plain, truth), ('between', result, plain)):
+                for name in SCORES if pair != 'between' else ('psnr',):
+                    if min(truth.shape[:2]) - 2 * _BORDER < METRICS[name].smallest or name in missing:
+                        continue
+                    try:
+                        value = image_score(name, one, other, border=_BORDER, channel='y', device='cpu')
+                    except MissingExtraError as error:
+                        missing[name] = str(error)
+                        continue
+                    if value is not None:
+                        scores[pair].setdefault(name, []).append(value)
+    found = {pair: {name: METRICS[name].of_set(values) for name, values in its.items()}
+             for pair, its in scores.items()}
+    return Likeness(len(images), found['network'], found['bicubic'], found['between']['psnr'],
+                    tuple(missing.values()))
+
+
+def _picture(net: Callable[[Tensor], Tensor], image: Tensor) -> np.ndarray:
+    return tensor2img(_last(net(image)).clone())
+
+
+def _last(images: Tensor) -> Tensor:
+    """The images, or the last frames of clips."""
+    return images[:, -1] if images.dim() == 5 else images
+
+
+def kept_out(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images to work with, and a quarter of them to judge by; where there are fewer than four, the same for both."""
+    if len(images) < 4:
+        return images, images
+    judged = torch.arange(len(images)) % 4 == 0
+    return images[~judged], images[judged]
