@@ -113,8 +113,8 @@ class GANTrainer(Validation, SRGANModel):
             self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+        signals.begun()  # first: it may still end the run as a start that is undone
         start.begun()
-        signals.begun()
         if number := signals.stop_after(current_iter):
             self.end_run(number, current_iter)
 
