@@ -21,7 +21,7 @@ from tqdm import tqdm
 from basicsr_kd import plugin
 from basicsr_kd.cli.main import main as basicsr_kd
 from basicsr_kd.deploy.open import open_network
-from basicsr_kd.evaluation.methods import bicubic
+from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.utils.images import image_files, read_image
 from basicsr_kd.utils.metric_names import METRICS

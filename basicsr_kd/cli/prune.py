@@ -72,7 +72,8 @@ def _words(found: Any, judged: Any, images: Any) -> str:
         return ('Not measured how near the result is to the original: it was chosen blind. --calibration DIR, a folder '
                 'of low-resolution images, chooses better, refits and measures.')
     if found is None:
-        return 'Not measured how near the result is to the original: the network enlarges by no whole number.'
+        return ('Not measured how near the result is to the original: the network does not enlarge by a whole number, '
+                'or the images are too small.')
     which = (f'{found.images} calibration images that it was fitted to, too few to keep some out' if judged is images
              else f'{found.images} calibration images that were kept out')
     lines = [found.table(), f'On {which}; clipped, 8 bits, 4 border pixels left out.', *found.missing]
@@ -80,10 +81,11 @@ def _words(found: Any, judged: Any, images: Any) -> str:
 
 
 def _figures(found: Any) -> dict[str, Any] | None:
-    """The same for the file; equal pictures have no finite PSNR, for which JSON has no number."""
-    def finite(scores: dict[str, float]) -> dict[str, float | str]:
-        return {name: 'inf' if value == math.inf else value for name, value in scores.items()}
-    return found and {'images': found.images, 'pruned': finite(found.network), 'bicubic': finite(found.bicubic)}
+    """The same for the file."""
+    from basicsr_kd.evaluation.schema import figure
+    return found and {'images': found.images, **{
+        title: {name: figure(value) for name, value in scores.items()}
+        for title, scores in (('pruned', found.network), ('bicubic', found.bicubic))}}
 
 
 def _scan(args: argparse.Namespace, request: Request) -> int:

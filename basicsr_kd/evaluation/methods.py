@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from basicsr.utils.matlab_functions import imresize
 
 from basicsr_kd.deploy.network import WHOLE
 from basicsr_kd.deploy.open import open_network
 from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.errors import EvaluationError
 from basicsr_kd.evaluation.sets import ImagePair
+from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.utils.images import read_image
 
 
@@ -84,11 +84,6 @@ class Network(Method):
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
         assert lr is not None
         return self.trained.enlarge(lr, str(pair.lr))
-
-
-def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge by the MATLAB-like bicubic that published figures come from, (h, w, 3) to (scale·h, scale·w, 3) uint8."""
-    return (imresize(lr.astype(np.float32) / 255, scale).clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def unique_names(files: Sequence[Path], names: Sequence[str]) -> list[str]:

@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from basicsr.utils import tensor2img
-from basicsr.utils.matlab_functions import imresize
 from torch import Tensor, nn
 
 from basicsr_kd.errors import MissingExtraError
+from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.modes import evaluating
@@ -73,20 +72,20 @@ def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likenes
         images: ``(n, c, h, w)``, RGB or grey in [0, 1]; of clips ``(n, t, c, h, w)``, of which the last frames count.
 
     Returns:
-        Means over the images (of texture the median); None for networks whose results are no pictures of a whole
-        multiple of the input's size.
+        Means over the images (of texture the median); None for networks whose results do not have the input's channels
+        and a whole multiple of its size, and for images of which the border leaves nothing.
     """
     scores: dict[str, dict[str, list[float]]] = {'network': {}, 'bicubic': {}, 'between': {}}
     missing: dict[str, str] = {}
     with evaluating(original), evaluating(network):
         for image in images.split(1):
-            truth, result = (_picture(net, image) for net in (original, network))
-            lr = tensor2img(_last(image).clone())
-            scale = len(truth) // len(lr)
-            if truth.shape[:2] != (scale * lr.shape[0], scale * lr.shape[1]):
+            lr, output = _last(image), _last(original(image))
+            scale = output.shape[2] // lr.shape[2]
+            if output.shape[1:] != (lr.shape[1], scale * lr.shape[2], scale * lr.shape[3]) or (
+                    min(output.shape[2:]) <= 2 * _BORDER):
                 return None
-            # MATLAB's, as in `basicsr-kd evaluate`
-            plain = (imresize(lr.astype(np.float32) / 255, scale).clip(0, 1) * 255).round().astype(np.uint8)
+            truth, result = _picture(output), _picture(_last(network(image)))
+            plain = bicubic(_picture(lr), scale)
             for pair, one, other in (('network', result, truth), ('bicubic', plain, truth), ('between', result, plain)):
                 for name in SCORES if pair != 'between' else ('psnr',):
                     if min(truth.shape[:2]) - 2 * _BORDER < METRICS[name].smallest or name in missing:
@@ -104,8 +103,8 @@ def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likenes
                     tuple(missing.values()))
 
 
-def _picture(net: Callable[[Tensor], Tensor], image: Tensor) -> np.ndarray:
-    return tensor2img(_last(net(image)).clone())
+def _picture(images: Tensor) -> np.ndarray:
+    return tensor2img(images.clone())  # which it would clip in place
 
 
 def _last(images: Tensor) -> Tensor:

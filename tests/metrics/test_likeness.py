@@ -62,3 +62,8 @@ def test_a_quarter_of_the_images_is_kept_out():
 def test_grey_networks_are_compared(images):
     assert largest_difference(Enlarge(1.0), Enlarge(1.0), images[:, :1]) == 0
     assert likeness(Enlarge(1.0), Enlarge(0.9), images[:, :1]).network['psnr'] > 30
+
+
+def test_what_leaves_nothing_to_compare_is_not_compared():
+    assert likeness(nn.Identity(), nn.Identity(), torch.rand(1, 3, 8, 8)) is None  # all border
+    assert likeness(nn.Conv2d(3, 5, 1), nn.Conv2d(3, 5, 1), torch.rand(1, 3, 32, 32)) is None  # no picture

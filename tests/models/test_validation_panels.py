@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.evaluation.methods import bicubic
+from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.models.validation.panels import Pictures, side_by_side
 
 GAP, CAPTION = 4, 20

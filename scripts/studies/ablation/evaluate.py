@@ -12,7 +12,7 @@ from common.measure import BORDER, SCALE, Pair, read_set
 from torch import nn
 
 from basicsr_kd.errors import BackboneError
-from basicsr_kd.evaluation.methods import bicubic
+from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.metrics.image_scores import image_score
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.utils.arrays import as_tensor
