@@ -1,4 +1,4 @@
-"""`basicsr-kd report`: tables, plots, comparison of crops and one page of evaluations that were made before."""
+"""`basicsr-kd report`: a page to compare photos on, tables and plots, of evaluations that were made before."""
 
 import argparse
 import io
