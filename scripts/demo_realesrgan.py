@@ -82,7 +82,7 @@ def prune(weights: Path, ratio: float, data: Path, out: Path) -> dict[str, Any]:
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         command = ['prune', '--weights', weights, '--ratio', ratio, '--out', out, '--calibration',
-                   data / 'calibration' / 'LRx4', '--reconstruct']
+                   data / 'calibration' / 'LRx4', '--reconstruct', '--minutes', 0]
         if cli.main([str(argument) for argument in command]):
             raise PlanError(f'{weights} could not be pruned by {ratio}.')
     return yaml.safe_load(out.with_suffix('.yml').read_text())

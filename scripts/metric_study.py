@@ -88,7 +88,8 @@ def ladder(what: str, steps: Mapping[str, Scores]) -> str:
 def pruned(weights: Path, ratio: float, calibration: Path, folder: Path) -> Path:
     """The network pruned by the command with its defaults, unless that was done before."""
     file = folder / f'pruned_{ratio}.pth'
-    arguments = ['--ratio', str(ratio), '--calibration', str(calibration), '--reconstruct', '--calibration-num', '8']
+    arguments = ['--ratio', str(ratio), '--calibration', str(calibration), '--calibration-num', '8', '--reconstruct',
+                 '--minutes', '0']
     if not file.exists() and basicsr_kd(['prune', '--weights', str(weights), *arguments, '--out', str(file)]):
         sys.exit('metric_study: it could not be pruned; see above')
     return file

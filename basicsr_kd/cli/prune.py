@@ -21,6 +21,8 @@ __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
 # Of --scan, where --ratio is left out.
 SCAN_RATIO = 0.3
+# Of wall time, where --minutes is left out.
+MINUTES = 3
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.archs.from_file import network_section, write_network_file
     from basicsr_kd.archs.sidecar import fragment_path, in_one_line
-    from basicsr_kd.metrics.likeness import kept_out, likeness
+    from basicsr_kd.metrics.likeness import kept_out
     from basicsr_kd.pruning import prune
     network, net = _network(args)
     images, judged = kept_out(_images(args, net)) if args.calibration else (None, None)
+    if images is not None and images.dim() == 5 and args.minutes is None:
+        request = dataclasses.replace(request, minutes=0)  # gradient steps are for single images
     start = time.perf_counter()
-    report = prune(net, **dataclasses.asdict(request), calibration=images, progress=sys.stderr.isatty())
+    report = prune(net, **dataclasses.asdict(request), calibration=images, judge=judged, progress=True)
     seconds = time.perf_counter() - start
-    found = None if judged is None else likeness(net, report.network, judged)
     state = report.network.state_dict()
     write_network_file(args.out, state, network)
     section = network_section(state, args.out, network)
@@ -55,12 +58,12 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     write_json(args.json, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
                            'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
                            'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
-                           'likeness': _figures(found),
+                           'likeness': _figures(report.likeness),
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
     print(report.table())
-    print(f'\n{_words(found, judged, images)}')
+    print(f'\n{_words(report.likeness, judged, images)}')
     print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
           f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
     return 0
@@ -95,7 +98,7 @@ def _scan(args: argparse.Namespace, request: Request) -> int:
     images = _images(args, net)
     start = time.perf_counter()
     taken = ('ratio', 'of', 'layout', 'allocation', 'importance', 'round_to')
-    costs = scan(net, images, **{name: getattr(request, name) for name in taken}, progress=sys.stderr.isatty())
+    costs = scan(net, images, **{name: getattr(request, name) for name in taken}, progress=True)
     seconds = time.perf_counter() - start
     asked = 'each block left out' if args.layout == 'blocks' else \
         f'each stage pruned by {request.ratio} of {args.of}, layout {args.layout}, importance {request.importance}'
@@ -185,6 +188,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument('--reconstruct', action=argparse.BooleanOptionalAction,
                         help='refit the layers behind pruned ones on these images,\nwhich keeps the output far closer; '
                              'no training\n(default: refit, where there are images)')
+    images.add_argument('--minutes', metavar='N', type=float,
+                        help='how long all of it may take: what the refit leaves of\nit goes into gradient steps on '
+                             'these images, towards\nthe output of the network; more is better; 0: none\n(default: '
+                             f'{MINUTES:g}, where layers are refitted)')
     scan = parser.add_argument_group('sensitivity scan')
     scan.add_argument('--scan', action='store_true',
                       help='write no network: prune each stage alone and measure\nhow far the output moves (PSNR); '
@@ -219,9 +226,9 @@ def _add_choice(choice: argparse._ArgumentGroup) -> None:
                              'unstructured  single weights become zero; makes\n'
                              '              nothing faster')
     choice.add_argument('--importance', metavar='NAME', choices=CHOICES['importance'],
-                        help='what stays: taylor (default with --calibration) keeps\nwhat moves the output of these '
-                             'images most, far better\nthan those without images: l2 (default otherwise), l1,\nlamp, '
-                             'fpgm, random')
+                        help='what stays: what moves the output of the calibration\nimages most, taylor (default with '
+                             '--calibration) or\nobs (with --layout growth; it counts on the refit);\nwithout '
+                             'images, far worse: l2 (the default then), l1,\nlamp, fpgm, random')
     choice.add_argument('--allocation', choices=CHOICES['allocation'], default='global',
                         help='each layer gets a width of its own, or all the same\n(default: global)')
     choice.add_argument('--round-to', metavar='N', type=int, default=16,
@@ -238,7 +245,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         Refusal: Some do not, or one is missing.
     """
     if args.scan:
-        for name in ('out', 'keep', 'target', 'select', 'reconstruct'):
+        for name in ('out', 'keep', 'target', 'select', 'reconstruct', 'minutes'):
             if getattr(args, name):
                 raise Refusal(f'--{name} does not go with --scan, which only measures. Leave one of them out.')
         if args.calibration is None:
@@ -258,10 +265,11 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def _request(args: argparse.Namespace) -> Request:
     """What the arguments ask for; a Refusal where that is not possible, or takes images that are not given."""
-    left_out: dict[str, Any] = {'importance': 'taylor' if args.calibration else 'l2',
+    looks = bool(args.calibration)
+    refits = args.reconstruct is not False and looks and not args.scan and args.layout != 'unstructured'
+    left_out: dict[str, Any] = {'importance': 'taylor' if looks else 'l2',
                                 'ratio': SCAN_RATIO if args.scan else None,
-                                'reconstruct': bool(args.calibration and not args.scan
-                                                    and args.layout != 'unstructured')}
+                                'reconstruct': refits, 'minutes': MINUTES if refits else 0}
     given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Request)}
     try:
         request = Request(**left_out | {name: value for name, value in given.items() if value is not None})

@@ -39,6 +39,7 @@ class PruneOptions(Section):
     select: Select = 'least'
     target: str | None = None
     reconstruct: bool = False
+    minutes: Annotated[float, msgspec.Meta(ge=0)] = 0
     calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)
     steps: Annotated[int, msgspec.Meta(ge=1)] = 1
     every: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.cost import TensorCost, within
 from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def removal_effects(net: nn.Module, blocks: Sequence[Block], images: Tensor, pro
         Path of each block to its effect.
     """
     effects = dict.fromkeys((block.path for block in blocks), 0.0)
-    with torch.no_grad(), tqdm(total=len(images) * (len(blocks) + 1), desc='blocks', unit='run', leave=False,
-                               disable=not progress) as bar:
+    with torch.no_grad(), Progress('blocks', len(images) * (len(blocks) + 1), progress) as bar:
         for image in images.split(1):
             whole = net(image)
             bar.update()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import math
 from collections.abc import Callable
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.errors import PruningError
+from basicsr_kd.metrics.likeness import likeness
 from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
 from basicsr_kd.pruning.channels.global_search import PROMISED
 from basicsr_kd.pruning.channels.groups import channels_cut, find_groups
+from basicsr_kd.pruning.channels.importance import ChannelEffects
 from basicsr_kd.pruning.channels.layouts import Room, find_room
+from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import Account, costs_of, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
@@ -114,8 +118,8 @@ class Job:
                               for group in groups for path, index in group.producers.items()}
 
     def finish(self, cut: Cut, network: nn.Module, training: bool, kept: dict[str, list[int]] | None = None,
-               notes: list[str] | None = None) -> PruneReport:
-        """Count what is left and put the report together."""
+               notes: list[str] | None = None, judge: Tensor | None = None) -> PruneReport:
+        """Count and measure what is left and put the report together."""
         request, notes = self.request, list(notes or ())
         after = measure(network, self.example.shape[1])
         left = costs_of(after, request.target)
@@ -137,7 +141,20 @@ class Job:
             macs_before=total_cost(self.costs, 'macs'), macs_after=total_cost(after, 'macs'),
             nonzero_after=nonzero_cost(network, after, 'params') if request.layout == 'unstructured' else params,
             budget=self.budget, reached=reached, request=request.words(),
-            stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes)
+            stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes,
+            likeness=None if judge is None else self.run(lambda: likeness(self.net, network, judge), judge))
+
+
+def priced_job(job: Job, images: Tensor | None, progress: bool) -> Job:
+    """A job whose channels have the importance that its request names, where that is found on images."""
+    importance = job.request.importance
+    if importance == 'taylor':
+        criterion = job.run(lambda: ChannelEffects(job.net, given(images), progress), images)
+        return Job(job.net, job.request, job.example, criterion)
+    if importance == 'obs':
+        free = job.run(lambda: surgeon_prices(job.net, job.room.free, given(images), progress), images)
+        job.room = dataclasses.replace(job.room, free=free)
+    return job
 
 
 def _no_values(group: Any) -> None:

@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import removal_effects
-from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
-from basicsr_kd.pruning.job import Job, given, working_copy
+from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
+from basicsr_kd.pruning.job import Job, given, priced_job, working_copy
 from basicsr_kd.pruning.rebuild import rebuild
+from basicsr_kd.pruning.reconstruction.descent import descend
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
 from basicsr_kd.pruning.report import PruneReport
 from basicsr_kd.pruning.unstructured import zero_weights
@@ -29,7 +31,9 @@ def prune(net: nn.Module,
           select: str = 'least',
           target: str | None = None,
           reconstruct: bool = False,
+          minutes: float = 0,
           calibration: Tensor | None = None,
+          judge: Tensor | None = None,
           example: Tensor | None = None,
           progress: bool = False) -> PruneReport:
     """Make a smaller network out of the most important parts of a trained one.
@@ -46,20 +50,23 @@ def prune(net: nn.Module,
             the residual stream. 'width': the residual stream, equal everywhere. 'balanced': both. 'blocks': whole
             residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
         allocation: 'global' lets every layer keep its own width, 'uniform' gives all the same.
-        importance: 'taylor' (how far the output moves without it, from calibration images), 'l1', 'l2' (magnitude of
-            the filters that write a channel), 'lamp', 'fpgm' or 'random'. Left out: taylor where there are calibration
-            images, else l2.
-        round_to: widths are multiples of it. 16 suits CPUs and GPUs (and under 'global' spares widths of 16 where a
-            layer may vanish: it goes from 32 to 0); others save parameters but hardly any time.
+        importance: from calibration images, 'obs' (layout growth: how far the output moves without it when the layers
+            that read it are refitted) or 'taylor' (as they are); without, 'l1', 'l2' (magnitude of the filters that
+            write a channel), 'lamp', 'fpgm' or 'random'. Left out: taylor where there are calibration images, else l2.
+        round_to: widths are multiples of it. 16 suits CPUs and GPUs; others save parameters but hardly any time.
         keep: for layout blocks, instead of ``ratio``: how many blocks stay.
         select: for layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
         target: module path of the part to prune; the ratio then counts this part alone.
-        reconstruct: whether to refit, by least squares on the calibration images, every layer that lost inputs; with
-            layout 'blocks' every layer, since all behind a missing block read something else.
+        reconstruct: whether to refit, by least squares on the calibration images, every layer behind the first that
+            lost inputs.
+        minutes: how long all of it may take, wall time: when the rest is done, gradient steps on the calibration
+            images use up what is left of it; 0: none.
         calibration: images as the network takes them, ``(n, c, h, w)``, RGB in [0, 1]; :func:`needs_calibration` says
             when they are needed, :func:`read_calibration_for` reads them. For FRNet clips, ``(n, t, c, h, w)``: an
             image is to it a step in a clip where nothing moves.
+        judge: further images, of the same shape, that nothing is fitted to: the result is compared with the original on
+            them.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 
@@ -71,39 +78,48 @@ def prune(net: nn.Module,
         PruningError: an option is none of the above, the network cannot be pruned this way, has no or broken weights,
             lacks calibration images, or the budget cannot be reached.
     """
+    start = time.perf_counter()
     importance = importance or ('l2' if calibration is None else 'taylor')
     request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
-                      round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct)
+                      round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct,
+                      minutes=minutes)
     why = request.why_images
     if why and calibration is None:
         raise PruningError(f'prune: {why} needs calibration images. Expected calibration: a folder of images as the '
                            'network takes them.')
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         original = working_copy(net)
-        job = Job(original, request, example, MAGNITUDES[importance]() if importance != 'taylor' else None)
+        job = Job(original, request, example, MAGNITUDES[importance]() if importance in MAGNITUDES else None)
         job.must_be_reachable()
         images = calibration if why else None
         if layout == 'unstructured':
             effects = job.run(lambda: weight_effects(original, given(images), progress), images) if why else {}
             cut = zero_weights(original, job.part, of=of, budget=given(job.budget), allocation=allocation,
                                importance=importance, effects=effects)
-            return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training)
+            return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training, judge=judge)
         kept: dict[str, list[int]] | None = None
         if layout == 'blocks':
             changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
                               images) if select == 'least' else {}
             cut, network = job.remove_blocks(changes)
         else:
-            if importance == 'taylor':  # only now: it takes long, and a budget out of reach should not
-                criterion = job.run(lambda: ChannelEffects(original, given(images), progress), images)
-                job = Job(original, request, example, criterion)
+            job = priced_job(job, images, progress)  # only now: it takes long, and a budget out of reach should not
             cut, network, kept = job.cut_channels()
         notes = []
         if reconstruct:
             refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
             notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on the calibration '
                          f'images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
-        return job.finish(cut, network, net.training, kept, notes)
+        if minutes:
+            if given(images).dim() == 5:
+                raise PruningError('prune: minutes is for gradient steps on single images, and this network takes '
+                                   'clips. Expected minutes 0.')
+            left = 60 * minutes - (time.perf_counter() - start)
+            found = job.run(lambda: descend(original, network, given(images), left, progress), images)
+            notes.append(f'{found.steps} gradient steps: mean squared error of the output on changed calibration '
+                         f'images {found.error_before:.3g} -> {found.error_after:.3g}' if found.steps else
+                         f'no gradient steps: {minutes:g} minutes were over, or they brought nothing')
+        return job.finish(cut, network, net.training, kept, notes, judge)
 
 
 def check_prune(net: nn.Module, request: Request, example: Tensor | None = None) -> None:

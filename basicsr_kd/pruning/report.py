@@ -6,6 +6,7 @@ from itertools import groupby
 
 from torch import nn
 
+from basicsr_kd.metrics.likeness import Likeness
 from basicsr_kd.pruning.cost import LR_SIZE
 from basicsr_kd.pruning.cut import Cut
 
@@ -45,6 +46,7 @@ class PruneReport:
         stages: the network's parts.
         skipped: module path to the reason why its channels stay, where the layout would have taken them.
         notes: what else is to be known, a line each.
+        likeness: how near ``network`` is to the original on the images of ``judge``; None where it cannot be measured.
     """
     network: nn.Module
     cut: Cut
@@ -60,6 +62,7 @@ class PruneReport:
     stages: list[Stage]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    likeness: Likeness | None = None
 
     def table(self) -> str:
         """One line a stage with the output channels of its convolutions and its parameters, then the totals."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import left_out
-from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects, weight_effects
-from basicsr_kd.pruning.job import Job, working_copy
+from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
+from basicsr_kd.pruning.job import Job, priced_job, working_copy
 from basicsr_kd.pruning.trials import Trial, block_trials, channel_trials, weight_trials, zeroed
 from basicsr_kd.utils.measured import StageCost
+from basicsr_kd.utils.progress import Progress
 from basicsr_kd.utils.prune_request import Request
 
 SCANNED = ('growth', 'blocks', 'unstructured')
@@ -55,13 +55,11 @@ def scan(net: nn.Module,
                       round_to=round_to)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         original = working_copy(net)
-        criterion = None
+        magnitude = MAGNITUDES.get(importance)
+        job = Job(original, request, None, magnitude() if magnitude and layout == 'growth' else None)
         if layout == 'growth':
-            _must_find(channel_trials(Job(original, request, None, None)), request)  # before a long look at the images
-            criterion = ChannelEffects(original, images, progress) if importance == 'taylor' else \
-                MAGNITUDES[importance]()
-        job = Job(original, request, None, criterion)
-        if layout == 'growth':
+            _must_find(channel_trials(job), request)  # before a long look at the images
+            job = priced_job(job, images, progress)
             trials = channel_trials(job)
         elif layout == 'blocks':
             trials = block_trials(job)
@@ -86,8 +84,7 @@ def _errors(net: nn.Module, images: Tensor, trials: Sequence[Trial], progress: b
     changes = {trial.stage: trial.masks for trial in trials if not trial.reason}
     errors = dict.fromkeys(changes, 0.0)
     net = net.to(memory_format=torch.channels_last)  # 1.3 to 1.7 times as fast
-    with torch.no_grad(), tqdm(total=len(images) * (len(errors) + 1), desc='scan', unit='run', leave=False,
-                               disable=not progress) as bar:
+    with torch.no_grad(), Progress('scan', len(images) * (len(errors) + 1), progress) as bar:
         for image in images.split(1):
             whole = net(image)
             bar.update()

@@ -1,6 +1,7 @@
 """What is asked of a pruning, and the rules for it: one place for Python, options file and command line. No torch."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ from basicsr_kd.errors import PruneOptionError
 Of = Literal['params', 'macs']
 Layout = Literal['growth', 'width', 'balanced', 'blocks', 'unstructured']
 Allocation = Literal['global', 'uniform']
-Importance = Literal['taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random']
+Importance = Literal['obs', 'taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random']
 Select = Literal['least', 'last']
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(kind) for name, kind in (('of', Of), ('layout', Layout), ('allocation', Allocation),
@@ -33,6 +34,7 @@ class Request:
     select: str = 'least'
     target: str | None = None
     reconstruct: bool = False
+    minutes: float = 0
 
     def __post_init__(self) -> None:
         blocks, unstructured = self.layout == 'blocks', self.layout == 'unstructured'
@@ -55,6 +57,12 @@ class Request:
         _refuse_if(self.reconstruct and unstructured, 'reconstruct', 'refits the layers behind pruned channels or '
                    'blocks, and layout unstructured prunes none. Leave it out, or use layout growth, width, balanced '
                    'or blocks.')
+        _refuse_if(not (_is_number(self.minutes) and 0 <= self.minutes < math.inf), 'minutes', f'is {self.minutes!r}. '
+                   'Expected a number of at least 0: how long pruning may take.')
+        _refuse_if(bool(self.minutes) and unstructured, 'minutes', 'is for gradient steps after the refit, and layout '
+                   'unstructured is not refitted. Leave it out, or use layout growth, width, balanced or blocks.')
+        _refuse_if(self.importance == 'obs' and self.layout not in ('growth', 'blocks'), 'importance', 'obs prices the '
+                   f'channels inside of blocks, layout growth; found layout {self.layout}. Expected taylor there.')
         _refuse_if(self.importance == 'fpgm' and unstructured, 'importance', 'fpgm ranks whole channels, and layout '
                    'unstructured takes single weights. Expected l1, l2, taylor, lamp or random.')
 
@@ -62,7 +70,7 @@ class Request:
     def why_images(self) -> str | None:
         """Why calibration images are needed, in words; None where they are not."""
         return needs_calibration(layout=self.layout, importance=self.importance, reconstruct=self.reconstruct,
-                                 select=self.select)
+                                 select=self.select, minutes=self.minutes)
 
     def words(self) -> str:
         """The options that matter, for the log."""
@@ -75,16 +83,18 @@ class Request:
         if self.layout not in ('blocks', 'unstructured'):
             parts.append(f'round_to {self.round_to}')
         parts += [f'target {self.target}'] if self.target else []
-        return ', '.join(parts + (['reconstruct'] if self.reconstruct else []))
+        parts += ['reconstruct'] if self.reconstruct else []
+        return ', '.join(parts + ([f'minutes {self.minutes:g}'] if self.minutes else []))
 
 
-def needs_calibration(*, layout: str, importance: str | None, reconstruct: bool, select: str) -> str | None:
+def needs_calibration(*, layout: str, importance: str | None, reconstruct: bool, select: str,
+                      minutes: float = 0) -> str | None:
     """Why a pruning needs calibration images, in words; None where it does not."""
     if layout == 'blocks' and select == 'least':
         return 'layout blocks with select least'
-    if layout != 'blocks' and importance == 'taylor':
-        return 'importance taylor'
-    return 'reconstruct' if reconstruct else None
+    if layout != 'blocks' and importance in ('obs', 'taylor'):
+        return f'importance {importance}'
+    return 'reconstruct' if reconstruct else 'minutes' if minutes else None
 
 
 def _refuse_if(wrong: bool, option: str, reason: str) -> None:

@@ -79,14 +79,15 @@ def test_calibration_images_make_taylor_the_default(tool, teacher_file, image_pa
     from basicsr_kd.pruning import read_calibration
     images = read_calibration(image_pairs / 'LRx4', num=2, size=24)
     expected = prune(build_from_file(str(teacher_file)), ratio=0.3, round_to=1, reconstruct=True, calibration=images)
-    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--reconstruct', '--out', 'p.pth', '--calibration',
-                             image_pairs / 'LRx4', '--calibration-num', 2, '--calibration-size', 24)
+    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--reconstruct', '--out', 'p.pth', '--minutes', 0,
+                             '--calibration', image_pairs / 'LRx4', '--calibration-num', 2, '--calibration-size', 24)
     assert status == 0 and 'importance taylor' in output
     assert largest_difference(build_from_file('p.pth'), expected.network, IMAGE) == 0
 
 
 def test_calibration_images_refit_unless_told_not_to(tool, teacher_file, image_pairs):
-    args = ('--ratio', 0.3, '--round-to', 1, '--calibration', image_pairs / 'LRx4', '--calibration-size', 24)
+    args = ('--ratio', 0.3, '--round-to', 1, '--minutes', 0, '--calibration', image_pairs / 'LRx4',
+            '--calibration-size', 24)
     assert tool(*args, '--out', 'refitted.pth')[0] == 0
     status, output, _ = tool(*args, '--no-reconstruct', '--out', 'plain.pth')
     assert status == 0 and 'refitted' not in output
@@ -99,8 +100,8 @@ def test_the_command_ends_with_likeness_on_images_kept_out(tool, teacher_file, i
     for index in range(8):
         image = np.random.default_rng(index).integers(0, 255, (24, 24, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / f'{index}.png'), image)
-    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--calibration', tmp_path, '--calibration-size', 24,
-                             '--out', 'p.pth', '--json', 'p.json')
+    status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--minutes', 0, '--calibration', tmp_path,
+                             '--calibration-size', 24, '--out', 'p.pth', '--json', 'p.json')
     assert status == 0 and 'On 2 calibration images that were kept out' in output
     images = read_calibration(tmp_path, num=16, size=24)
     expected = likeness(build_from_file(str(teacher_file)), build_from_file('p.pth'), images[[0, 4]])
@@ -110,6 +111,15 @@ def test_the_command_ends_with_likeness_on_images_kept_out(tool, teacher_file, i
     assert set(figures['pruned']) >= {'psnr', 'texture'}
 
 
+def test_time_that_is_left_goes_into_gradient_steps(tool, image_pairs):
+    status, output, errors = tool('--ratio', 0.3, '--round-to', 1, '--minutes', 0.1, '--calibration',
+                                  image_pairs / 'LRx4', '--calibration-size', 24, '--out', 'p.pth', '--json', 'p.json')
+    assert status == 0 and 'minutes 0.1' in output and 'gradient steps' in output
+    assert json.loads(Path('p.json').read_text())['seconds'] < 30
+    lines = [line for line in errors.splitlines() if ' of ' in line]
+    assert any(line.startswith('refit: 0 of') for line in lines) and '\r' not in errors  # no screen: lines
+
+
 def test_without_images_the_command_says_that_it_is_blind(tool):
     status, output, _ = tool('--ratio', 0.3, '--round-to', 1, '--out', 'p.pth', '--json', 'p.json')
     assert status == 0 and 'it was chosen blind' in output
@@ -117,7 +127,8 @@ def test_without_images_the_command_says_that_it_is_blind(tool):
 
 
 def test_blocks_by_number_leave_a_plain_network(tool, image_pairs):
-    assert tool('--layout', 'blocks', '--keep', 1, '--out', 'p.pth', '--calibration', image_pairs / 'LRx4')[0] == 0
+    assert tool('--layout', 'blocks', '--keep', 1, '--out', 'p.pth', '--minutes', 0, '--calibration',
+                image_pairs / 'LRx4')[0] == 0
     assert yaml.safe_load(Path('p.yml').read_text())['network_g'] == {
         'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 4, 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4}
 
@@ -219,8 +230,8 @@ def test_an_architecture_that_nothing_tells_is_refused(tool, edsr_file):
 def test_images_are_made_grey_for_a_grey_network_and_refused_for_others(tool, image_pairs, num_in_ch, status):
     network = {**SMALL['MSRResNet'], 'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch}
     write_checkpoint('other.pth', varied(network).state_dict())
-    found, _, errors = tool('--ratio', 0.3, '--round-to', 1, *OUT, '--calibration', image_pairs / 'LRx4',
-                            weights='other.pth')
+    found, _, errors = tool('--ratio', 0.3, '--round-to', 1, *OUT, '--minutes', 0, '--calibration',
+                            image_pairs / 'LRx4', weights='other.pth')
     assert found == status and Path('p.pth').exists() == (status == 0)
     assert status == 0 or 'images have 3 channels or 1, and the network takes 4' in errors
 
@@ -239,7 +250,7 @@ def test_files_that_exist_are_written_over_by_force_only(tool, name):
 def test_a_scan_prints_draws_and_writes_but_prunes_nothing(tool, image_pairs):
     status, output, errors = tool('--scan', '--round-to', 1, '--calibration', image_pairs / 'LRx4',
                                   '--plot', 'scan.png', '--json', 'scan.json')
-    assert (status, errors) == (0, '')
+    assert status == 0 and all(' of ' in line for line in errors.splitlines())  # progress
     figures = json.loads(Path('scan.json').read_text())
     lines = output.splitlines()
     for stage in figures['stages']:

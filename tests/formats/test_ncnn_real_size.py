@@ -84,8 +84,8 @@ def test_the_command_halves_x4plus_on_images_and_what_is_left_enlarges(real_netw
     monkeypatch.chdir(tmp_path)
     cv2.imwrite('photo.png', (picture()[:, :, ::-1] * 255).round())
     weights = str(real_network('RealESRGAN_x4plus'))
-    assert main(['prune', '--weights', weights, '--ratio', '0.5', '--calibration', '.', '--calibration-num', '1',
-                 '--calibration-size', '32', '--out', 'half.pth']) == 0
+    assert main(['prune', '--weights', weights, '--ratio', '0.5', '--minutes', '0', '--calibration', '.',
+                 '--calibration-num', '1', '--calibration-size', '32', '--out', 'half.pth']) == 0
     half, whole = (build_from_file(file).eval() for file in ('half.pth', weights))
     assert count(half) == pytest.approx(count(whole) / 2, rel=0.005)
     image = torch.from_numpy(picture().transpose(2, 0, 1)[None])

@@ -32,8 +32,8 @@ ROOMS = {
     'archs': f'checkpoint {_UTILS}',
     'metrics': f'archs {_UTILS}',
     'data': f'options runs {_NETWORKS}',
-    'pruning': _NETWORKS,
-    'pruning.__init__': f'pruning data.calibration {_NETWORKS}',  # public names
+    'pruning': f'metrics.likeness {_NETWORKS}',
+    'pruning.__init__': f'pruning data.calibration metrics.likeness {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',
     'deploy': f'data.clips {_NETWORKS}',

@@ -226,7 +226,7 @@ def test_table_says_when_the_budget_was_missed(net):
     ({'ratio': 0.3, 'of': 'flops'}, "of is 'flops'. Expected one of: params, macs"),
     ({'ratio': 0.3, 'layout': 'widht'}, "layout is 'widht'. Expected one of: growth, width, balanced, blocks, unst"),
     ({'ratio': 0.3, 'allocation': 'local'}, "allocation is 'local'. Expected one of: global, uniform"),
-    ({'ratio': 0.3, 'importance': ['l1']}, r"importance is \['l1'\]. Expected one of: taylor, l1, l2"),
+    ({'ratio': 0.3, 'importance': ['l1']}, r"importance is \['l1'\]. Expected one of: obs, taylor, l1, l2"),
     ({'ratio': 0.3, 'round_to': 0}, 'round_to is 0. Expected a whole number of at least 1'),
     ({'ratio': 0.3, 'round_to': 4.0}, 'round_to is 4.0'),
     ({'ratio': 0.3, 'keep': 1}, 'keep counts the blocks that stay, so it needs layout blocks; found layout growth'),
@@ -250,8 +250,8 @@ def test_wrong_options_are_refused_by_name(net, options, message):
         prune(net, **options)
 
 
-def test_every_importance_but_taylor_looks_at_weights_alone():
-    assert CHOICES['importance'] == ('taylor', *MAGNITUDES)
+def test_every_importance_but_obs_and_taylor_looks_at_weights_alone():
+    assert CHOICES['importance'] == ('obs', 'taylor', *MAGNITUDES)
 
 
 def test_networks_without_usable_weights_are_refused(net):

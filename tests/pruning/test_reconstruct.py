@@ -16,7 +16,7 @@ import basicsr_kd
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.pruning import Cut, prune, read_calibration
 from basicsr_kd.pruning.reconstruction import reconstruct as reconstruct_module
-from basicsr_kd.pruning.reconstruction.least_squares import draw_positions, refit, sample
+from basicsr_kd.pruning.reconstruction.least_squares import refit
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 
@@ -88,12 +88,10 @@ def test_a_convolution_is_found_again_from_its_outputs(options, bias):
     inputs = torch.randn(3, 5, 16, 18)
     with torch.no_grad():
         output = conv(inputs)
-        size = (output.shape[2], output.shape[3])
-        positions = draw_positions(3, size, 400, torch.Generator().manual_seed(0))
         other = copy.deepcopy(conv)
         for parameter in other.parameters():
             parameter.uniform_(-1, 1)
-        assert refit(other, inputs, positions, sample(output, positions))
+        assert refit(other, inputs, output)
     assert torch.allclose(other.weight, conv.weight, atol=0.01)
     assert not bias or torch.allclose(other.bias, conv.bias, atol=0.01)
 
@@ -103,18 +101,10 @@ def test_what_the_images_do_not_tell_stays_as_it_is():
     inputs = torch.randn(1, 2, 20, 20)
     inputs[:, 1] = 0
     before = conv.weight.detach().clone()
-    positions = draw_positions(1, (20, 20), 200, torch.Generator())
     with torch.no_grad():
-        refit(conv, inputs, positions, sample(3 * inputs[:, :1], positions))
+        refit(conv, inputs, 3 * inputs[:, :1])
     assert conv.weight[0, 0].item() == pytest.approx(3, abs=0.01)
     assert conv.weight[0, 1].item() == before[0, 1].item()
-
-
-def test_positions_are_spread_without_repetition():
-    positions = draw_positions(3, (6, 5), 50, torch.Generator())
-    assert positions.shape == (3, 17)
-    assert all(len(set(row)) == 17 and max(row) < 30 for row in positions.tolist())
-    assert draw_positions(3, (6, 5), 1000, torch.Generator()).shape == (3, 30)
 
 
 def test_a_channel_that_another_can_stand_in_for_is_not_missed(images):
@@ -134,7 +124,7 @@ def test_a_channel_that_another_can_stand_in_for_is_not_missed(images):
         layer, _, kind = name.rpartition('.')
         setattr(small.get_submodule(layer), kind, nn.Parameter(tensor))
     result = reconstruct(net, small, cut, images)
-    assert result.layers == 2
+    assert result.layers == 8  # from rdb2.conv4 on: what they read has changed
     assert result.error_refitted < 1e-4 * result.error_plain
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from basicsr_kd.archs.from_file import write_network_file
 from basicsr_kd.data.run_inputs import calibration_images
+from basicsr_kd.metrics.likeness import kept_out
 from basicsr_kd.options.prune import PruneOptions
 from basicsr_kd.pruning import Cut, prune
 
@@ -38,8 +38,12 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
         get_root_logger().info(f'Pruning {type(net).__name__}' +
                                ('. Looking at the calibration images takes minutes on a CPU.' if looks else '.'))
         images = calibration_images(net, step.calibration, opt) if looks else None
-        report = prune(net, **step.arguments(), calibration=images, progress=sys.stderr.isatty())  # not into log files
+        images, judged = (None, None) if images is None else kept_out(images)
+        report = prune(net, **step.arguments(), calibration=images, judge=judged, progress=True)
         get_root_logger().info(report.table())
+        if report.likeness is not None:
+            get_root_logger().info('\n'.join(filter(None, [f'{report.likeness.table()}\n(calibration images that were '
+                                                           'kept out)', report.likeness.verdict()])))
         cuts.append(report.cut)
         net = report.network
     write_network_file(target, net.state_dict(), network)

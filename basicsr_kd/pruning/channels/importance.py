@@ -1,13 +1,16 @@
 """What a channel is worth: by magnitudes, torch-pruning's criteria under the names of the options, or on images."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from tqdm import tqdm
+
+from basicsr_kd.utils.modes import fast_formats
+from basicsr_kd.utils.progress import progressing
 
 _criteria = torch_pruning.importance
 
@@ -101,15 +104,56 @@ def weight_effects(net: nn.Module, images: Tensor, progress: bool) -> dict[str, 
     return effects
 
 
+def output_sensitivities(net: nn.Module, names: Iterable[str], images: Tensor, progress: bool) -> dict[str, Tensor]:
+    """How far the output moves with what some layers write: the squared gradient of the output, summed over positions.
+
+    In bf16 where the CPU is fast in it: RealESRGAN_x4plus then takes 24 s for 16 images of 80 x 120 in place of 75 s.
+
+    Args:
+        net: as for ChannelEffects.
+        names: module paths of the layers.
+        images: inputs of the network.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Path to ``(c)``: by how much the squared error of the output, summed over its values, grows with the mean
+        squared error of this channel over its positions.
+    """
+    found: dict[str, Tensor] = {}
+    written: dict[str, list[Tensor]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        for name, outputs in written.items():
+            stack.callback(net.get_submodule(name).register_forward_hook(
+                lambda module, args, output, outputs=outputs: outputs.append(output)).remove)
+        for signed in _signed_outputs(net, images, 'importance obs', progress, 'bf16' in fast_formats('cpu')):
+            flat = [(name, output) for name, outputs in written.items() for output in outputs]
+            gradients = torch.autograd.grad(signed, [output for _, output in flat], allow_unused=True)
+            for (name, output), gradient in zip(flat, gradients, strict=True):
+                squares = torch.zeros(output.shape[1]) if gradient is None else gradient.float().square().sum((0, 2, 3))
+                found[name] = found.get(name, torch.zeros(())) + squares
+            for outputs in written.values():
+                outputs.clear()
+    return found
+
+
 def _gradients(net: nn.Module, images: Tensor, progress: bool) -> Iterator[Mapping[str, Tensor]]:
     """For each piece of the images, the gradient of the output under random signs, where there is one."""
     names, parameters = zip(*net.named_parameters(), strict=True)
+    for signed in _signed_outputs(net, images, 'importance taylor', progress):
+        found = torch.autograd.grad(signed, parameters, allow_unused=True)
+        yield {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
+
+
+def _signed_outputs(net: nn.Module, images: Tensor, title: str, progress: bool,
+                    half: bool = False) -> Iterator[Tensor]:
+    """For each piece of the images, the sum of the output under random signs."""
     generator = torch.Generator().manual_seed(0)
     tiles = [tile for row in images.split(_TILE, -2) for tile in row.split(_TILE, -1)]
     pieces = torch.cat([tile for tile in tiles if tile.shape == tiles[0].shape])  # without narrow rests
-    for piece in tqdm(pieces.split(1), desc='importance taylor', unit='piece', leave=False, disable=not progress):
+    for piece in progressing(pieces.split(1), title, len(pieces), progress):
         with torch.enable_grad():
-            output = net(piece)
+            with torch.autocast('cpu', torch.bfloat16, enabled=half):
+                output = net(piece)
+            output = output.float()
             signs = torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1
-            found = torch.autograd.grad((output * signs).sum(), parameters, allow_unused=True)
-        yield {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
+            yield (output * signs).sum()

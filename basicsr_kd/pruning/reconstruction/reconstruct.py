@@ -6,7 +6,7 @@ also makes up for what the branches before it lost.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +14,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
+from torch.nn.functional import mse_loss
 
 from basicsr_kd.pruning.cut import Cut, stays
-from basicsr_kd.pruning.reconstruction.least_squares import can_refit, draw_positions, refit, sample
+from basicsr_kd.pruning.reconstruction.in_step import InStep
+from basicsr_kd.pruning.reconstruction.least_squares import can_refit, refit
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
+from basicsr_kd.pruning.reconstruction.shared_inputs import Enough
 from basicsr_kd.utils.modes import evaluating
+from basicsr_kd.utils.progress import Progress
 
 _Run = Callable[[Any, Tensor], Tensor]
-POSITIONS = (10_000, 30_000)
-"""On how many positions, over all images, a layer is fitted: at least and at most."""
-WORK = 4e12
-"""Multiply-adds for sums of products, between those bounds: about a minute and a half on one core."""
+LOOKED_AT = 4
+"""On how many of the images at most the errors before and after are compared: the layers are fitted on all."""
 
 
 @dataclass(frozen=True)
@@ -52,59 +53,54 @@ class _Layer:
         kept: its output channels that stay.
         skips: as in ConvRun.
         new_skips: the same in the pruned network.
-        positions: where its output is looked at, ``(n, p)``.
-        target: what it should give there, ``(n, p, number of kept)``; while the pruned network runs, the inputs of the
-            skips are taken off.
     """
     name: str
     new_name: str
     kept: Tensor
     skips: list[tuple[str, float]]
     new_skips: list[tuple[str, float]]
-    positions: Tensor
-    target: Tensor
 
 
 @torch.no_grad()
 def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
                 progress: bool = False) -> Reconstruction:
-    """Refit every convolution that lost inputs, so that the pruned network gives what the original gave.
+    """Refit every convolution behind the first cut, so that the pruned network gives what the original gave.
 
-    Where blocks are gone, every convolution, since all read something else: a block that stays then makes up for those
-    that went before it. Left as they are: grouped convolutions, those that run more than once in a pass, and those
-    whose feature maps are too small to say enough (attention on pooled features).
+    That is every one with feature maps of the size of those that were cut, also where it lost nothing itself: what it
+    reads has changed. Where blocks are gone, every convolution. Left as they are: grouped convolutions, those that run
+    more than once in a pass, and those whose feature maps are too small to say enough (attention on pooled features).
 
     Args:
         original: the network before pruning, float32 on the CPU; not changed.
         pruned: the network after it; its weights change in place.
         cut: what was cut.
-        images: inputs of the network, ``(n, c, h, w)``. All n run at once through ``pruned``: memory grows with them.
-            Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original made of those before.
+        images: inputs of the network, ``(n, c, h, w)``. All n run at once, up to the last layer that is refitted:
+            memory grows with them. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original
+            made of those before.
         progress: show a progress bar.
 
     Returns:
         The errors before and after. Where refitting does not help, the weights are as they were.
     """
-    run: _Run = nn.Module.__call__
     with _fast_evaluation(original), _fast_evaluation(pruned):
-        if images.dim() == 5:
-            images, run = last_steps(original, images), run_step
+        images, run = as_read(original, images)
         images = images.contiguous(memory_format=torch.channels_last)
         layers = _layers(original, pruned, cut, images, run)
-        with tqdm(total=len(images) + len(layers), desc='reconstruct', disable=not progress) as bar:
-            outputs, errors = [], []
-            for index, image in enumerate(images.split(1)):
-                with _recording(original, layers, index):
-                    outputs.append(run(original, image))
-                errors.append(_error(run(pruned, image), outputs[-1]))
+        looked_at = images[::-(-len(images) // LOOKED_AT)]
+        with Progress('refit', len(layers) + 2 * len(looked_at), progress) as bar:
+            outputs, plain = [], 0.0
+            for image in looked_at.split(1):
+                outputs.append(run(original, image))
+                plain += mse_loss(run(pruned, image), outputs[-1]).item() / len(looked_at)
                 bar.update()
             before = {name: tensor.clone() for name, tensor in pruned.state_dict().items()}
-            refitted: list[str] = []
-            with _refitting(pruned, layers, refitted, bar):
-                error = _error(run(pruned, images), torch.cat(outputs))
-        plain = sum(errors) / len(errors)
+            refitted = _refit_all(original, pruned, layers, images, run, bar)
+            error = 0.0
+            for image, output in zip(looked_at.split(1), outputs, strict=True):
+                error += mse_loss(run(pruned, image), output).item() / len(looked_at)
+                bar.update()
         if error <= plain:  # also false where it is no number
-            return Reconstruction(plain, error, len(refitted))
+            return Reconstruction(plain, error, refitted)
         pruned.load_state_dict(before)
         return Reconstruction(plain, plain, 0)
 
@@ -112,23 +108,22 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
 def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor, run: _Run) -> list[_Layer]:
     """The convolutions to refit, in the order in which they run."""
     left = {name for name, _ in pruned.named_modules() if name}
-    shallower = None in cut.renamed.values()
-    names = [name for name, module in original.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1
-             and (shallower or 1 in cut.dropped.get(f'{name}.weight', {})) and _new_path(cut, name) in left]
-    convs = [conv for conv in trace_convs(original, names, images[:1], run) if conv.calls == 1]
-    weights = [pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight') for conv in convs]
-    work = sum(weight[0].numel() ** 2 for weight in weights)
-    total = min(max(int(WORK / max(work, 1)), POSITIONS[0]), POSITIONS[1])
-    generator = torch.Generator().manual_seed(0)
+    names = [name for name, module in original.named_modules()
+             if isinstance(module, nn.Conv2d) and module.groups == 1 and _new_path(cut, name) in left]
+    runs = trace_convs(original, names, images[:1], run)
+    if None not in cut.renamed.values():
+        touched = [index for index, conv in enumerate(runs) if f'{conv.name}.weight' in cut.dropped]
+        sizes = {runs[index].size for index in touched}
+        first = min((index for index in touched if 1 in cut.dropped[f'{runs[index].name}.weight']), default=len(runs))
+        runs = [conv for conv in runs[first:] if conv.size in sizes]
     layers = []
-    for conv, weight in zip(convs, weights, strict=True):
-        positions = draw_positions(len(images), conv.size, total, generator)
-        if can_refit(weight, positions):
+    for conv in runs:
+        weight = pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight')
+        if conv.calls == 1 and can_refit(weight, len(images) * conv.size[0] * conv.size[1]):
             before = original.get_parameter(f'{conv.name}.weight')
             kept = torch.tensor(stays(len(before), cut.dropped.get(f'{conv.name}.weight', {}).get(0, [])))
-            target = torch.zeros(*positions.shape, len(kept))
-            new_skips = [(_new_path(cut, path), scale) for path, scale in conv.skips]
-            layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, conv.skips, new_skips, positions, target))
+            layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, conv.skips,
+                                 [(_new_path(cut, path), scale) for path, scale in conv.skips]))
     return layers
 
 
@@ -137,43 +132,63 @@ def _new_path(cut: Cut, path: str) -> str:
     return (cut.new_name(f'{path}.') or '').removesuffix('.')
 
 
-@contextmanager
-def _recording(original: nn.Module, layers: Sequence[_Layer], index: int) -> Iterator[None]:
-    """While the original runs on one image: collect every layer's target for it."""
-    def record(layer: _Layer, scale: float, features: Tensor) -> None:
-        layer.target[index] += sample(features, layer.positions[index:index + 1])[0, :, layer.kept] / scale
+def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer], images: Tensor, run: _Run,
+               bar: Progress) -> int:
+    """Refit layer after layer, each on what the pruned network, refitted up to it, gives it; returns how many."""
+    refitted = 0
 
-    with ExitStack() as stack:
-        for layer in layers:
-            conv = original.get_submodule(layer.name)
-            stack.callback(conv.register_forward_hook(
-                lambda module, args, output, layer=layer: record(layer, 1.0, output)).remove)
-            for path, scale in layer.skips:
-                stack.callback(original.get_submodule(path).register_forward_pre_hook(
-                    lambda module, args, layer=layer, scale=scale: record(layer, scale, args[0])).remove)
-        yield
-
-
-@contextmanager
-def _refitting(pruned: nn.Module, layers: Sequence[_Layer], refitted: list[str], bar: tqdm) -> Iterator[None]:
-    """While the pruned network runs on all images: refit each layer on the inputs it is about to see."""
-    def take_off(layer: _Layer, scale: float, features: Tensor) -> None:
-        layer.target.sub_(sample(features, layer.positions), alpha=1 / scale)
-
-    def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor) -> None:
-        if refit(conv, inputs, layer.positions, layer.target):
-            refitted.append(layer.new_name)
+    def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor, entered: Mapping[str, Tensor]) -> None:
+        nonlocal refitted
+        wanted = targets.next()
+        for path, scale in layer.new_skips:
+            wanted = wanted.sub(entered[path], alpha=1 / scale)
+        refitted += refit(conv, inputs, wanted)
         bar.update()
+        if layer is layers[-1]:
+            raise Enough
+
+    if not layers:
+        return 0
+    targets: InStep[Tensor] = InStep(lambda give: _give_targets(original, layers, images, run, give))
+    entered: dict[str, Tensor] = {}
+    try:
+        with ExitStack() as stack:
+            _keep_inputs(stack, pruned, {path for layer in layers for path, _ in layer.new_skips}, entered)
+            for layer in layers:
+                stack.callback(pruned.get_submodule(layer.new_name).register_forward_pre_hook(
+                    lambda module, args, layer=layer: fit(layer, module, args[0], entered)).remove)
+            run(pruned, images)
+    except Enough:
+        pass
+    finally:
+        targets.close()
+    return refitted
+
+
+def _give_targets(original: nn.Module, layers: Sequence[_Layer], images: Tensor, run: _Run,
+                  give: Callable[[Tensor], None]) -> None:
+    """Run the original and give what each layer should give, with what the residual branches that it ends add."""
+    entered: dict[str, Tensor] = {}
+
+    def hand_on(layer: _Layer, output: Tensor) -> None:
+        wanted = output[:, layer.kept]
+        for path, scale in layer.skips:
+            wanted = wanted.add(entered[path][:, layer.kept], alpha=1 / scale)
+        give(wanted)
 
     with ExitStack() as stack:
+        _keep_inputs(stack, original, {path for layer in layers for path, _ in layer.skips}, entered)
         for layer in layers:
-            conv = pruned.get_submodule(layer.new_name)
-            stack.callback(conv.register_forward_pre_hook(
-                lambda module, args, layer=layer: fit(layer, module, args[0])).remove)
-            for path, scale in layer.new_skips:
-                stack.callback(pruned.get_submodule(path).register_forward_pre_hook(
-                    lambda module, args, layer=layer, scale=scale: take_off(layer, scale, args[0])).remove)
-        yield
+            stack.callback(original.get_submodule(layer.name).register_forward_hook(
+                lambda module, args, output, layer=layer: hand_on(layer, output)).remove)
+        run(original, images)
+
+
+def _keep_inputs(stack: ExitStack, net: nn.Module, paths: Iterable[str], entered: dict[str, Tensor]) -> None:
+    """Keep what enters some modules, each time that they run."""
+    for path in paths:
+        stack.callback(net.get_submodule(path).register_forward_pre_hook(
+            lambda module, args, path=path: entered.__setitem__(path, args[0])).remove)
 
 
 @contextmanager
@@ -187,8 +202,9 @@ def _fast_evaluation(net: nn.Module) -> Iterator[None]:
         net.to(memory_format=torch.contiguous_format)
 
 
-def _error(output: Tensor, wanted: Tensor) -> float:
-    return torch.nn.functional.mse_loss(output, wanted).item()
+def as_read(net: nn.Module, images: Tensor) -> tuple[Tensor, _Run]:
+    """What to give a network for images or clips, all at once, and how: of clips, the step to their last frame."""
+    return (last_steps(net, images), run_step) if images.dim() == 5 else (images, nn.Module.__call__)
 
 
 @torch.no_grad()

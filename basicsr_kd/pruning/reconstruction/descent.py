@@ -1,0 +1,211 @@
+"""Gradient steps on calibration images, towards the original's output, for as long as there is time.
+
+What a layer reads is so correlated (neighbouring pixels, channels of one dense block) that plain Adam on the weights
+spends minutes without any gain. So the steps are taken where what each layer reads is white, as in K-FAC (Martens and
+Grosse, ICML 2015): with moments A = L L', Adam moves V in W = V L^-1. A step then changes a layer's output by a known
+part, however much its weights change.
+"""
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, mse_loss
+
+from basicsr_kd.pruning.reconstruction.least_squares import can_refit
+from basicsr_kd.pruning.reconstruction.moments import moments, reading
+from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT
+from basicsr_kd.pruning.reconstruction.residuals import trace_convs
+from basicsr_kd.pruning.reconstruction.shared_inputs import watch_inputs
+from basicsr_kd.utils.modes import evaluating, fast_formats
+from basicsr_kd.utils.progress import Progress
+
+RATE = 5e-5
+"""By how much of its root mean square a layer's output changes in a step, along one of its whitened inputs."""
+DAMPING = 1e-3
+"""Added to the moments, in parts of their mean diagonal."""
+BATCH, SIZE = 4, 48
+"""Crops in a step, and the side of them."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What gradient steps did.
+
+    Args:
+        steps: how many there were; 0 where they made the output worse and were undone.
+        error_before: mean squared difference of the outputs, on changed crops of the calibration images, before.
+        error_after: the same afterwards; never more than ``error_before``.
+    """
+    steps: int
+    error_before: float
+    error_after: float
+
+
+def descend(original: nn.Module, pruned: nn.Module, images: Tensor, seconds: float, progress: bool = False) -> Descent:
+    """Change the weights of a pruned network's convolutions so that it gives what the original gives.
+
+    Each step takes random crops of the images, turned, mirrored, resized and recoloured: the original says what should
+    come out of anything, so few images go far. Learning rates fall to 0 with the time. In bf16 where the CPU is fast in
+    it.
+
+    Args:
+        original: the network before pruning, float32 on the CPU.
+        pruned: the network after it; its weights change in place.
+        images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1].
+        seconds: wall time for all of it; nothing is done where it is too short for ten steps.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Steps and errors. Where the output got worse, the weights are as they were.
+    """
+    start = time.perf_counter()
+    half = 'bf16' in fast_formats('cpu')
+    with evaluating(original), evaluating(pruned):
+        before = copy.deepcopy(pruned.state_dict())
+        layers = _whitened(pruned, images[::-(-len(images) // LOOKED_AT)]) if seconds > 0 else []
+        for net in (original, pruned):
+            net.to(memory_format=torch.channels_last)
+        errors = [_error(original, pruned, images)]
+        left = seconds - (time.perf_counter() - start)
+        steps = _steps(original, pruned, layers, images, left, half, progress)
+        errors.append(_error(original, pruned, images) if steps else errors[0])
+        if not errors[1] <= errors[0]:  # also where it is no number
+            pruned.load_state_dict(before)
+            steps, errors[1] = 0, errors[0]
+        for net in (original, pruned):
+            net.to(memory_format=torch.contiguous_format)
+    return Descent(steps, errors[0], errors[1])
+
+
+class _Whitened:
+    """A convolution, and V of its weights W = V L^-1, with the bias at the mean of what it reads.
+
+    Args:
+        conv: the convolution.
+        inverse: L^-1, ``(n, n)``, of what it reads in the order (channel, kernel position), maybe with more behind.
+        mean: of what it reads, ``(n)``.
+        size: root mean square of what its weights write.
+    """
+
+    def __init__(self, conv: nn.Conv2d, factor: Tensor, inverse: Tensor, mean: Tensor) -> None:
+        count = conv.weight[0].numel()
+        self.conv, self.inverse, self.mean = conv, inverse[:count, :count], mean[:count]
+        self.weight = conv.weight.detach().flatten(1).clone()
+        self.bias = None if conv.bias is None else conv.bias.detach().clone()
+        self.size = (self.weight @ factor[:count, :count]).square().sum(1).mean().sqrt().item()
+        self.moved = torch.zeros_like(self.weight)
+        self.raised = torch.zeros(len(self.weight))
+
+    def read_gradients(self) -> None:
+        """From the weights' gradients to those of V and of the bias at the mean."""
+        assert self.conv.weight.grad is not None
+        gradient = self.conv.weight.grad.flatten(1)
+        if self.conv.bias is not None:
+            self.raised.grad = self.conv.bias.grad
+            gradient = gradient - torch.outer(self.conv.bias.grad, self.mean)  # type: ignore[arg-type]
+        self.moved.grad = gradient @ self.inverse.T
+
+    def write_weights(self) -> None:
+        """From V to the weights."""
+        change = self.moved @ self.inverse
+        self.conv.weight.copy_((self.weight + change).view_as(self.conv.weight))
+        if self.conv.bias is not None and self.bias is not None:
+            self.conv.bias.copy_(self.bias + self.raised - change @ self.mean)
+
+
+@torch.no_grad()
+def _whitened(net: nn.Module, images: Tensor) -> list[_Whitened]:
+    """The plain convolutions that run once in a pass and read enough."""
+    names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
+    names = [conv.name for conv in trace_convs(net, names, images[:1]) if conv.calls == 1]
+    found: list[_Whitened] = []
+
+    def use(convs: dict[str, nn.Conv2d], inputs: Tensor) -> None:
+        *_, last = convs.values()
+        seen = moments(last, reading(last, inputs).padded)
+        if not can_refit(last.weight, seen.count):
+            return
+        order = torch.arange(len(seen.gram)).reshape(-1, last.in_channels).T.flatten()
+        gram = seen.gram[order][:, order]
+        gram.diagonal().add_(DAMPING * gram.diagonal().mean().clamp(min=1e-12))
+        factor = torch.linalg.cholesky(gram)
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False)
+        shared = factor.float(), inverse.float(), seen.mean[order].float()
+        found.extend(_Whitened(conv, *shared) for conv in convs.values())
+
+    watch_inputs(net, names, lambda: net(images), use)
+    return found
+
+
+def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], images: Tensor, seconds: float, half: bool,
+           progress: bool) -> int:
+    """Take steps for some seconds; returns how many, 0 where there is no time for ten."""
+    generator = torch.Generator().manual_seed(0)
+    groups = [{'params': [layer.moved, layer.raised], 'size': layer.size} for layer in layers]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99)) if layers else None
+    start = time.perf_counter()
+    steps, passed = 0, 0.0
+    with Progress('gradient steps, seconds', round(max(seconds, 0)), progress,
+                  bar_format='{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} {postfix}') as bar:
+        while optimizer and passed < seconds and not (steps == 1 and 10 * passed > seconds):
+            for group in optimizer.param_groups:
+                group['lr'] = RATE * group['size'] * min(1, (steps + 1) / 10) * (1 + math.cos(
+                    math.pi * passed / seconds)) / 2
+            crops = torch.cat([_crop(images, generator) for _ in range(BATCH)])
+            crops = crops.contiguous(memory_format=torch.channels_last)
+            with torch.autocast('cpu', torch.bfloat16, enabled=half):
+                with torch.no_grad():
+                    wanted = original(crops)
+                loss = mse_loss(pruned(crops).float(), wanted.float())
+            pruned.zero_grad()
+            loss.backward()
+            with torch.no_grad():
+                for layer in layers:
+                    layer.read_gradients()
+                optimizer.step()
+                for layer in layers:
+                    layer.write_weights()
+            steps += 1
+            bar.update(time.perf_counter() - start - passed)
+            bar.set_postfix_str(f'step {steps}', refresh=False)
+            passed = time.perf_counter() - start
+    pruned.zero_grad()
+    return steps
+
+
+def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A piece of an image, changed at random: ``(1, c, s, s)``."""
+    def draw(low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=generator).item()
+
+    def start(size: int) -> int:
+        return int(torch.randint(size - side + 1, (), generator=generator))
+
+    image = images[torch.randint(len(images), (1,), generator=generator)]
+    side = min(SIZE, *image.shape[2:])
+    if draw(0, 1) < 0.6:
+        factor = draw(max(0.6, side / min(image.shape[2:])), 1.4)
+        image = interpolate(image, scale_factor=factor, mode='bicubic', antialias=True).clamp(0, 1)
+    top, left = start(image.shape[2]), start(image.shape[3])
+    piece = image[:, :, top:top + side, left:left + side]
+    for dim in (2, 3):
+        piece = piece.flip(dim) if draw(0, 1) < 0.5 else piece
+    piece = piece.transpose(2, 3) if draw(0, 1) < 0.5 else piece
+    if draw(0, 1) < 0.5:
+        piece = piece[:, torch.randperm(piece.shape[1], generator=generator)]
+    if draw(0, 1) < 0.5:
+        piece = piece ** draw(0.7, 1.4) * draw(0.7, 1)
+    return 1 - piece if draw(0, 1) < 0.2 else piece
+
+
+@torch.no_grad()
+def _error(original: nn.Module, pruned: nn.Module, images: Tensor) -> float:
+    """On crops that no step has seen: what the images themselves give was fitted before, and can only get worse."""
+    generator = torch.Generator().manual_seed(1)
+    crops = [_crop(images, generator) for _ in range(len(images))]
+    return sum(mse_loss(pruned(crop), original(crop)).item() for crop in crops) / len(crops)

@@ -1,0 +1,53 @@
+"""Progress of long work on stderr: a bar on a screen, a line now and then in a file or a pipe."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+_T = TypeVar('_T')
+SECONDS = 20
+"""Between two lines."""
+_LINE = '{desc}: {n:.0f} of {total:.0f}, {elapsed} gone, {remaining} to go'
+
+
+class Progress(tqdm):
+    """tqdm's bar where stderr is a screen; else a line at the start, every 20 seconds, and none at the end.
+
+    Args:
+        title: what is being done.
+        total: how many steps it has.
+        shown: False: nothing is shown.
+        options: further ones of tqdm.
+    """
+
+    def __init__(self, title: str, total: int, shown: bool = True, **options: Any) -> None:
+        self.lines = not sys.stderr.isatty()
+        if self.lines:
+            options.update(mininterval=SECONDS, miniters=1, bar_format=_LINE)
+        super().__init__(total=total, desc=title, disable=not shown, leave=False, file=sys.stderr, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Show how far it is; tqdm calls it."""
+        if not self.lines:
+            return super().display(msg, pos)
+        if msg is None:  # an empty one would wipe the bar from a screen
+            self.fp.write(f'{self}\n')
+            self.fp.flush()
+        return True
+
+    def close(self) -> None:
+        """End the bar; a line needs no end."""
+        if getattr(self, 'lines', False):
+            self.disable = True
+        super().close()
+
+
+def progressing(values: Iterable[_T], title: str, total: int, shown: bool = True) -> Iterator[_T]:
+    """Go through values and show how far it is."""
+    with Progress(title, total, shown) as bar:
+        for value in values:
+            yield value
+            bar.update()

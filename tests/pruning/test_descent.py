@@ -1,0 +1,87 @@
+"""Gradient steps on calibration images."""
+import copy
+
+import pytest
+import torch
+from helpers.networks import varied_rrdbnet
+from torch import nn
+
+from basicsr_kd.errors import PruneOptionError
+from basicsr_kd.pruning import prune
+from basicsr_kd.pruning.reconstruction import descent
+from basicsr_kd.pruning.reconstruction.descent import descend
+
+
+@pytest.fixture
+def images():
+    return nn.functional.interpolate(torch.rand(4, 3, 8, 8), 64, mode='bicubic').clamp(0, 1)
+
+
+@pytest.fixture
+def pair():
+    """A network and one whose weights are a little off."""
+    net = varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8).eval()
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + 0.05 * torch.randn_like(parameter))
+    return net, other
+
+
+def tensors(net):
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def same(state, net):
+    return all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_comes_nearer_also_where_it_did_not_look(pair, images, monkeypatch):
+    monkeypatch.setattr(descent, 'RATE', 1e-3)
+    net, other = pair
+    others = nn.functional.interpolate(torch.rand(2, 3, 8, 8), 64, mode='bicubic').clamp(0, 1)
+    before, random_state = tensors(net), torch.get_rng_state()
+    with torch.no_grad():
+        plain = nn.functional.mse_loss(other(others), net(others))
+    other.train()
+    found = descend(net, other, images, 6)
+    assert found.steps > 10 and found.error_after < 0.5 * found.error_before
+    with torch.no_grad():
+        assert nn.functional.mse_loss(other(others), net(others)) < plain
+    assert same(before, net) and other.training and torch.equal(random_state, torch.get_rng_state())
+    for one in (net, other):
+        assert all(parameter.is_contiguous() for parameter in one.parameters())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in one.modules())
+
+
+@pytest.mark.parametrize('seconds', [0, -5, 1e-9])
+def test_no_time_no_steps(pair, images, seconds):
+    net, other = pair
+    before = tensors(other)
+    found = descend(net, other, images, seconds)
+    assert found.steps == 0 and found.error_before == found.error_after and same(before, other)
+
+
+def test_steps_that_make_it_worse_are_undone(pair, images, monkeypatch):
+    monkeypatch.setattr(descent, 'RATE', 10)
+    net, other = pair
+    before = tensors(other)
+    found = descend(net, other, images, 2)
+    assert found.steps == 0 and found.error_before == found.error_after and same(before, other)
+
+
+def test_prune_says_what_the_steps_brought(images):
+    net = varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8).eval()
+    report = prune(net, ratio=0.2, round_to=2, calibration=images, reconstruct=True, minutes=0.1, judge=images)
+    assert 'gradient steps: mean squared error' in report.table() or 'no gradient steps' in report.table()
+    assert 'reconstruct, minutes 0.1' in report.request
+    assert report.likeness.images == 4 and report.likeness.network['psnr'] > report.likeness.bicubic['psnr']
+
+
+@pytest.mark.parametrize('options, reason', [
+    ({'minutes': -1}, 'Expected a number of at least 0'), ({'minutes': 'long'}, 'Expected a number'),
+    ({'minutes': float('inf')}, 'Expected a number'), ({'minutes': 1, 'layout': 'unstructured'}, 'not refitted'),
+])
+def test_refusals(options, reason, images):
+    with pytest.raises(PruneOptionError, match=reason):
+        prune(varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8), ratio=0.1, calibration=images, **options)
