@@ -24,8 +24,12 @@ from basicsr_kd.pruning.reconstruction.shared_inputs import watch_inputs
 from basicsr_kd.utils.modes import evaluating, fast_formats
 from basicsr_kd.utils.progress import Progress
 
-RATE = 5e-5
-"""By how much of its root mean square a layer's output changes in a step, along one of its whitened inputs."""
+RATE = 4e-5
+"""By how much of its root mean square a layer's output changes in a step, along one of its whitened inputs.
+
+On RealESRGAN_x4plus pruned by half, 140 to 210 steps with 2.5e-5 and 5e-5 came nearer to the original on photos held
+out, and those with 1.2e-4 got further away.
+"""
 DAMPING = 1e-3
 """Added to the moments, in parts of their mean diagonal."""
 BATCH, SIZE = 4, 48
@@ -198,9 +202,7 @@ def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
     piece = piece.transpose(2, 3) if draw(0, 1) < 0.5 else piece
     if draw(0, 1) < 0.5:
         piece = piece[:, torch.randperm(piece.shape[1], generator=generator)]
-    if draw(0, 1) < 0.5:
-        piece = piece ** draw(0.7, 1.4) * draw(0.7, 1)
-    return 1 - piece if draw(0, 1) < 0.2 else piece
+    return piece ** draw(0.7, 1.4) * draw(0.7, 1) if draw(0, 1) < 0.5 else piece
 
 
 @torch.no_grad()
