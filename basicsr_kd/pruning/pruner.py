@@ -66,7 +66,7 @@ def prune(net: nn.Module,
             when they are needed, :func:`read_calibration_for` reads them. For FRNet clips, ``(n, t, c, h, w)``: an
             image is to it a step in a clip where nothing moves.
         judge: further images, of the same shape, that nothing is fitted to: the result is compared with the original on
-            them.
+            them, and gradient steps that make it worse there are undone.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 
@@ -87,6 +87,9 @@ def prune(net: nn.Module,
     if why and calibration is None:
         raise PruningError(f'prune: {why} needs calibration images. Expected calibration: a folder of images as the '
                            'network takes them.')
+    if minutes and calibration is not None and calibration.dim() == 5:
+        raise PruningError('prune: minutes is for gradient steps on single images, and this network takes clips. '
+                           'Expected minutes 0.')
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         original = working_copy(net)
         job = Job(original, request, example, MAGNITUDES[importance]() if importance in MAGNITUDES else None)
@@ -108,18 +111,25 @@ def prune(net: nn.Module,
         notes = []
         if reconstruct:
             refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
-            notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on the calibration '
-                         f'images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
+            notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on calibration images '
+                         f'{refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
         if minutes:
-            if given(images).dim() == 5:
-                raise PruningError('prune: minutes is for gradient steps on single images, and this network takes '
-                                   'clips. Expected minutes 0.')
             left = 60 * minutes - (time.perf_counter() - start)
-            found = job.run(lambda: descend(original, network, given(images), left, progress), images)
-            notes.append(f'{found.steps} gradient steps: mean squared error of the output on changed calibration '
-                         f'images {found.error_before:.3g} -> {found.error_after:.3g}' if found.steps else
-                         f'no gradient steps: {minutes:g} minutes were over, or they brought nothing')
+            notes.append(_take_steps(job, network, given(images), judge, left, progress))
         return job.finish(cut, network, net.training, kept, notes, judge)
+
+
+def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | None, seconds: float,
+                progress: bool) -> str:
+    """Bring a pruned network nearer by gradient steps while there is time; returns what that did, in words."""
+    if seconds <= 0:
+        return 'no gradient steps: the minutes were over'
+    found = job.run(lambda: descend(job.net, network, images, images if judge is None else judge, seconds, progress),
+                    images)
+    if not found.steps:
+        return 'no gradient steps: the minutes were nearly over, or the steps made it worse and were undone'
+    return (f'{found.steps} gradient steps: mean squared error of the output on the images to judge by '
+            f'{found.error_before:.3g} -> {found.error_after:.3g}')
 
 
 def check_prune(net: nn.Module, request: Request, example: Tensor | None = None) -> None:

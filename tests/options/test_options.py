@@ -39,7 +39,7 @@ def test_defaults_are_filled_in(kd_opt):
     assert validate(kd_opt, is_train=True) == []
     assert kd_opt['teacher']['prune'] == {
         'ratio': 0.3, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global', 'importance': 'taylor',
-        'round_to': 16, 'select': 'least', 'target': None, 'reconstruct': False,
+        'round_to': 16, 'select': 'least', 'target': None, 'reconstruct': False, 'minutes': 0,
         'calibration': {'dataroot': None, 'num': 16, 'size': 96}, 'steps': 1, 'every': None}
     assert kd_opt['train']['distill_opt']['layers'] is None
     assert kd_opt['train']['channels_last'] is True
@@ -194,7 +194,7 @@ def test_stages_while_training(prune_opt):
     assert (step.steps, step.every) == (4, 1)
     assert step.arguments() == {'ratio': 0.5, 'keep': None, 'of': 'params', 'layout': 'growth', 'allocation': 'global',
                                 'importance': 'taylor', 'round_to': 16, 'select': 'least', 'target': None,
-                                'reconstruct': False}
+                                'reconstruct': False, 'minutes': 0}
 
 
 def test_prune_needs_a_trained_network(prune_opt):

@@ -77,10 +77,12 @@ def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tenso
             inputs, run = as_read(net, images)
             watch_inputs(net, read, lambda: run(net, inputs.contiguous(memory_format=torch.channels_last)), use)
     if waiting:
-        unpriced = waiting[0][0][0].root
+        name: str = max(set().union(*(names for _, names in waiting)), key=lambda name: _values(net, name))
+        values, width, height = _values(net, name), images.shape[-1], images.shape[-2]
         raise PruningError(f'prune: importance obs found too few positions of feature maps on {len(images)} images of '
-                           f'{images.shape[-1]}x{images.shape[-2]} for the layers that read {unpriced}. Expected more '
-                           'or larger calibration images, or importance taylor.')
+                           f'{width}x{height} for {name}, whose kernel reads {values:,} values. Expected '
+                           f'{math.ceil(2 * values / (width * height))} images of this size, fewer larger ones, or '
+                           'importance taylor.')
     return [replace(group, importance=found[group.root]) for group in groups]
 
 
@@ -103,6 +105,11 @@ def _readers(net: nn.Module, group: ChannelGroup) -> dict[str, list[list[int]]]:
         for channel, column in enumerate(part.index):
             columns[channel].append(column)
     return found
+
+
+def _values(net: nn.Module, name: str) -> int:
+    """How many values the kernel of a convolution reads."""
+    return net.get_parameter(f'{name}.weight')[0].numel()
 
 
 def _units(groups: Sequence[ChannelGroup], readers: Mapping[str, Iterable[str]]) -> list[list[ChannelGroup]]:

@@ -42,7 +42,7 @@ class Descent:
 
     Args:
         steps: how many there were; 0 where they made the output worse and were undone.
-        error_before: mean squared difference of the outputs, on changed crops of the calibration images, before.
+        error_before: mean squared difference of the outputs, on the images to judge by, before.
         error_after: the same afterwards; never more than ``error_before``.
     """
     steps: int
@@ -50,10 +50,11 @@ class Descent:
     error_after: float
 
 
-def descend(original: nn.Module, pruned: nn.Module, images: Tensor, seconds: float, progress: bool = False) -> Descent:
+def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tensor, seconds: float,
+            progress: bool = False) -> Descent:
     """Change the weights of a pruned network's convolutions so that it gives what the original gives.
 
-    Each step takes random crops of the images, turned, mirrored, resized and recoloured: the original says what should
+    A step takes random crops of the images, turned, mirrored, resized and recoloured: the original says what should
     come out of anything, so few images go far. Learning rates fall to 0 with the time. In bf16 where the CPU is fast in
     it.
 
@@ -61,11 +62,13 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, seconds: flo
         original: the network before pruning, float32 on the CPU.
         pruned: the network after it; its weights change in place.
         images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1].
+        judge: further images, that the refit before has not seen either: where the output gets worse on them, the steps
+            are undone.
         seconds: wall time for all of it; nothing is done where it is too short for ten steps.
         progress: whether to show a progress bar.
 
     Returns:
-        Steps and errors. Where the output got worse, the weights are as they were.
+        Steps and errors.
     """
     start = time.perf_counter()
     half = 'bf16' in fast_formats('cpu')
@@ -74,10 +77,10 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, seconds: flo
         layers = _whitened(pruned, images[::-(-len(images) // LOOKED_AT)]) if seconds > 0 else []
         for net in (original, pruned):
             net.to(memory_format=torch.channels_last)
-        errors = [_error(original, pruned, images)]
+        errors = [_error(original, pruned, judge)]
         left = seconds - (time.perf_counter() - start)
         steps = _steps(original, pruned, layers, images, left, half, progress)
-        errors.append(_error(original, pruned, images) if steps else errors[0])
+        errors.append(_error(original, pruned, judge) if steps else errors[0])
         if not errors[1] <= errors[0]:  # also where it is no number
             pruned.load_state_dict(before)
             steps, errors[1] = 0, errors[0]
@@ -207,7 +210,4 @@ def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def _error(original: nn.Module, pruned: nn.Module, images: Tensor) -> float:
-    """On crops that no step has seen: what the images themselves give was fitted before, and can only get worse."""
-    generator = torch.Generator().manual_seed(1)
-    crops = [_crop(images, generator) for _ in range(len(images))]
-    return sum(mse_loss(pruned(crop), original(crop)).item() for crop in crops) / len(crops)
+    return sum(mse_loss(pruned(image), original(image)).item() for image in images.split(1)) / len(images)
