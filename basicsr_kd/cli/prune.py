@@ -77,10 +77,7 @@ def _words(found: Any, judged: Any, images: Any) -> str:
     if found is None:
         return ('Not measured how near the result is to the original: the network does not enlarge by a whole number, '
                 'or the images are too small.')
-    which = (f'{found.images} calibration images that it was fitted to, too few to keep some out' if judged is images
-             else f'{found.images} calibration images that were kept out')
-    lines = [found.table(), f'On {which}; clipped, 8 bits, 4 border pixels left out.', *found.missing]
-    return '\n'.join([*lines, *filter(None, [found.verdict()])])
+    return found.words(kept_out=judged is not images)
 
 
 def _figures(found: Any) -> dict[str, Any] | None:

@@ -48,6 +48,17 @@ class Likeness:
                     f'({bicubic:.1f} dB): do not use it without training.')
         return ''
 
+    def words(self, kept_out: bool) -> str:
+        """The table, what it was measured on, and what no one should overlook.
+
+        Args:
+            kept_out: whether on calibration images that the network was not fitted to.
+        """
+        which = 'that were kept out' if kept_out else 'that it was fitted to, too few to keep some out'
+        lines = [self.table(), f'On {self.images} calibration images {which}; clipped, 8 bits, {_BORDER} border pixels '
+                 'left out.', *self.missing, self.verdict()]
+        return '\n'.join(filter(None, lines))
+
     def table(self) -> str:
         """A line each for the network and bicubic."""
         rows = [[name, *(_shown(score, scores.get(score)) for score in self.network)]

@@ -67,3 +67,11 @@ def test_grey_networks_are_compared(images):
 def test_what_leaves_nothing_to_compare_is_not_compared():
     assert likeness(nn.Identity(), nn.Identity(), torch.rand(1, 3, 8, 8)) is None  # all border
     assert likeness(nn.Conv2d(3, 5, 1), nn.Conv2d(3, 5, 1), torch.rand(1, 3, 32, 32)) is None  # no picture
+
+
+def test_words_say_whether_the_images_were_kept_out():
+    found = Likeness(2, {'psnr': 20.0}, {'psnr': 25.0}, 30.0, missing=('JOD needs pycvvdp',))
+    for kept_out, which in ((True, 'that were kept out'), (False, 'that it was fitted to, too few to keep some out')):
+        words = found.words(kept_out)
+        assert f'On 2 calibration images {which}' in words
+        assert 'JOD needs pycvvdp' in words and found.verdict() and words.endswith(found.verdict())

@@ -42,8 +42,7 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
         report = prune(net, **step.arguments(), calibration=images, judge=judged, progress=True)
         get_root_logger().info(report.table())
         if report.likeness is not None:
-            get_root_logger().info('\n'.join(filter(None, [f'{report.likeness.table()}\n(calibration images that were '
-                                                           'kept out)', report.likeness.verdict()])))
+            get_root_logger().info(report.likeness.words(kept_out=judged is not images))
         cuts.append(report.cut)
         net = report.network
     write_network_file(target, net.state_dict(), network)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import msgspec
@@ -104,7 +103,7 @@ def inherited_student(opt: dict[str, Any]) -> nn.Module:
                             else '.'))
     images = calibration_images(teacher, options.calibration, opt) if options.why_images else None
     refitted = inherit(student, teacher, importance=options.importance, calibration=images,
-                       reconstruct=options.reconstruct, progress=sys.stderr.isatty())
+                       reconstruct=options.reconstruct, progress=True)
     if refitted:
         get_root_logger().info(f'Refitted {refitted.layers} layers: mean squared error against the teacher on the '
                                f'calibration images {refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')

@@ -63,7 +63,7 @@ def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tenso
             seen = moments(last, reading(last, inputs).padded)
             if not can_refit(last.weight, seen.count):
                 return
-            factor = torch.linalg.cholesky(_by_channel(seen.gram, last.in_channels))
+            _, factor = seen.by_channel(last.in_channels, RIDGE)
             for name, conv in convs.items():
                 columns = {group.root: readers[group.root][name] for group in groups if name in readers[group.root]}
                 count = conv.weight[0].numel()
@@ -188,11 +188,3 @@ def _prices(net: nn.Module, unit: Sequence[ChannelGroup], readers: Mapping[str, 
                 if writer in readers:
                     readers[writer].sensitivity[index[channel]] = 0
     return prices
-
-
-def _by_channel(gram: Tensor, channels: int) -> Tensor:
-    """Moments in the order (channel, kernel position), so that the first channels come first; with the ridge."""
-    order = torch.arange(len(gram)).reshape(-1, channels).T.flatten()
-    gram = gram[order][:, order]
-    gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-12))
-    return gram

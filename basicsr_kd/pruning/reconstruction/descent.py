@@ -137,12 +137,9 @@ def _whitened(net: nn.Module, images: Tensor) -> list[_Whitened]:
         seen = moments(last, reading(last, inputs).padded)
         if not can_refit(last.weight, seen.count):
             return
-        order = torch.arange(len(seen.gram)).reshape(-1, last.in_channels).T.flatten()
-        gram = seen.gram[order][:, order]
-        gram.diagonal().add_(DAMPING * gram.diagonal().mean().clamp(min=1e-12))
-        factor = torch.linalg.cholesky(gram)
+        mean, factor = seen.by_channel(last.in_channels, DAMPING)
         inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=factor.dtype), upper=False)
-        shared = factor.float(), inverse.float(), seen.mean[order].float()
+        shared = factor.float(), inverse.float(), mean.float()
         found.extend(_Whitened(conv, *shared) for conv in convs.values())
 
     watch_inputs(net, names, lambda: net(images), use)

@@ -24,6 +24,20 @@ class Moments:
     mean: Tensor
     gram: Tensor
 
+    def by_channel(self, channels: int, ridge: float) -> tuple[Tensor, Tensor]:
+        """Mean, and Cholesky factor of the moments, in the order (channel, kernel position).
+
+        The leading parts of both are then those of convolutions that read the first channels alone.
+
+        Args:
+            channels: how many are read.
+            ridge: added to the moments, in parts of their mean diagonal.
+        """
+        order = torch.arange(len(self.gram)).reshape(-1, channels).T.flatten()
+        gram = self.gram[order][:, order]
+        gram.diagonal().add_(ridge * gram.diagonal().mean().clamp(min=1e-12))
+        return self.mean[order], torch.linalg.cholesky(gram)
+
 
 @dataclass(frozen=True)
 class Reading:
