@@ -71,7 +71,7 @@ def test_what_leaves_nothing_to_compare_is_not_compared():
 
 def test_words_say_whether_the_images_were_kept_out():
     found = Likeness(2, {'psnr': 20.0}, {'psnr': 25.0}, 30.0, missing=('JOD needs pycvvdp',))
-    for kept_out, which in ((True, 'that were kept out'), (False, 'that it was fitted to, too few to keep some out')):
-        words = found.words(kept_out)
+    for apart, which in ((True, 'that were kept out'), (False, 'that it was fitted to, too few to keep some out')):
+        words = found.words(apart)
         assert f'On 2 calibration images {which}' in words
         assert 'JOD needs pycvvdp' in words and found.verdict() and words.endswith(found.verdict())
