@@ -32,6 +32,18 @@ def test_moments_are_those_of_the_patches(options):
     assert torch.allclose(found.gram, covariance, rtol=0, atol=1e-5 * covariance.max())
 
 
+@pytest.mark.parametrize('options', [{}, {'stride': 2}], ids=str)
+def test_many_positions_are_rounded_to_bf16_where_that_is_fast(options, monkeypatch):
+    monkeypatch.setattr(moments_module, 'fast_formats', lambda device: ['fp32', 'bf16'])
+    conv = nn.Conv2d(5, 4, 3, padding=1, **options)
+    padded = reading(conv, torch.randn(2, 5, 120, 110) + 3).padded
+    gram, seen = moments(conv, padded).gram, patches(conv, padded)
+    covariance = torch.cov(seen.T, correction=0)
+    assert 0 < (gram - covariance).abs().max() < 3e-3 * covariance.max()
+    torch.linalg.cholesky(gram + 1e-5 * covariance.diagonal().mean() * torch.eye(len(gram)))  # is no less than 0
+    assert torch.get_float32_matmul_precision() == 'highest'
+
+
 @pytest.mark.parametrize('options', [{}, {'stride': 2}, {'padding_mode': 'reflect'}], ids=str)
 def test_of_large_maps_the_middle_is_read(options, monkeypatch):
     monkeypatch.setattr(moments_module, 'POSITIONS', 100)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
-from basicsr_kd.pruning.channels.importance import output_sensitivities
+from basicsr_kd.pruning.channels.random_signs import output_sensitivities
 from basicsr_kd.pruning.reconstruction.least_squares import RIDGE, can_refit
 from basicsr_kd.pruning.reconstruction.moments import moments, reading
 from basicsr_kd.pruning.reconstruction.reconstruct import as_read
