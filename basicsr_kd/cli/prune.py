@@ -58,7 +58,8 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     write_json(args.json, {'weights': args.weights, 'out': str(args.out), 'request': report.request, **counts,
                            'stages': [dataclasses.asdict(stage) for stage in report.stages], 'kept': report.kept,
                            'skipped': report.skipped, 'notes': report.notes, 'network_g': section,
-                           'likeness': _figures(report.likeness),
+                           'likeness': _figures(report.likeness), 'latency': report.latency and dataclasses.asdict(
+                               report.latency) | {'share': report.latency.share},
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
@@ -167,11 +168,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='share to take away, from 0 to less than 1\n'
                              f'(with --scan: of each stage, default: {SCAN_RATIO})')
     budget.add_argument('--of', choices=CHOICES['of'], default='params',
-                        help='what the share counts: parameters, or multiply-\naccumulate operations (default: params)')
+                        help='what the share counts: parameters, multiply-accumulate\noperations, or time, measured '
+                             'here (default: params)')
     budget.add_argument('--keep', metavar='N', type=int,
                         help='instead of --ratio, with --layout blocks: how many\nblocks stay')
     budget.add_argument('--target', metavar='MODULE',
                         help='prune this part of the network alone, e.g. body.3;\n--ratio then counts it alone')
+    _add_place(parser.add_argument_group('time', 'With --of latency: what it is measured in. Every block is timed in '
+                                         'all its\nwidths, which takes minutes once.'))
     _add_choice(parser.add_argument_group('what goes'))
     images = parser.add_argument_group('calibration images', 'What the network will be used on, best from its training '
                                        'set: low resolution.')
@@ -212,6 +216,17 @@ def _add_files(files: argparse._ArgumentGroup) -> None:
                             "num_in_ch: 3, ...}', or a\n.yml file with network_g: (needed for EDSR and RCAN)")
 
 
+def _add_place(place: argparse._ArgumentGroup) -> None:
+    place.add_argument('--device', choices=CHOICES['device'], help='(default: cpu)')
+    place.add_argument('--runtime', choices=CHOICES['runtime'],
+                       help='the program that runs the network (default: openvino\nif it is installed, else torch)')
+    place.add_argument('--dtype', choices=CHOICES['dtype'],
+                       help='number format (default: the fastest that this runtime\nhas here: bf16 on CPUs made for '
+                            'it, else fp32)')
+    place.add_argument('--size', metavar='N', type=int,
+                       help='side of the image, in low-resolution pixels\n(default: 128)')
+
+
 def _add_choice(choice: argparse._ArgumentGroup) -> None:
     choice.add_argument('--layout', metavar='LAYOUT', default='growth',
                         choices=CHOICES['layout'],
@@ -245,6 +260,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         for name in ('out', 'keep', 'target', 'select', 'reconstruct', 'minutes'):
             if getattr(args, name):
                 raise Refusal(f'--{name} does not go with --scan, which only measures. Leave one of them out.')
+        if args.of == 'latency':
+            raise Refusal('--of latency: --scan counts params or macs. Expected one of these.')
         if args.calibration is None:
             raise Refusal('--scan measures on images. Give --calibration DIR, a folder of low-resolution images.')
         if args.plot and args.plot.suffix.lower() not in ('.png', '.svg', '.pdf'):

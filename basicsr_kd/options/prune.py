@@ -8,7 +8,7 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError, PruneOptionError
 from basicsr_kd.options.convert import Section
-from basicsr_kd.utils.prune_request import Allocation, Importance, Layout, Of, Request, Select
+from basicsr_kd.utils.prune_request import Allocation, Device, Dtype, Importance, Layout, Of, Request, Runtime, Select
 
 
 class CalibrationOptions(Section):
@@ -38,6 +38,10 @@ class PruneOptions(Section):
     round_to: Literal[32, 16, 8, 4, 1] = 16
     select: Select = 'least'
     target: str | None = None
+    device: Device | None = None
+    runtime: Runtime | None = None
+    dtype: Dtype | None = None
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     reconstruct: bool = False
     minutes: Annotated[float, msgspec.Meta(ge=0)] = 0
     calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)

@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr_kd.archs.probe import is_recurrent, makes_low_resolution
 from basicsr_kd.data.run_inputs import calibration_images, calibration_root
-from basicsr_kd.errors import ClipError, OptionsError
+from basicsr_kd.errors import ClipError, MissingExtraError, OptionsError
 from basicsr_kd.options.prune import CalibrationOptions, prune_steps
 from basicsr_kd.options.realesrgan import synthesises
 from basicsr_kd.preflight.arguments import must_exist
@@ -43,7 +43,7 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
                 must_have_target(left, request)
             if step.layout == 'blocks':
                 left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
-        except PruningError as error:
+        except (MissingExtraError, PruningError) as error:
             raise OptionsError(f'{where}: {_said(error)}') from None
         check_calibration(net, request.why_images, step.calibration, where, opt)
     return left

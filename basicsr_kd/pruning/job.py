@@ -5,14 +5,14 @@ import copy
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_kd.archs.probe import input_channels
-from basicsr_kd.errors import PruningError
+from basicsr_kd.errors import BasicSRKDError, PruningError
 from basicsr_kd.metrics.likeness import likeness
 from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
@@ -23,6 +23,7 @@ from basicsr_kd.pruning.channels.layouts import Room, find_room
 from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import Account, costs_of, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.latency.budget import NEAR, Latency, TimeBudget
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
 from basicsr_kd.pruning.report import PruneReport, compare_stages
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost
@@ -52,18 +53,20 @@ class Job:
         elif request.layout != 'unstructured':
             groups = self.run(lambda: find_groups(net, example.to(device), importance or _no_values))
             self.room = find_room(net, groups, self.costs, request.layout, target)
-        self.full = (nonzero_cost(net, self.part, request.of) if request.layout == 'unstructured' else
-                     total_cost(self.part, request.of))
+        self.counts = 'params' if request.of == 'latency' else request.of
+        self.full = (nonzero_cost(net, self.part, self.counts) if request.layout == 'unstructured' else
+                     total_cost(self.part, self.counts))
         if not self.full:
             raise PruningError(f'{type(net).__name__} has no {request.of} that can be counted in its layers. Expected '
                                'a network of nn.Conv2d, nn.ConvTranspose2d and nn.Linear.')
-        self.budget = None if request.ratio is None else (1 - request.ratio) * self.full
+        counted = request.ratio is not None and request.of != 'latency'
+        self.budget = (1 - given(request.ratio)) * self.full if counted else None
 
     def run(self, work: Callable[[], _T], images: Tensor | None = None) -> _T:
         """Something that runs the network; errors of its own code are told with what was tried."""
         try:
             return work()
-        except PruningError:
+        except BasicSRKDError:
             raise
         except Exception as error:
             reason = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
@@ -87,7 +90,7 @@ class Job:
         elif request.layout == 'unstructured':
             least = max(full - weights_cost(self.part, request.of), 0)
         else:
-            least = least_cost(self.room, Account(self.part, request.of), request.round_to)
+            least = least_cost(self.room, Account(self.part, self.counts), request.round_to)
         if self.budget is not None and self.budget < least:
             most = math.floor(1000 * (1 - least / full)) / 1000
             part = f' of {request.target}' if request.target else ''
@@ -105,26 +108,53 @@ class Job:
         network.load_state_dict(cut.apply(self.net.state_dict()))  # by the new names: the cut is right
         return cut, network
 
-    def cut_channels(self) -> tuple[Cut, nn.Module, dict[str, list[int]]]:
-        """Take channels out: the cut, what is left, and the output channels that each convolution keeps."""
+    def time_budget(self) -> TimeBudget | None:
+        """What finds widths by measured time, where the request is for that."""
+        if self.request.of != 'latency':
+            return None
+        return self.run(lambda: TimeBudget(self.net, self.room, self.request, self.example, lambda widths: self.build(
+            self.kept(widths))[1]))
+
+    def kept(self, widths: Mapping[str, int]) -> dict[str, list[int]]:
+        """The channels that each group keeps."""
+        return {group.root: group.kept(widths[group.root]) for group in (*self.room.stream, *self.room.free)}
+
+    def build(self, kept: Mapping[str, list[int]]) -> tuple[Cut, nn.Module]:
+        """The cut that leaves each group some channels, and what is left."""
+        cut = channels_cut([*self.room.stream, *self.room.free], kept)
+        return cut, rebuild(self.net, cut.apply(self.net.state_dict()))
+
+    def cut_channels(self, widths: Mapping[str, int] | None = None) -> tuple[Cut, nn.Module, dict[str, list[int]]]:
+        """Take channels out: the cut, what is left, and the output channels that each convolution keeps.
+
+        Args:
+            widths: root of each group to its width; None: as the budget of parameters or MACs says.
+        """
         groups = [*self.room.stream, *self.room.free]
-        widths = choose_widths(self.room, Account(self.part, self.request.of), budget=given(self.budget),
-                               allocation=self.request.allocation, round_to=self.request.round_to)
-        kept = {group.root: group.kept(widths[group.root]) for group in groups}
-        cut = channels_cut(groups, kept)
-        network = rebuild(self.net, cut.apply(self.net.state_dict()))
+        if widths is None:
+            widths = choose_widths(self.room, Account(self.part, self.request.of), budget=given(self.budget),
+                                   allocation=self.request.allocation, round_to=self.request.round_to)
+        kept = self.kept(widths)
+        cut, network = self.build(kept)
         self.run(lambda: must_agree(self.net, network, groups, kept, self.example))
         return cut, network, {path: sorted(index[channel] for channel in kept[group.root])
                               for group in groups for path, index in group.producers.items()}
 
     def finish(self, cut: Cut, network: nn.Module, training: bool, kept: dict[str, list[int]] | None = None,
-               notes: list[str] | None = None, judge: Tensor | None = None) -> PruneReport:
+               notes: list[str] | None = None, judge: Tensor | None = None,
+               latency: Latency | None = None) -> PruneReport:
         """Count and measure what is left and put the report together."""
         request, notes = self.request, list(notes or ())
         after = measure(network, self.example.shape[1])
         left = costs_of(after, request.target)
-        reached = (nonzero_cost(network, left, request.of) if request.layout == 'unstructured' else
-                   total_cost(left, request.of))
+        reached: float = (nonzero_cost(network, left, self.counts) if request.layout == 'unstructured' else
+                          total_cost(left, self.counts))
+        budget = self.budget
+        if latency is not None:
+            reached, budget = latency.after[1], (1 - given(request.ratio)) * latency.before[1]
+            if abs(reached - budget) > NEAR * budget:
+                notes.append(f'Asked for were {100 * (1 - given(request.ratio)):.1f} % of the time; no combination of '
+                             f'widths came nearer than {100 * latency.share:.1f} %.')
         if self.budget is not None and abs(reached - self.budget) > PROMISED * self.budget:
             notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
                          f'than {reached:,}.')
@@ -140,7 +170,7 @@ class Job:
             params_before=total_cost(self.costs, 'params'), params_after=params,
             macs_before=total_cost(self.costs, 'macs'), macs_after=total_cost(after, 'macs'),
             nonzero_after=nonzero_cost(network, after, 'params') if request.layout == 'unstructured' else params,
-            budget=self.budget, reached=reached, request=request.words(),
+            budget=budget, reached=reached, latency=latency, request=request.words(),
             stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes,
             likeness=None if judge is None else self.run(lambda: likeness(self.net, network, judge), judge))
 

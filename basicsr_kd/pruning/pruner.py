@@ -11,6 +11,8 @@ from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import removal_effects
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
 from basicsr_kd.pruning.job import Job, given, priced_job, working_copy
+from basicsr_kd.pruning.latency.budget import Latency
+from basicsr_kd.pruning.latency.place import find_place
 from basicsr_kd.pruning.rebuild import rebuild
 from basicsr_kd.pruning.reconstruction.descent import descend
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
@@ -30,6 +32,10 @@ def prune(net: nn.Module,
           keep: int | None = None,
           select: str = 'least',
           target: str | None = None,
+          device: str | None = None,
+          runtime: str | None = None,
+          dtype: str | None = None,
+          size: int | None = None,
           reconstruct: bool = False,
           minutes: float = 0,
           calibration: Tensor | None = None,
@@ -45,7 +51,9 @@ def prune(net: nn.Module,
     Args:
         net: an RRDBNet, MSRResNet, EDSR, RCAN, SRVGGNetCompact or another network of convolutions, with its weights.
         ratio: the share of parameters or MACs to take away, 0 <= ratio < 1.
-        of: what the ratio counts, 'params' or 'macs'.
+        of: what the ratio counts, 'params', 'macs' or 'latency': time, measured here; for layout growth. Blocks are
+            measured in every combination of their widths, which takes minutes once and is kept in
+            ``~/.cache/basicsr_kd``.
         layout: what may go. 'growth': an RRDBNet's growth channels, down to 0; of other networks all channels outside
             the residual stream. 'width': the residual stream, equal everywhere. 'balanced': both. 'blocks': whole
             residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
@@ -58,6 +66,10 @@ def prune(net: nn.Module,
         select: for layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
         target: module path of the part to prune; the ratio then counts this part alone.
+        device: of latency: 'cpu' or 'cuda'; left out: 'cpu'.
+        runtime: of latency: 'torch', 'openvino' or 'onnxruntime'; left out: openvino if it is installed, else torch.
+        dtype: of latency: 'fp32', 'bf16' or 'fp16'; left out: the fastest that the runtime has here.
+        size: of latency: side of the input, in pixels; left out: 128.
         reconstruct: whether to refit, by least squares on the calibration images, every layer behind the first that
             lost inputs.
         minutes: how long all of it may take, wall time: when the rest is done, gradient steps on the calibration
@@ -77,12 +89,13 @@ def prune(net: nn.Module,
     Raises:
         PruningError: an option is none of the above, the network cannot be pruned this way, has no or broken weights,
             lacks calibration images, or the budget cannot be reached.
+        MissingExtraError: the runtime is not installed.
     """
     start = time.perf_counter()
     importance = importance or ('l2' if calibration is None else 'taylor')
     request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
-                      round_to=round_to, keep=keep, select=select, target=target, reconstruct=reconstruct,
-                      minutes=minutes)
+                      round_to=round_to, keep=keep, select=select, target=target, device=device,
+                      runtime=runtime, dtype=dtype, size=size, reconstruct=reconstruct, minutes=minutes)
     why = request.why_images
     if why and calibration is None:
         raise PruningError(f'prune: {why} needs calibration images. Expected calibration: a folder of images as the '
@@ -101,13 +114,18 @@ def prune(net: nn.Module,
                                importance=importance, effects=effects)
             return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training, judge=judge)
         kept: dict[str, list[int]] | None = None
+        latency: Latency | None = None
         if layout == 'blocks':
             changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
                               images) if select == 'least' else {}
             cut, network = job.remove_blocks(changes)
         else:
+            timed = job.time_budget()
             job = priced_job(job, images, progress)  # only now: it takes long, and a budget out of reach should not
-            cut, network, kept = job.cut_channels()
+            widths = None
+            if timed:
+                widths, latency = job.run(lambda: timed.choose(job.room.free, progress))
+            cut, network, kept = job.cut_channels(widths)
         notes = []
         if reconstruct:
             refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
@@ -116,7 +134,7 @@ def prune(net: nn.Module,
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
             notes.append(_take_steps(job, network, given(images), judge, left, progress))
-        return job.finish(cut, network, net.training, kept, notes, judge)
+        return job.finish(cut, network, net.training, kept, notes, judge, latency)
 
 
 def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | None, seconds: float,
@@ -141,3 +159,5 @@ def check_prune(net: nn.Module, request: Request, example: Tensor | None = None)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(net).float().eval().requires_grad_(True)
         Job(copied, request, example, None).must_be_reachable()
+        if request.of == 'latency':
+            find_place(request)

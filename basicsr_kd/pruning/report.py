@@ -9,6 +9,7 @@ from torch import nn
 from basicsr_kd.metrics.likeness import Likeness
 from basicsr_kd.pruning.cost import LR_SIZE
 from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.latency.budget import Latency
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class PruneReport:
         macs_before: multiply-accumulate operations of the original for a 64 x 64 input.
         macs_after: those of ``network``.
         nonzero_after: parameters of ``network`` that layout unstructured left; else all.
-        budget: what was to be left, in the units and the part of the network that were asked for; None with ``keep``.
+        budget: what was to be left, in the units (of latency: seconds) and the part of the network that were asked for;
+            None with ``keep``.
         reached: what is left, in the same.
         request: the options of the pruning in words, for the log.
         stages: the network's parts.
         skipped: module path to the reason why its channels stay, where the layout would have taken them.
         notes: what else is to be known, a line each.
         likeness: how near ``network`` is to the original on the images of ``judge``; None where it cannot be measured.
+        latency: with ``of='latency'`` the time that was measured of ``network``, before its refit, and of the original.
     """
     network: nn.Module
     cut: Cut
@@ -57,12 +60,13 @@ class PruneReport:
     macs_after: int
     nonzero_after: int
     budget: float | None
-    reached: int
+    reached: float
     request: str
     stages: list[Stage]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     likeness: Likeness | None = None
+    latency: Latency | None = None
 
     def table(self) -> str:
         """One line a stage with the output channels of its convolutions and its parameters, then the totals."""
@@ -86,6 +90,7 @@ class PruneReport:
                      (f', not zero: {_change(self.params_before, self.nonzero_after)}'
                       if self.nonzero_after != self.params_after else ''))
         lines.append(f'MACs, {LR_SIZE[1]}x{LR_SIZE[0]} input: {_change(self.macs_before, self.macs_after)}')
+        lines += [self.latency.words()] if self.latency else []
         for reason in dict.fromkeys(self.skipped.values()):
             paths = [path for path, why in self.skipped.items() if why == reason]
             more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''

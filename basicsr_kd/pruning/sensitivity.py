@@ -51,6 +51,8 @@ def scan(net: nn.Module,
     if layout not in SCANNED:
         raise PruningError(f'scan: layout {layout} changes the residual stream in all stages at once, so there is no '
                            f'scan of it. Expected one of: {", ".join(SCANNED)}.')
+    if of == 'latency':
+        raise PruningError('scan: of latency needs the time of the whole network. Expected of params or macs.')
     request = Request(ratio=ratio, of=of, layout=layout, allocation=allocation, importance=importance,
                       round_to=round_to)
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):

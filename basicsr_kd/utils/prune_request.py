@@ -7,14 +7,20 @@ from typing import Any, Literal, get_args
 
 from basicsr_kd.errors import PruneOptionError
 
-Of = Literal['params', 'macs']
+Of = Literal['params', 'macs', 'latency']
+Device = Literal['cpu', 'cuda']
+Runtime = Literal['torch', 'openvino', 'onnxruntime']
+Dtype = Literal['fp32', 'bf16', 'fp16']
 Layout = Literal['growth', 'width', 'balanced', 'blocks', 'unstructured']
 Allocation = Literal['global', 'uniform']
 Importance = Literal['obs', 'taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random']
 Select = Literal['least', 'last']
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(kind) for name, kind in (('of', Of), ('layout', Layout), ('allocation', Allocation),
-                                            ('importance', Importance), ('select', Select))}
+                                            ('importance', Importance), ('select', Select), ('device', Device),
+                                            ('runtime', Runtime), ('dtype', Dtype))}
+PLACE = ('device', 'runtime', 'dtype', 'size')
+"""Where time is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +39,19 @@ class Request:
     keep: int | None = None
     select: str = 'least'
     target: str | None = None
+    device: str | None = None
+    runtime: str | None = None
+    dtype: str | None = None
+    size: int | None = None
     reconstruct: bool = False
     minutes: float = 0
 
     def __post_init__(self) -> None:
         blocks, unstructured = self.layout == 'blocks', self.layout == 'unstructured'
         for option, choices in CHOICES.items():
-            _refuse_if(getattr(self, option) not in choices, option, f'is {getattr(self, option)!r}. Expected one of: '
-                       f'{", ".join(choices)}.')
+            value = getattr(self, option)
+            _refuse_if(value not in choices and not (value is None and option in PLACE), option, f'is {value!r}. '
+                       f'Expected one of: {", ".join(choices)}.')
         _refuse_if(self.keep is not None and not blocks, 'keep', 'counts the blocks that stay, so it needs layout '
                    f'blocks; found layout {self.layout}, which takes ratio.')
         _refuse_if(self.keep is not None and self.ratio is not None, 'ratio', f'{self.ratio!r} and keep {self.keep!r} '
@@ -49,9 +60,18 @@ class Request:
                    f'less than 1{" (or keep: how many blocks stay)" if blocks else ""}.')
         _refuse_if(self.ratio is not None and not (_is_number(self.ratio) and 0 <= self.ratio < 1), 'ratio',
                    f'is {self.ratio!r}. Expected a number from 0 to less than 1: the share to take away.')
-        for option, number in (('round_to', self.round_to), ('keep', self.keep)):
+        for option, number in (('round_to', self.round_to), ('keep', self.keep), ('size', self.size)):
             _refuse_if(number is not None and not (_is_number(number) and isinstance(number, int) and number >= 1),
                        option, f'is {number!r}. Expected a whole number of at least 1.')
+        for option in PLACE if self.of != 'latency' else ():
+            _refuse_if(getattr(self, option) is not None, option, f'{getattr(self, option)!r} says where time is '
+                       f'measured, so it needs of latency; found of {self.of}.')
+        _refuse_if(self.of == 'latency' and (self.layout != 'growth' or self.allocation != 'global' or
+                                             self.target is not None), 'of', 'latency measures the blocks of the whole '
+                   'network in all their widths, so it needs layout growth, allocation global and no target; found '
+                   f'layout {self.layout}, allocation {self.allocation}, target {self.target}.')
+        _refuse_if(self.device == 'cuda' and self.runtime not in (None, 'torch'), 'runtime', f'{self.runtime} runs on '
+                   'the CPU here; on device cuda time is measured in torch.')
         _refuse_if(self.select == 'last' and not blocks, 'select', 'says which blocks go, so it needs layout blocks; '
                    f'found layout {self.layout}.')
         _refuse_if(self.reconstruct and unstructured, 'reconstruct', 'refits the layers behind pruned channels or '
@@ -83,6 +103,7 @@ class Request:
         if self.layout not in ('blocks', 'unstructured'):
             parts.append(f'round_to {self.round_to}')
         parts += [f'target {self.target}'] if self.target else []
+        parts += [f'{option} {value}' for option in PLACE if (value := getattr(self, option)) is not None]
         parts += ['reconstruct'] if self.reconstruct else []
         return ', '.join(parts + ([f'minutes {self.minutes:g}'] if self.minutes else []))
 

@@ -32,7 +32,8 @@ ROOMS = {
     'archs': f'checkpoint {_UTILS}',
     'metrics': f'archs {_UTILS}',
     'data': f'options runs {_NETWORKS}',
-    'pruning': f'metrics.likeness {_NETWORKS}',
+    'pruning': f'pruning.latency metrics.likeness {_NETWORKS}',
+    'pruning.latency': f'pruning deploy.runtimes metrics.speed metrics.timing {_NETWORKS}',
     'pruning.__init__': f'pruning data.calibration metrics.likeness {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, mse_loss
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, mse_loss
 
 from basicsr_kd.pruning.reconstruction.least_squares import can_refit
 from basicsr_kd.pruning.reconstruction.moments import moments, reading
@@ -32,6 +32,9 @@ out, and those with 1.2e-4 got further away.
 """
 DAMPING = 1e-3
 """Added to the moments, in parts of their mean diagonal."""
+TEXTURE = 10.0
+"""Weight of the strength of fine detail."""
+_PLACE = 32
 BATCH, SIZE = 4, 48
 """Crops in a step, and the side of them."""
 
@@ -165,7 +168,9 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
             with torch.autocast('cpu', torch.bfloat16, enabled=half):
                 with torch.no_grad():
                     wanted = original(crops)
-                loss = mse_loss(pruned(crops).float(), wanted.float())
+                made = pruned(crops)
+            made, wanted = made.float(), wanted.float()
+            loss = mse_loss(made, wanted) + TEXTURE * _texture_gap(made, wanted)
             pruned.zero_grad()
             loss.backward()
             with torch.no_grad():
@@ -203,6 +208,19 @@ def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
     if draw(0, 1) < 0.5:
         piece = piece[:, torch.randperm(piece.shape[1], generator=generator)]
     return piece ** draw(0.7, 1.4) * draw(0.7, 1) if draw(0, 1) < 0.5 else piece
+
+
+def _texture_gap(made: Tensor, wanted: Tensor) -> Tensor:
+    """How far the fine detail of two outputs differs in strength, wherever it is: mean squared difference."""
+    return mse_loss(_fine_strength(made), _fine_strength(wanted))
+
+
+def _fine_strength(images: Tensor) -> Tensor:
+    """Root mean square of the fine detail around each place: ``(n, 1, h / 32, w / 32)``."""
+    grey = images.mean(1, keepdim=True)
+    taps = torch.tensor([1, 4, 6, 4, 1]) / 16
+    fine = grey[:, :, 2:-2, 2:-2] - conv2d(grey, torch.outer(taps, taps)[None, None])
+    return (avg_pool2d(fine.square(), _PLACE, ceil_mode=True) + 1e-8).sqrt()
 
 
 @torch.no_grad()

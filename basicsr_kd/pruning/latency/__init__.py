@@ -1,0 +1,1 @@
+"""Budgets in measured time, `of: latency`."""

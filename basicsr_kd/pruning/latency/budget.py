@@ -1,0 +1,155 @@
+"""The widths with which a network takes a share of its time, as measured: `of: latency`."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.errors import PruningError
+from basicsr_kd.metrics.timing import quartiles, time_in_turns
+from basicsr_kd.pruning.channels.groups import ChannelGroup
+from basicsr_kd.pruning.channels.layouts import Room
+from basicsr_kd.pruning.latency.knapsack import choose
+from basicsr_kd.pruning.latency.place import Place, find_place
+from basicsr_kd.pruning.latency.table import Table
+from basicsr_kd.pruning.latency.units import find_units
+from basicsr_kd.utils.prune_request import Request
+
+NEAR = 0.05
+"""How far from the share that was asked for a network may be, in parts of it."""
+NOISY = 0.2
+"""Between the quartiles of a time, in parts of its median, from which on a machine is called noisy."""
+_TRIALS = 4
+_TURNS, _SECONDS = 5, 10
+
+Build = Callable[[Mapping[str, int]], nn.Module]
+"""Root of each group to its width, to the network that is left."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What a network takes, measured beside the one that it was made of.
+
+    Args:
+        place: where, in words.
+        before: seconds of the original: lower quartile, median, upper quartile.
+        after: the same of the pruned network.
+    """
+    place: str
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+
+    @property
+    def share(self) -> float:
+        """The pruned network's time in parts of the original's."""
+        return self.after[1] / self.before[1]
+
+    @property
+    def spread(self) -> float:
+        """Between the quartiles, in parts of the median: the larger one of the two."""
+        return max((high - low) / middle for low, middle, high in (self.before, self.after))
+
+    def words(self) -> str:
+        """For people, a line; two where the machine was noisy."""
+        line = (f'time, {self.place}: {_milliseconds(self.before)} -> {_milliseconds(self.after)} '
+                f'({100 * self.share:.1f} %)')
+        return line + (f'\nThe machine was noisy while it was measured (quartiles {100 * self.spread:.0f} % of the '
+                       'median apart): close other programs and repeat.' if self.spread > NOISY else '')
+
+
+def _milliseconds(times: tuple[float, float, float]) -> str:
+    low, middle, high = (1000 * seconds for seconds in times)
+    return f'{middle:.0f} ms ({low:.0f} to {high:.0f})'
+
+
+class TimeBudget:
+    """Finds the widths.
+
+    Args:
+        net: the network, on the CPU in evaluation mode.
+        room: the groups that may lose channels; only their sizes matter here.
+        request: what is asked for.
+        example: an input of the network, ``(1, c, h, w)``.
+        build: makes a network with some widths.
+
+    Raises:
+        PruningError: the device, runtime or type is not here, or the share is out of reach.
+        MissingExtraError: the runtime is not installed.
+    """
+
+    def __init__(self, net: nn.Module, room: Room, request: Request, example: Tensor, build: Build) -> None:
+        assert request.ratio is not None
+        self.net, self.build, self.share = net, build, 1 - request.ratio
+        self.place: Place = find_place(request)
+        self.image = torch.rand(1, example.shape[1], self.place.size, self.place.size)
+        self.units = find_units(net, room.free, request.round_to, room.least)
+        self.table = Table(net, self.units, example, self.place)
+        least = {group.root: widths[-1] for unit in self.units for group, widths in
+                 zip(unit.groups, zip(*unit.options, strict=True), strict=True)}
+        self.least = self._measure(least)
+        if self.least.share > self.share:
+            most = math.floor(100 * (1 - self.least.share)) / 100
+            raise PruningError(f'prune: ratio {request.ratio} would leave {100 * self.share:.0f} % of the time, but '
+                               f'layout {request.layout} with round_to {request.round_to} reaches down to '
+                               f'{100 * self.least.share:.0f} % in {self.place.words()}. Expected a ratio from 0 to '
+                               f'{most}.')
+
+    def choose(self, groups: Sequence[ChannelGroup], progress: bool) -> tuple[dict[str, int], Latency]:
+        """Root of each group to its width, and the time of the network that this makes.
+
+        Times of units say which combination loses least for its time; the time of the whole is measured, and the choice
+        repeated with another limit until it is within 5 %, four times at most; the nearest counts.
+
+        Args:
+            groups: those of the room, with the importance of their channels.
+            progress: whether to show progress bars.
+        """
+        times = self.table.measure(progress)
+        by_root = {group.root: group for group in groups}
+        units = [unit.priced(by_root) for unit in self.units]
+        losses = [unit.losses() for unit in units]
+
+        def total(options: Sequence[int]) -> float:
+            rows = [0, *options[:-1]]
+            return sum(float(its[row if len(its) > 1 else 0, option])
+                       for its, row, option in zip(times, rows, options, strict=True))
+
+        slowest, fastest = total([0] * len(units)), total([len(unit.options) - 1 for unit in units])
+        # What all units take, by what the whole took: known at both ends, and from there at every trial.
+        known = {self.least.share: fastest, 1.0: slowest}
+        found: list[tuple[float, dict[str, int], Latency]] = []
+        for _ in range(_TRIALS):
+            options = choose(times, losses, _between(known, self.share))
+            if options is None:
+                break
+            widths = {group.root: width for unit, option in zip(units, options, strict=True)
+                      for group, width in zip(unit.groups, unit.options[option], strict=True)}
+            measured = self._measure(widths)
+            found.append((abs(measured.share - self.share), widths, measured))
+            if found[-1][0] <= NEAR * self.share:
+                break
+            known[measured.share] = total(options)
+        _, widths, measured = min(found, key=lambda trial: trial[0])
+        return widths, measured
+
+    def _measure(self, widths: Mapping[str, int]) -> Latency:
+        """The whole network with some widths and with all, in turns."""
+        networks = {'before': self.net, 'after': self.build(widths)}
+        taken, failures = time_in_turns({name: self.place.ready(net, self.image) for name, net in networks.items()},
+                                        _TURNS, _SECONDS)
+        if failures:
+            raise PruningError(f'prune: {type(self.net).__name__} cannot run in {self.place.program}: '
+                               f'{next(iter(failures.values()))}. Expected another runtime.')
+        return Latency(self.place.words(), quartiles(taken['before']), quartiles(taken['after']))
+
+
+def _between(known: Mapping[float, float], share: float) -> float:
+    """What units take where the whole takes a share: on the line between the two nearest that were measured."""
+    below = max((one for one in known if one <= share), default=min(known))
+    above = min((one for one in known if one > share), default=max(known))
+    if above == below:
+        return known[above]
+    return known[below] + (known[above] - known[below]) * (share - below) / (above - below)

@@ -1,0 +1,127 @@
+"""Where time is measured: the device, the program that runs the network there, its numbers, the size of the image."""
+from __future__ import annotations
+
+import copy
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.deploy.runtimes import RUNTIMES, openvino_formats
+from basicsr_kd.errors import BasicSRKDError, MissingExtraError, PruningError
+from basicsr_kd.metrics.speed import device_info
+from basicsr_kd.metrics.timing import Call
+from basicsr_kd.utils.extras import load, no_warnings
+from basicsr_kd.utils.modes import HALF, fast_formats
+from basicsr_kd.utils.prune_request import Request
+
+_OPSET = 18
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where time is measured.
+
+    Args:
+        device: 'cpu' or 'cuda'.
+        runtime: 'torch', 'openvino' or 'onnxruntime'.
+        dtype: 'fp32', 'bf16' or 'fp16'.
+        size: side of the low-resolution image, in pixels.
+        program: the runtime with its version.
+        hardware: the processor or GPU, with the number of threads.
+    """
+    device: str
+    runtime: str
+    dtype: str
+    size: int
+    program: str
+    hardware: str
+
+    def words(self) -> str:
+        """For people."""
+        return f'{self.program}, {self.dtype}, {self.size}x{self.size} input, {self.hardware}'
+
+    def ready(self, net: nn.Module, image: Tensor) -> Call:
+        """A network ready to run on an image ``(1, c, h, w)``: calling it runs it once, to the end.
+
+        Raises:
+            PruningError: the runtime cannot hold the network.
+        """
+        if self.runtime == 'torch':
+            return _in_torch(net, image, self.device, self.dtype)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'network.onnx')
+            try:
+                _write(net, image, file)
+                runner = RUNTIMES[self.runtime](file, self.dtype, torch.get_num_threads())
+            except BasicSRKDError:
+                raise
+            except Exception as error:  # PyTorch's exporter
+                raise PruningError(f'prune: {self.program} cannot hold {type(net).__name__}: {error}. Expected runtime '
+                                   'torch.') from error
+        array = image.numpy()
+        return lambda: runner(array)
+
+
+def find_place(request: Request) -> Place:
+    """Where a request's time is to be measured; what it leaves open is what this machine is fastest in.
+
+    Raises:
+        PruningError: a device or a number format that is not here.
+        MissingExtraError: a runtime that is not installed.
+    """
+    device = request.device or 'cpu'
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise PruningError('prune: device is cuda, and PyTorch finds no CUDA device here. Expected device cpu, or a '
+                           'machine with an NVIDIA GPU and its driver.')
+    runtime = request.runtime or ('torch' if device == 'cuda' or not _is_there('openvino') else 'openvino')
+    for package in ('onnx', runtime) if runtime != 'torch' else ():
+        load(package, f'prune: runtime {runtime}')
+    formats = {'torch': lambda: fast_formats(device), 'openvino': lambda: list(openvino_formats()),
+               'onnxruntime': lambda: ['fp32']}[runtime]()
+    dtype = request.dtype or formats[-1]
+    if dtype not in formats:
+        raise PruningError(f'prune: dtype is {dtype}, and {runtime} on this {device} is made for {", ".join(formats)}. '
+                           'Expected one of these.')
+    info = device_info(device)
+    threads = '' if device == 'cuda' else f', {info.threads} threads'
+    version = torch.__version__ if runtime == 'torch' else load(runtime, runtime).__version__
+    return Place(device, runtime, dtype, request.size or 128, f'{runtime} {version.partition("-")[0]}',
+                 f'{info.name}{threads}')
+
+
+def _is_there(package: str) -> bool:
+    try:
+        load('onnx', package)
+        load(package, package)
+    except MissingExtraError:
+        return False
+    return True
+
+
+def _in_torch(net: nn.Module, image: Tensor, device: str, dtype: str) -> Callable[[], None]:
+    """The network in PyTorch, channels last in memory: faster on CPUs and GPUs."""
+    net = copy.deepcopy(net).eval().to(device).to(memory_format=torch.channels_last)
+    image = image.to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run() -> None:
+        with torch.autocast(device, HALF.get(dtype), enabled=dtype in HALF):
+            net(image)
+        if device == 'cuda':
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _write(net: nn.Module, image: Tensor, file: Path) -> None:
+    content = io.BytesIO()
+    with torch.no_grad(), no_warnings():
+        torch.onnx.export(net.eval(), (image,), content, dynamo=False,  # type: ignore[arg-type]
+                          opset_version=_OPSET, input_names=['input'], output_names=['output'],
+                          dynamic_axes={name: {2: 'height', 3: 'width'} for name in ('input', 'output')})
+    file.write_bytes(content.getvalue())

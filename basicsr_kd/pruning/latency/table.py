@@ -1,0 +1,93 @@
+"""How long the units of a network take in each combination of their widths: measured once, kept for this machine."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from basicsr_kd.metrics.timing import Call, time_in_turns
+from basicsr_kd.pruning.latency.place import Place
+from basicsr_kd.pruning.latency.units import Unit, inputs_of
+from basicsr_kd.utils.files import cache_folder, write_whole
+from basicsr_kd.utils.progress import progressing
+
+TURNS = 5
+
+
+class Table:
+    """Times of units, each in parts of that of one of them, so that a slow moment of the machine does not count.
+
+    Args:
+        net: the network, on the CPU in evaluation mode.
+        units: what is measured.
+        example: an input of the network, ``(1, c, h, w)``.
+        place: where.
+    """
+
+    def __init__(self, net: nn.Module, units: Sequence[Unit], example: Tensor, place: Place) -> None:
+        self.net, self.units, self.place = net, units, place
+        inputs = inputs_of(net, units, example)
+        scale = place.size / example.shape[-1]
+        self.shapes = {path: (given.shape[1], *(round(side * scale) for side in given.shape[2:]))
+                       for path, given in inputs.items()}
+        self.file = cache_folder() / 'latency.json'
+
+    def measure(self, progress: bool) -> list[np.ndarray]:
+        """The times of each unit: ``(widths of the group before, options)``; one row where none is before it."""
+        entries = {self._name(*entry): entry for unit in self.units for before in self._before(unit)
+                   for entry in ((unit, widths, before) for widths in unit.options)}
+        reference = next(iter(entries))
+        known = self._read(reference)
+        missing = [name for name in entries if name not in known]
+        whole = self._ready(*entries[reference])
+        for name in progressing(missing, f'timing blocks, {self.place.program} {self.place.dtype}', len(missing),
+                                progress):
+            taken, failures = time_in_turns({'unit': self._ready(*entries[name]), 'reference': whole}, TURNS)
+            if failures:
+                raise RuntimeError(f'{self.place.program}: {next(iter(failures.values()))}')
+            known[name] = median(taken['unit']) / median(taken['reference'])
+        if missing:
+            self._write(reference, known)
+        return [np.array([[known[self._name(unit, widths, before)] for widths in unit.options]
+                          for before in self._before(unit)]) for unit in self.units]
+
+    def _before(self, unit: Unit) -> Sequence[int | None]:
+        """The widths that the group before a unit may have, in the order of that unit's options."""
+        if unit.before is None:
+            return [None]
+        return next([widths[0] for widths in other.options] for other in self.units if other.groups == (unit.before,))
+
+    def _ready(self, unit: Unit, widths: Sequence[int], before: int | None) -> Call:
+        channels, height, width = self.shapes[unit.modules[0]]
+        image = torch.rand(1, channels if before is None else before, height, width)
+        return self.place.ready(unit.built(self.net, tuple(widths), before), image)
+
+    def _name(self, unit: Unit, widths: Sequence[int], before: int | None) -> str:
+        return f'{unit.name(self.net, tuple(widths), before)}, input {"x".join(map(str, self.shapes[unit.modules[0]]))}'
+
+    def _title(self, reference: str) -> str:
+        """Whose times can be compared: those of one machine and program, in parts of one unit's."""
+        return f'{self.place.words()}, parts of: {reference}'
+
+    def _read(self, reference: str) -> dict[str, float]:
+        try:
+            found = json.loads(self.file.read_text('utf-8'))[self._title(reference)]
+            return {key: float(value) for key, value in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}  # none there, of another machine, or not ours: measured anew
+
+    def _write(self, reference: str, known: dict[str, float]) -> None:
+        try:
+            kept = json.loads(self.file.read_text('utf-8'))
+            kept[self._title(reference)] = known
+        except (OSError, ValueError, TypeError):
+            kept = {self._title(reference): known}
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.file, json.dumps(kept, indent=1))
+        except OSError:
+            pass  # it is only a cache
