@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from basicsr_kd import __version__
-from basicsr_kd.cli import bench, doctor, evaluate, export, infer, options, prune, report
+from basicsr_kd.cli import bench, doctor, evaluate, export, infer, options, plan, prune, report
 
-COMMANDS = (prune, evaluate, infer, export, bench, report, options, doctor)
+COMMANDS = (prune, plan, evaluate, infer, export, bench, report, options, doctor)
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ends: 128 and the signal's number
 
 

@@ -43,8 +43,8 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.archs.sidecar import fragment_path, in_one_line
     from basicsr_kd.metrics.likeness import kept_out
     from basicsr_kd.pruning import prune
-    network, net = _network(args)
-    images, judged = kept_out(_images(args, net)) if args.calibration else (None, None)
+    network, net = open_weights(args)
+    images, judged = kept_out(read_images(args, net)) if args.calibration else (None, None)
     if images is not None and images.dim() == 5 and args.minutes is None:
         request = dataclasses.replace(request, minutes=0)  # gradient steps are for single images
     start = time.perf_counter()
@@ -92,8 +92,8 @@ def _figures(found: Any) -> dict[str, Any] | None:
 def _scan(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.pruning.sensitivity import scan
     from basicsr_kd.report.sensitivity import scan_plot, scan_table
-    _, net = _network(args)
-    images = _images(args, net)
+    _, net = open_weights(args)
+    images = read_images(args, net)
     start = time.perf_counter()
     taken = ('ratio', 'of', 'layout', 'allocation', 'importance', 'round_to')
     costs = scan(net, images, **{name: getattr(request, name) for name in taken}, progress=True)
@@ -117,7 +117,7 @@ def _scan(args: argparse.Namespace, request: Request) -> int:
     return 0
 
 
-def _network(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
+def open_weights(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     """The options of the network in --weights, and the network."""
     from basicsr_kd.archs.from_file import build_from_file, read_architecture
     from basicsr_kd.checkpoint import read_state_dict
@@ -142,7 +142,7 @@ def _arch(args: argparse.Namespace) -> dict[str, Any]:
     return {**found, 'like': args.weights} if 'like' in found else found
 
 
-def _images(args: argparse.Namespace, net: Any) -> Any:
+def read_images(args: argparse.Namespace, net: Any) -> Any:
     """The calibration images, seen to go through the network."""
     import torch
 

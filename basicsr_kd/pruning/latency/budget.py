@@ -122,7 +122,7 @@ class TimeBudget:
         known = {self.least.share: fastest, 1.0: slowest}
         found: list[tuple[float, dict[str, int], Latency]] = []
         for _ in range(_TRIALS):
-            options = choose(times, losses, _between(known, self.share))
+            options = choose(times, losses, between(known, self.share))
             if options is None:
                 break
             widths = {group.root: width for unit, option in zip(units, options, strict=True)
@@ -136,18 +136,30 @@ class TimeBudget:
         return widths, measured
 
     def _measure(self, widths: Mapping[str, int]) -> Latency:
-        """The whole network with some widths and with all, in turns."""
-        networks = {'before': self.net, 'after': self.build(widths)}
-        taken, failures = time_in_turns({name: self.place.ready(net, self.image) for name, net in networks.items()},
-                                        _TURNS, _SECONDS)
-        if failures:
-            raise PruningError(f'prune: {type(self.net).__name__} cannot run in {self.place.program}: '
-                               f'{next(iter(failures.values()))}. Expected another runtime.')
-        return Latency(self.place.words(), quartiles(taken['before']), quartiles(taken['after']))
+        return compare_times(self.net, self.build(widths), self.image, self.place)
 
 
-def _between(known: Mapping[float, float], share: float) -> float:
-    """What units take where the whole takes a share: on the line between the two nearest that were measured."""
+def compare_times(net: nn.Module, other: nn.Module, image: Tensor, place: Place) -> Latency:
+    """Run two networks on an image ``(1, c, h, w)`` in turns.
+
+    Raises:
+        PruningError: one cannot run there.
+    """
+    networks = {'before': net, 'after': other}
+    taken, failures = time_in_turns({name: place.ready(its, image) for name, its in networks.items()}, _TURNS, _SECONDS)
+    if failures:
+        raise PruningError(f'prune: {type(net).__name__} cannot run in {place.program}: '
+                           f'{next(iter(failures.values()))}. Expected another runtime.')
+    return Latency(place.words(), quartiles(taken['before']), quartiles(taken['after']))
+
+
+def between(known: Mapping[float, float], share: float) -> float:
+    """What goes with a share of the time: on the line between the two nearest that were measured.
+
+    Args:
+        known: share of the time to what went with it.
+        share: the one that is wanted.
+    """
     below = max((one for one in known if one <= share), default=min(known))
     above = min((one for one in known if one > share), default=max(known))
     if above == below:

@@ -32,9 +32,11 @@ out, and those with 1.2e-4 got further away.
 """
 DAMPING = 1e-3
 """Added to the moments, in parts of their mean diagonal."""
-TEXTURE = 10.0
+TEXTURE = 0.004
 """Weight of the strength of fine detail."""
 _PLACE = 32
+_FLAT = 2 / 255
+"""Strength of fine detail that does not matter."""
 BATCH, SIZE = 4, 48
 """Crops in a step, and the side of them."""
 
@@ -211,8 +213,9 @@ def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _texture_gap(made: Tensor, wanted: Tensor) -> Tensor:
-    """How far the fine detail of two outputs differs in strength, wherever it is: mean squared difference."""
-    return mse_loss(_fine_strength(made), _fine_strength(wanted))
+    """How far the fine detail of two outputs differs in strength, place by place, in parts of what is wanted there."""
+    strength, right = _fine_strength(made), _fine_strength(wanted)
+    return ((strength - right) / (right + _FLAT)).square().mean()
 
 
 def _fine_strength(images: Tensor) -> Tensor:

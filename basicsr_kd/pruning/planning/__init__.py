@@ -1,0 +1,1 @@
+"""Which way of pruning a network suits a budget best: several tried and measured."""

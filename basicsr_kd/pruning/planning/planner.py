@@ -1,0 +1,240 @@
+"""Tries ways of pruning: all of them without a refit, the nearest ones refitted and measured."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from basicsr_kd.errors import PruningError
+from basicsr_kd.metrics.likeness import likeness
+from basicsr_kd.pruning.blocks import removal_effects
+from basicsr_kd.pruning.channels.groups import ChannelGroup
+from basicsr_kd.pruning.channels.importance import ChannelEffects
+from basicsr_kd.pruning.channels.surgeon import surgeon_prices
+from basicsr_kd.pruning.cost import measure, total_cost
+from basicsr_kd.pruning.cut import Cut
+from basicsr_kd.pruning.job import Job, given, working_copy
+from basicsr_kd.pruning.latency.budget import NEAR, between, compare_times
+from basicsr_kd.pruning.latency.place import Place
+from basicsr_kd.pruning.planning.candidates import Budget, Candidate
+from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT, reconstruct
+from basicsr_kd.utils.prune_request import Request
+
+_TRIALS = 4
+"""Of a ratio of MACs, until it gives the time that is wanted."""
+_DEFAULT = Request(ratio=0, importance='taylor')  # as the command has it with images
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, pruned but not refitted.
+
+    Args:
+        candidate: the way.
+        steps: what ``prune`` is to be asked for, one step after the other.
+        cut: from the original.
+        network: what is left.
+        error: mean squared difference of the outputs.
+    """
+    candidate: Candidate
+    steps: list[Request]
+    cut: Cut
+    network: nn.Module
+    error: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate, refitted and measured.
+
+    Args:
+        name: of the candidate.
+        steps: what ``prune`` is to be asked for, one step after the other: the options that are not their defaults.
+        params: share of the parameters that is left.
+        macs: share of the multiply-accumulates.
+        time: share of the time, and its spread between the quartiles.
+        spread: see ``time``.
+        scores: likeness on the images to judge by: 'psnr', and 'jod' and 'texture' where they can be had.
+        seconds: what pruning and refitting took.
+        plain: whether every program opens the file.
+    """
+    name: str
+    steps: list[dict[str, Any]]
+    params: float
+    macs: float
+    time: float
+    spread: float
+    scores: dict[str, float]
+    seconds: float
+    plain: bool
+
+
+class Planner:
+    """Prunes one network in several ways; what they have in common is computed once.
+
+    Args:
+        net: the network.
+        budget: what is to be left.
+        images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1]: by them channels are chosen and layers refitted.
+        judge: others, that nothing is fitted to.
+        place: where time is measured.
+        progress: whether to show progress bars.
+        round_to: widths are multiples of it.
+    """
+
+    def __init__(self, net: nn.Module, budget: Budget, images: Tensor, judge: Tensor, place: Place,
+                 progress: bool, round_to: int = 16) -> None:
+        self.net = working_copy(net)
+        self.budget, self.images, self.judge, self.place, self.progress = budget, images, judge, place, progress
+        self.round_to = round_to
+        self.costs = measure(self.net, images.shape[1])
+        self.image = torch.rand(1, images.shape[1], place.size, place.size)
+        self.looked_at = images[::-(-len(images) // LOOKED_AT)]
+        with torch.no_grad():
+            self.outputs = [self.net(image) for image in self.looked_at.split(1)]
+
+    def try_out(self, candidate: Candidate) -> Trial:
+        """Prune by a candidate, without a refit.
+
+        Raises:
+            PruningError: the network has no room for it, or it does not reach the budget.
+        """
+        cut, network, steps = Cut(), self.net, []
+        if candidate.depth < 1:
+            count = len(self.blocks_job.blocks)
+            steps.append(replace(_DEFAULT, ratio=None, layout='blocks', keep=max(round(candidate.depth * count), 1)))
+            cut, network = self._job(self.net, steps[0]).remove_blocks(self.block_effects)
+            network = working_copy(network)
+        if candidate.layout == 'blocks':
+            by_blocks, network, request = self._of_share(self._blocks, self.net)
+        else:
+            by_blocks, network, request = self._channels(candidate, network)
+        cut = _both(cut, by_blocks, self.net)
+        if self.budget.of != 'latency':  # else it was measured on the way
+            left = total_cost(measure(network, self.images.shape[1]), self.budget.of)
+            share = left / total_cost(self.costs, self.budget.of)
+            if share > (1 + NEAR) * self.budget.share:
+                raise PruningError(f'its steps leave {100 * share:.0f} % of {self.budget.of}, more than the budget')
+        return Trial(candidate, [*steps, request], cut, network, self._error(network))
+
+    def measure(self, trial: Trial) -> Found:
+        """Refit what a candidate leaves, and measure it."""
+        start = time.perf_counter()
+        reconstruct(self.net, trial.network, trial.cut, self.images, self.progress)
+        seconds = time.perf_counter() - start
+        timed = compare_times(self.net, trial.network, self.image, self.place)
+        after = measure(trial.network, self.images.shape[1])
+        near = likeness(self.net, trial.network, self.judge)
+        if near is None:
+            raise PruningError('plan: the network does not enlarge by a whole number, or the images are too small to '
+                               'judge by. Expected larger ones.')
+        left = {of: total_cost(after, of) / total_cost(self.costs, of) for of in ('params', 'macs')}
+        steps = [{key: value for key, value in asdict(step).items()
+                  if value is not None and (key == 'ratio' or value != getattr(_DEFAULT, key))} for step in trial.steps]
+        return Found(name=trial.candidate.name, steps=steps, params=left['params'], macs=left['macs'], time=timed.share,
+                     spread=timed.spread, scores=near.network, seconds=seconds, plain=trial.candidate.plain)
+
+    @cached_property
+    def blocks_job(self) -> Job:
+        """The network's blocks."""
+        return self._job(self.net, Request(layout='blocks', ratio=0.5))
+
+    @cached_property
+    def block_effects(self) -> dict[str, float]:
+        """How far the output moves without each of them."""
+        return removal_effects(self.net, self.blocks_job.blocks, self.looked_at, self.progress)
+
+    @cached_property
+    def channel_effects(self) -> ChannelEffects:
+        """Importance taylor, whatever the layout."""
+        return ChannelEffects(self.net, self.images, self.progress)
+
+    @cached_property
+    def prices(self) -> list[ChannelGroup]:
+        """Importance obs of the channels of layout growth."""
+        job = self._job(self.net, Request(ratio=0.5, round_to=self.round_to))
+        return surgeon_prices(self.net, job.room.free, self.images, self.progress)
+
+    def _job(self, net: nn.Module, request: Request, importance: ChannelEffects | None = None) -> Job:
+        return Job(net, request, self.images[:1, :, :8, :8], importance)
+
+    def _blocks(self, ratio: float) -> tuple[Cut, nn.Module, Request]:
+        of = 'params' if self.budget.of == 'params' else 'macs'
+        request = replace(_DEFAULT, ratio=ratio, of=of, layout='blocks')
+        job = self._job(self.net, request)
+        job.must_be_reachable()
+        return *job.remove_blocks(self.block_effects), request
+
+    def _channels(self, candidate: Candidate, net: nn.Module) -> tuple[Cut, nn.Module, Request]:
+        effects = self.channel_effects if net is self.net else ChannelEffects(net, self.images, self.progress)
+
+        def job_of(ratio: float, of: str) -> Job:
+            place = {} if of != 'latency' else {key: getattr(self.place, key) for key in ('device', 'runtime', 'dtype',
+                                                                                           'size')}
+            request = Request(ratio=ratio, of=of, layout=candidate.layout, allocation=candidate.allocation,
+                              importance=candidate.importance, round_to=self.round_to, **place)
+            job = self._job(net, request, effects)
+            job.must_be_reachable()
+            if candidate.importance == 'obs':
+                job.room = replace(job.room, free=self.prices)
+            return job
+
+        def make(ratio: float, of: str) -> tuple[Cut, nn.Module, Request]:
+            job = job_of(ratio, of)
+            return *job.cut_channels()[:2], job.request
+
+        if self.budget.of != 'latency' or (candidate.layout, candidate.allocation) != ('growth', 'global'):
+            of = 'params' if self.budget.of == 'params' else 'macs'
+            return self._of_share(lambda ratio: make(ratio, of), net)
+        share = self.budget.share
+        if net is not self.net:
+            share /= compare_times(self.net, net, self.image, self.place).share
+        _must_leave_room(share)
+        job = job_of(1 - share, 'latency')
+        timed = given(job.time_budget())
+        return *job.cut_channels(timed.choose(job.room.free, self.progress)[0])[:2], job.request
+
+    def _of_share(self, make: Callable[[float], tuple[Cut, nn.Module, Request]],
+                  net: nn.Module) -> tuple[Cut, nn.Module, Request]:
+        """What is left at the budget, of a network that may be smaller than the original already."""
+        if self.budget.of != 'latency':
+            whole, its = (total_cost(costs, self.budget.of) for costs in
+                          (self.costs, measure(net, self.images.shape[1])))
+            share = self.budget.share * whole / its
+            _must_leave_room(share)
+            return make(1 - share)
+        known: dict[float, float] = {0.0: 0.0, 1.0: 1.0}  # share of the time to share of the MACs
+        found: list[tuple[float, tuple[Cut, nn.Module, Request]]] = []
+        for _ in range(_TRIALS):
+            left = between(known, self.budget.share)
+            made = make(1 - left)
+            share = compare_times(self.net, made[1], self.image, self.place).share
+            found.append((abs(share - self.budget.share), made))
+            if found[-1][0] <= NEAR * self.budget.share or left in list(known.values()):
+                break
+            known[share] = left
+        return min(found, key=lambda trial: trial[0])[1]
+
+    @torch.no_grad()
+    def _error(self, network: nn.Module) -> float:
+        network.eval()
+        return sum(mse_loss(network(image), output).item() for image, output in
+                   zip(self.looked_at.split(1), self.outputs, strict=True)) / len(self.outputs)
+
+
+def _must_leave_room(share: float) -> None:
+    if share >= 1:
+        raise PruningError('plan: so few blocks are within the budget already')
+
+
+def _both(first: Cut, second: Cut, net: nn.Module) -> Cut:
+    """Two cuts, one after the other, as one; the second takes no modules away."""
+    names: Mapping[str, str | None] = {name: first.new_name(name) for name in net.state_dict()}
+    dropped = {name: second.dropped[new] for name, new in names.items() if new in second.dropped}
+    return Cut(dropped={**first.dropped, **dropped}, renamed={**first.renamed, **second.renamed})
