@@ -32,7 +32,7 @@ out, and those with 1.2e-4 got further away.
 """
 DAMPING = 1e-3
 """Added to the moments, in parts of their mean diagonal."""
-TEXTURE = 0.004
+TEXTURE = 0.016
 """Weight of the strength of fine detail."""
 _PLACE = 32
 _FLAT = 2 / 255
