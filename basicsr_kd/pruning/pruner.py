@@ -131,6 +131,9 @@ def prune(net: nn.Module,
             refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
             notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on calibration images '
                          f'{refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
+            if refitted.short:
+                notes.append(f'{refitted.short} layers were not refitted: these {len(given(images))} calibration images '
+                             f'are too few for what they read. Expected {refitted.needed} of this size, or larger ones.')
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
             notes.append(_take_steps(job, network, given(images), judge, left, progress))

@@ -277,3 +277,15 @@ def test_demo_teacher_loses_next_to_nothing_on_other_photos(data_root):
     result = reconstruct(teacher, small, cut, images)
     assert result.error_refitted < 0.05 * result.error_plain
     assert error(teacher, small, others) < 0.05 * plain
+
+
+def test_too_few_positions_are_told_with_how_many_images_would_do():
+    net = varied_rrdbnet(num_feat=16, num_block=1, num_grow_ch=16).eval()
+    few = torch.rand(1, 3, 16, 16)  # 256 positions; conv5 reads up to 9 x 80 values
+    report = prune(net, ratio=0.2, round_to=4, importance='l2', calibration=few, reconstruct=True)
+    (note,) = [line for line in report.notes if 'too few' in line]
+    needed = int(note.split('Expected ')[1].split()[0])
+    assert needed > 1 and 'layers were not refitted: these 1 calibration images' in note
+    enough = prune(net, ratio=0.2, round_to=4, importance='l2', calibration=few.repeat(needed, 1, 1, 1),
+                   reconstruct=True)
+    assert not [line for line in enough.notes if 'too few' in line]

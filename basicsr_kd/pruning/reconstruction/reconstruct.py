@@ -6,6 +6,7 @@ also makes up for what the branches before it lost.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch.nn.functional import mse_loss
 
 from basicsr_kd.pruning.cut import Cut, stays
 from basicsr_kd.pruning.reconstruction.in_step import InStep
-from basicsr_kd.pruning.reconstruction.least_squares import can_refit, refit
+from basicsr_kd.pruning.reconstruction.least_squares import POSITIONS_A_WEIGHT, can_refit, refit
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 from basicsr_kd.pruning.reconstruction.shared_inputs import Enough
 from basicsr_kd.utils.modes import evaluating
@@ -37,10 +38,14 @@ class Reconstruction:
         error_plain: mean squared difference of the outputs of pruned and original network on the images, before.
         error_refitted: the same afterwards; never more than ``error_plain``.
         layers: convolutions that were refitted; 0 where that made the output worse and was undone.
+        short: convolutions that were not, since the images have too few positions for what their kernels read.
+        needed: how many images of this size would do for all.
     """
     error_plain: float
     error_refitted: float
     layers: int
+    short: int = 0
+    needed: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
     with _fast_evaluation(original), _fast_evaluation(pruned):
         images, run = as_read(original, images)
         images = images.contiguous(memory_format=torch.channels_last)
-        layers = _layers(original, pruned, cut, images, run)
+        layers, short, needed = _layers(original, pruned, cut, images, run)
         looked_at = images[::-(-len(images) // LOOKED_AT)]
         with Progress('refit', len(layers) + 2 * len(looked_at), progress) as bar:
             outputs, plain = [], 0.0
@@ -100,13 +105,14 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
                 error += mse_loss(run(pruned, image), output).item() / len(looked_at)
                 bar.update()
         if error <= plain:  # also false where it is no number
-            return Reconstruction(plain, error, refitted)
+            return Reconstruction(plain, error, refitted, short, needed)
         pruned.load_state_dict(before)
-        return Reconstruction(plain, plain, 0)
+        return Reconstruction(plain, plain, 0, short, needed)
 
 
-def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor, run: _Run) -> list[_Layer]:
-    """The convolutions to refit, in the order in which they run."""
+def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
+            run: _Run) -> tuple[list[_Layer], int, int]:
+    """The convolutions to refit, in the order in which they run; how many have too few positions; images for all."""
     left = {name for name, _ in pruned.named_modules() if name}
     names = [name for name, module in original.named_modules()
              if isinstance(module, nn.Conv2d) and module.groups == 1 and _new_path(cut, name) in left]
@@ -116,15 +122,19 @@ def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor, ru
         sizes = {runs[index].size for index in touched}
         first = min((index for index in touched if 1 in cut.dropped[f'{runs[index].name}.weight']), default=len(runs))
         runs = [conv for conv in runs[first:] if conv.size in sizes]
-    layers = []
+    layers, short, needed = [], 0, 0
     for conv in runs:
-        weight = pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight')
-        if conv.calls == 1 and can_refit(weight, len(images) * conv.size[0] * conv.size[1]):
+        weight, positions = pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight'), math.prod(conv.size)
+        if conv.calls > 1 or positions == 1:  # the latter: attention on pooled features
+            continue
+        if not can_refit(weight, len(images) * positions):
+            short, needed = short + 1, max(needed, math.ceil(POSITIONS_A_WEIGHT * weight[0].numel() / positions))
+        else:
             before = original.get_parameter(f'{conv.name}.weight')
             kept = torch.tensor(stays(len(before), cut.dropped.get(f'{conv.name}.weight', {}).get(0, [])))
             layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, conv.skips,
                                  [(_new_path(cut, path), scale) for path, scale in conv.skips]))
-    return layers
+    return layers, short, needed
 
 
 def _new_path(cut: Cut, path: str) -> str:
