@@ -23,7 +23,8 @@ from basicsr_kd.pruning.channels.layouts import Room, find_room
 from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import Account, costs_of, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.latency.budget import NEAR, Latency, TimeBudget
+from basicsr_kd.pruning.latency.budget import NEAR, TimeBudget
+from basicsr_kd.pruning.latency.stopwatch import Latency
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
 from basicsr_kd.pruning.report import PruneReport, compare_stages
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost

@@ -11,8 +11,8 @@ from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import removal_effects
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
 from basicsr_kd.pruning.job import Job, given, priced_job, working_copy
-from basicsr_kd.pruning.latency.budget import Latency
 from basicsr_kd.pruning.latency.place import find_place
+from basicsr_kd.pruning.latency.stopwatch import Latency
 from basicsr_kd.pruning.rebuild import rebuild
 from basicsr_kd.pruning.reconstruction.descent import descend
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
@@ -132,8 +132,9 @@ def prune(net: nn.Module,
             notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on calibration images '
                          f'{refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
             if refitted.short:
-                notes.append(f'{refitted.short} layers were not refitted: these {len(given(images))} calibration images '
-                             f'are too few for what they read. Expected {refitted.needed} of this size, or larger ones.')
+                notes.append(f'{refitted.short} layers were not refitted: these {len(given(images))} calibration '
+                             f'images are too few for what they read. Expected {refitted.needed} of this size, or '
+                             'larger ones.')
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
             notes.append(_take_steps(job, network, given(images), judge, left, progress))

@@ -9,7 +9,7 @@ from torch import nn
 from basicsr_kd.metrics.likeness import Likeness
 from basicsr_kd.pruning.cost import LR_SIZE
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.latency.budget import Latency
+from basicsr_kd.pruning.latency.stopwatch import Latency
 
 
 @dataclass(frozen=True)

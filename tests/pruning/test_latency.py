@@ -15,7 +15,7 @@ from helpers.networks import varied_rrdbnet
 from basicsr_kd.errors import MissingExtraError, PruneOptionError, PruningError
 from basicsr_kd.pruning import prune
 from basicsr_kd.pruning.job import Job, working_copy
-from basicsr_kd.pruning.latency import budget, place, table
+from basicsr_kd.pruning.latency import place, stopwatch, table
 from basicsr_kd.pruning.latency.knapsack import choose
 from basicsr_kd.pruning.latency.place import Place, find_place
 from basicsr_kd.pruning.latency.table import Table
@@ -56,7 +56,7 @@ def own_cache(tmp_path, monkeypatch):
 def by_macs(monkeypatch):
     """In place of seconds, which differ from run to run."""
     monkeypatch.setattr(Place, 'ready', lambda self, net, image: lambda: macs_of(net, image))
-    for module in (table, budget):
+    for module in (table, stopwatch):
         monkeypatch.setattr(module, 'time_in_turns', lambda calls, *rest: (
             {name: [call() / 1e6] * 3 for name, call in calls.items()}, {}))
 
@@ -224,7 +224,7 @@ def test_what_is_not_here(monkeypatch):
 
 
 def test_a_noisy_machine_is_named():
-    quiet = budget.Latency('here', (0.99, 1.0, 1.01), (0.49, 0.5, 0.51))
-    noisy = budget.Latency('here', (0.7, 1.0, 1.3), (0.49, 0.5, 0.51))
+    quiet = stopwatch.Latency('here', (0.99, 1.0, 1.01), (0.49, 0.5, 0.51))
+    noisy = stopwatch.Latency('here', (0.7, 1.0, 1.3), (0.49, 0.5, 0.51))
     assert quiet.words() == 'time, here: 1000 ms (990 to 1010) -> 500 ms (490 to 510) (50.0 %)'
     assert '60 % of the median apart' in noisy.words()

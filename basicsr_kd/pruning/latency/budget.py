@@ -3,66 +3,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from basicsr_kd.errors import PruningError
-from basicsr_kd.metrics.timing import quartiles, time_in_turns
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 from basicsr_kd.pruning.channels.layouts import Room
 from basicsr_kd.pruning.latency.knapsack import choose
 from basicsr_kd.pruning.latency.place import Place, find_place
+from basicsr_kd.pruning.latency.stopwatch import Latency, Stopwatch
 from basicsr_kd.pruning.latency.table import Table
 from basicsr_kd.pruning.latency.units import find_units
 from basicsr_kd.utils.prune_request import Request
 
 NEAR = 0.05
 """How far from the share that was asked for a network may be, in parts of it."""
-NOISY = 0.2
-"""Between the quartiles of a time, in parts of its median, from which on a machine is called noisy."""
 _TRIALS = 4
-_TURNS, _SECONDS = 5, 10
 
 Build = Callable[[Mapping[str, int]], nn.Module]
 """Root of each group to its width, to the network that is left."""
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What a network takes, measured beside the one that it was made of.
-
-    Args:
-        place: where, in words.
-        before: seconds of the original: lower quartile, median, upper quartile.
-        after: the same of the pruned network.
-    """
-    place: str
-    before: tuple[float, float, float]
-    after: tuple[float, float, float]
-
-    @property
-    def share(self) -> float:
-        """The pruned network's time in parts of the original's."""
-        return self.after[1] / self.before[1]
-
-    @property
-    def spread(self) -> float:
-        """Between the quartiles, in parts of the median: the larger one of the two."""
-        return max((high - low) / middle for low, middle, high in (self.before, self.after))
-
-    def words(self) -> str:
-        """For people, a line; two where the machine was noisy."""
-        line = (f'time, {self.place}: {_milliseconds(self.before)} -> {_milliseconds(self.after)} '
-                f'({100 * self.share:.1f} %)')
-        return line + (f'\nThe machine was noisy while it was measured (quartiles {100 * self.spread:.0f} % of the '
-                       'median apart): close other programs and repeat.' if self.spread > NOISY else '')
-
-
-def _milliseconds(times: tuple[float, float, float]) -> str:
-    low, middle, high = (1000 * seconds for seconds in times)
-    return f'{middle:.0f} ms ({low:.0f} to {high:.0f})'
 
 
 class TimeBudget:
@@ -84,12 +43,12 @@ class TimeBudget:
         assert request.ratio is not None
         self.net, self.build, self.share = net, build, 1 - request.ratio
         self.place: Place = find_place(request)
-        self.image = torch.rand(1, example.shape[1], self.place.size, self.place.size)
+        self.stopwatch = Stopwatch(net, example.shape[1], self.place)
         self.units = find_units(net, room.free, request.round_to, room.least)
         self.table = Table(net, self.units, example, self.place)
         least = {group.root: widths[-1] for unit in self.units for group, widths in
                  zip(unit.groups, zip(*unit.options, strict=True), strict=True)}
-        self.least = self._measure(least)
+        self.least = self.stopwatch.compare(build(least))
         if self.least.share > self.share:
             most = math.floor(100 * (1 - self.least.share)) / 100
             raise PruningError(f'prune: ratio {request.ratio} would leave {100 * self.share:.0f} % of the time, but '
@@ -127,30 +86,13 @@ class TimeBudget:
                 break
             widths = {group.root: width for unit, option in zip(units, options, strict=True)
                       for group, width in zip(unit.groups, unit.options[option], strict=True)}
-            measured = self._measure(widths)
+            measured = self.stopwatch.compare(self.build(widths))
             found.append((abs(measured.share - self.share), widths, measured))
             if found[-1][0] <= NEAR * self.share:
                 break
             known[measured.share] = total(options)
         _, widths, measured = min(found, key=lambda trial: trial[0])
         return widths, measured
-
-    def _measure(self, widths: Mapping[str, int]) -> Latency:
-        return compare_times(self.net, self.build(widths), self.image, self.place)
-
-
-def compare_times(net: nn.Module, other: nn.Module, image: Tensor, place: Place) -> Latency:
-    """Run two networks on an image ``(1, c, h, w)`` in turns.
-
-    Raises:
-        PruningError: one cannot run there.
-    """
-    networks = {'before': net, 'after': other}
-    taken, failures = time_in_turns({name: place.ready(its, image) for name, its in networks.items()}, _TURNS, _SECONDS)
-    if failures:
-        raise PruningError(f'prune: {type(net).__name__} cannot run in {place.program}: '
-                           f'{next(iter(failures.values()))}. Expected another runtime.')
-    return Latency(place.words(), quartiles(taken['before']), quartiles(taken['after']))
 
 
 def between(known: Mapping[float, float], share: float) -> float:

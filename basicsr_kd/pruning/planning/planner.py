@@ -20,8 +20,9 @@ from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import measure, total_cost
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.job import Job, given, working_copy
-from basicsr_kd.pruning.latency.budget import NEAR, between, compare_times
+from basicsr_kd.pruning.latency.budget import NEAR, between
 from basicsr_kd.pruning.latency.place import Place
+from basicsr_kd.pruning.latency.stopwatch import Stopwatch
 from basicsr_kd.pruning.planning.candidates import Budget, Candidate
 from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT, reconstruct
 from basicsr_kd.utils.prune_request import Request
@@ -94,7 +95,6 @@ class Planner:
         self.budget, self.images, self.judge, self.place, self.progress = budget, images, judge, place, progress
         self.round_to = round_to
         self.costs = measure(self.net, images.shape[1])
-        self.image = torch.rand(1, images.shape[1], place.size, place.size)
         self.looked_at = images[::-(-len(images) // LOOKED_AT)]
         with torch.no_grad():
             self.outputs = [self.net(image) for image in self.looked_at.split(1)]
@@ -128,7 +128,7 @@ class Planner:
         start = time.perf_counter()
         reconstruct(self.net, trial.network, trial.cut, self.images, self.progress)
         seconds = time.perf_counter() - start
-        timed = compare_times(self.net, trial.network, self.image, self.place)
+        timed = self.stopwatch.compare(trial.network)
         after = measure(trial.network, self.images.shape[1])
         near = likeness(self.net, trial.network, self.judge)
         if near is None:
@@ -139,6 +139,11 @@ class Planner:
                   if value is not None and (key == 'ratio' or value != getattr(_DEFAULT, key))} for step in trial.steps]
         return Found(name=trial.candidate.name, steps=steps, params=left['params'], macs=left['macs'], time=timed.share,
                      spread=timed.spread, scores=near.network, seconds=seconds, plain=trial.candidate.plain)
+
+    @cached_property
+    def stopwatch(self) -> Stopwatch:
+        """Times networks beside the original."""
+        return Stopwatch(self.net, self.images.shape[1], self.place)
 
     @cached_property
     def blocks_job(self) -> Job:
@@ -194,7 +199,7 @@ class Planner:
             return self._of_share(lambda ratio: make(ratio, of), net)
         share = self.budget.share
         if net is not self.net:
-            share /= compare_times(self.net, net, self.image, self.place).share
+            share /= self.stopwatch.compare(net).share
         _must_leave_room(share)
         job = job_of(1 - share, 'latency')
         timed = given(job.time_budget())
@@ -214,7 +219,7 @@ class Planner:
         for _ in range(_TRIALS):
             left = between(known, self.budget.share)
             made = make(1 - left)
-            share = compare_times(self.net, made[1], self.image, self.place).share
+            share = self.stopwatch.compare(made[1]).share
             found.append((abs(share - self.budget.share), made))
             if found[-1][0] <= NEAR * self.budget.share or left in list(known.values()):
                 break
