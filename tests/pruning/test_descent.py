@@ -69,6 +69,26 @@ def test_steps_that_make_it_worse_are_undone(pair, images, monkeypatch):
     assert found.steps == 0 and found.error_before == found.error_after and same(before, other)
 
 
+def test_lost_detail_has_a_price_of_its_own():
+    image = torch.rand(2, 3, 64, 64)
+    blurred = nn.functional.avg_pool2d(image, 3, 1, 1)
+    more, less = 0.7 * image + 0.3 * blurred, 0.3 * image + 0.7 * blurred
+    assert descent._texture_gap(image, image) == 0
+    assert 0 < descent._texture_gap(more, image) < descent._texture_gap(less, image)
+    # Noise of the same strength is no lost detail: that is for the squared error to say.
+    assert descent._texture_gap(torch.rand(2, 3, 64, 64), image) < 0.1 * descent._texture_gap(less, image)
+
+
+def test_steps_bring_detail_back(pair, images, monkeypatch):
+    monkeypatch.setattr(descent, 'RATE', 1e-3)
+    net, other = pair
+    with torch.no_grad():
+        other.conv_last.weight.copy_(nn.functional.avg_pool2d(other.conv_last.weight, 3, 1, 1))  # blurs
+        before = descent._texture_gap(other(images), net(images)).item()
+        descend(net, other, images, images, 6)
+        assert descent._texture_gap(other(images), net(images)) < 0.5 * before
+
+
 def test_prune_says_what_the_steps_brought(images):
     net = varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8).eval()
     report = prune(net, ratio=0.2, round_to=2, calibration=images, reconstruct=True, minutes=0.1, judge=images)

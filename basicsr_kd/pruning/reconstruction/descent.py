@@ -167,12 +167,12 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
                     math.pi * passed / seconds)) / 2
             crops = torch.cat([_crop(images, generator) for _ in range(BATCH)])
             crops = crops.contiguous(memory_format=torch.channels_last)
-            with torch.autocast('cpu', torch.bfloat16, enabled=half):
-                with torch.no_grad():
-                    wanted = original(crops)
-                made = pruned(crops)
-            made, wanted = made.float(), wanted.float()
-            loss = mse_loss(made, wanted) + TEXTURE * _texture_gap(made, wanted)
+            with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=half):
+                wanted = original(crops).float()
+            with torch.enable_grad():
+                with torch.autocast('cpu', torch.bfloat16, enabled=half):
+                    made = pruned(crops).float()
+                loss = mse_loss(made, wanted) + TEXTURE * _texture_gap(made, wanted)
             pruned.zero_grad()
             loss.backward()
             with torch.no_grad():
