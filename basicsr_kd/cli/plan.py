@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from basicsr_kd.cli.common import Refusal, refuse
-from basicsr_kd.cli.prune import open_weights, read_images
+from basicsr_kd.cli.common import Refusal, check_folder, refuse
+from basicsr_kd.cli.prune import NUM, SIZE, open_weights, read_images
 from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.utils.prune_request import CHOICES, Request
 
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     import torch
 
+    from basicsr_kd.archs.probe import input_channels, is_recurrent
     from basicsr_kd.metrics.likeness import kept_out
     from basicsr_kd.pruning.cost import measure, total_cost
     from basicsr_kd.pruning.latency.place import find_place
@@ -42,21 +43,21 @@ def _plan(args: argparse.Namespace) -> int:
     from basicsr_kd.pruning.planning.plan import front, plan, seconds_of
     from basicsr_kd.pruning.planning.planner import Planner
     from basicsr_kd.report.plan import plan_plot, plan_table
-    if args.out.exists() and not args.out.is_dir():
-        raise Refusal(f'--out: {args.out} is a file. Expected a folder, or the name of one to make.')
+    check_folder(args.out, force=True)  # what is done in it is not done again
     place = find_place(Request(ratio=0.5, of='latency', device=args.device, runtime=args.runtime, dtype=args.dtype,
                                size=args.size))
-    _, net = open_weights(args)
-    costs = measure(net, next(net.parameters()).shape[1])
+    options, net = open_weights(args)
+    if is_recurrent(net):
+        raise Refusal('plans are made for networks of single images; this one takes clips. Expected basicsr-kd prune.')
+    costs = measure(net, input_channels(net))
     budget = read_budget(args.budget, total_cost(costs, 'params'), total_cost(costs, 'macs'))
     images, judged = kept_out(read_images(args, net))
-    if images.dim() == 5:
-        raise Refusal('plans are made for networks of single images; this one takes clips. Expected basicsr-kd prune.')
     start = time.perf_counter()
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        planner = Planner(net, budget, images, judged, place, True, args.round_to)
+        planner = Planner(net, options, budget, images, judged, place, True, args.round_to,
+                          plain=args.opens == 'spandrel')
         forward = (time.perf_counter() - start) / max(len(planner.outputs), 1)
-        candidates = find_candidates(net, args.opens, budget.of)
+        candidates = find_candidates(net)
         minutes = math.ceil(seconds_of(planner, candidates, forward) / 60)
         _say(f'{len(candidates)} ways of pruning; about {minutes} minute{"s" if minutes > 1 else ""}. Times: '
              f'{place.words()}. What is done is kept in {args.out}: the same command goes on from there.')
@@ -69,7 +70,9 @@ def _plan(args: argparse.Namespace) -> int:
         f'{title}: {len(found)} ways, refitted on {len(images)} images; likeness on {len(judged)} others.',
         f'Times: {place.words()}; quartiles at most {100 * max(one.spread for one in found):.0f} % apart.', '',
         plan_table(rows, ahead), '', *(f'{name}: {why}' for name, why in left_out.items()), '',
-        f'The best, with gradient steps ({found[0].name}):', '', *best, '', 'In an options file:', '',
+        f'The best, with gradient steps ({found[0].name}):', '', *best, '',
+        *(['The likeness that the second prints is to what the first wrote.', ''] if len(best) > 1 else []),
+        'In an options file:', '',
         _yaml(found[0].steps), ''])
     (args.out / 'plan.md').write_text(text, 'utf-8')
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -90,6 +93,12 @@ def _commands(args: argparse.Namespace, steps: Sequence[dict[str, Any]]) -> list
         last = number == len(steps)
         out = f'{Path(args.weights).stem}_{"pruned" if last else f"step{number}"}.pth'
         words = ['basicsr-kd', 'prune', '--weights', weights, '--calibration', args.calibration]
+        for option, default in (('calibration_num', NUM), ('calibration_size', SIZE)):
+            if getattr(args, option) != default:
+                words += [f'--{option.replace("_", "-")}', str(getattr(args, option))]
+        for option in ('arch', 'param_key') if number == 1 else ():  # what is written tells them itself
+            if getattr(args, option):
+                words += [f'--{option.replace("_", "-")}', getattr(args, option)]
         for key, value in step.items():
             words += [f'--{key.replace("_", "-")}', f'{value:.4g}' if isinstance(value, float) else str(value)]
         lines.append(shlex.join([*words, '--minutes', str(_MINUTES if last else 0), '--out', out]))
@@ -127,9 +136,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='in which program (default: openvino if it is\ninstalled, else torch)')
     parser.add_argument('--dtype', choices=CHOICES['dtype'], help='number format (default: the fastest here)')
     parser.add_argument('--size', metavar='N', type=int, help='side of the image, in LR pixels (default: 128)')
-    parser.add_argument('--calibration-num', metavar='N', type=int, default=16, help='how many images (default: 16)')
-    parser.add_argument('--calibration-size', metavar='N', type=int, default=96,
-                        help='side of the square cut out of each (default: 96)')
+    parser.add_argument('--calibration-num', metavar='N', type=int, default=NUM,
+                        help=f'how many images (default: {NUM})')
+    parser.add_argument('--calibration-size', metavar='N', type=int, default=SIZE,
+                        help=f'side of the square cut out of each (default: {SIZE})')
     parser.add_argument('--round-to', metavar='N', type=int, default=16, help='widths are multiples of N (default: 16)')
     parser.add_argument('--param-key', metavar='KEY', help='as for prune')
     parser.add_argument('--arch', metavar='YAML', help='as for prune')

@@ -23,6 +23,8 @@ __all__ = ['EXAMPLE', 'add_arguments', 'run']
 SCAN_RATIO = 0.3
 # Of wall time, where --minutes is left out.
 MINUTES = 3
+# Of calibration images, where --calibration-num and --calibration-size are left out.
+NUM, SIZE = 16, 96
 
 
 def run(args: argparse.Namespace) -> int:
@@ -182,10 +184,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument('--calibration', metavar='DIR',
                         help='a folder of images, or an .lmdb; for an FRNet of\nground truth: a folder with a folder a '
                              'clip, or one\nclip (low resolution is made of it; not for BI)')
-    images.add_argument('--calibration-num', metavar='N', type=int, default=16,
-                        help='how many, spread over the folder (default: 16)')
-    images.add_argument('--calibration-size', metavar='N', type=int, default=96,
-                        help='side of the square cut out of each (default: 96)')
+    images.add_argument('--calibration-num', metavar='N', type=int, default=NUM,
+                        help=f'how many, spread over the folder (default: {NUM})')
+    images.add_argument('--calibration-size', metavar='N', type=int, default=SIZE,
+                        help=f'side of the square cut out of each (default: {SIZE})')
     images.add_argument('--reconstruct', action=argparse.BooleanOptionalAction,
                         help='refit the layers behind pruned ones on these images,\nwhich keeps the output far closer; '
                              'no training\n(default: refit, where there are images)')

@@ -92,6 +92,9 @@ def check_steps(section: Any, key: str, total_iter: int | None) -> None:
 
 
 def _check_stages(step: PruneOptions, where: str, total_iter: int | None) -> None:
+    if step.steps > 1 and step.of == 'latency':
+        raise OptionsError(f'{where}.steps: {step.steps} stages share out parameters, MACs or blocks, and of latency '
+                           'measures time once; expected steps 1, or of params or macs')
     if step.steps == 1 and step.every is not None:
         raise OptionsError(f'{where}.every: found {step.every}, the iterations between stages; it needs steps: the '
                            'number of stages, 2 or more')

@@ -154,8 +154,8 @@ class Job:
         if latency is not None:
             reached, budget = latency.after[1], (1 - given(request.ratio)) * latency.before[1]
             if abs(reached - budget) > NEAR * budget:
-                notes.append(f'Asked for were {100 * (1 - given(request.ratio)):.1f} % of the time; no combination of '
-                             f'widths came nearer than {100 * latency.share:.1f} %.')
+                notes.append(f'Asked for were {100 * (1 - given(request.ratio)):.1f} % of the time; of what was '
+                             f'measured, {100 * latency.share:.1f} % is the nearest.')
         if self.budget is not None and abs(reached - self.budget) > PROMISED * self.budget:
             notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
                          f'than {reached:,}.')

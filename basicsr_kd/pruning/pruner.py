@@ -13,6 +13,7 @@ from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
 from basicsr_kd.pruning.job import Job, given, priced_job, working_copy
 from basicsr_kd.pruning.latency.place import find_place
 from basicsr_kd.pruning.latency.stopwatch import Latency
+from basicsr_kd.pruning.latency.units import find_units
 from basicsr_kd.pruning.rebuild import rebuild
 from basicsr_kd.pruning.reconstruction.descent import descend
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
@@ -133,8 +134,8 @@ def prune(net: nn.Module,
                          f'{refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
             if refitted.short:
                 notes.append(f'{refitted.short} layers were not refitted: these {len(given(images))} calibration '
-                             f'images are too few for what they read. Expected {refitted.needed} of this size, or '
-                             'larger ones.')
+                             f'images are too few for what they read. Expected {refitted.needed} of this size to fit '
+                             'to, or larger ones.')
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
             notes.append(_take_steps(job, network, given(images), judge, left, progress))
@@ -162,6 +163,8 @@ def check_prune(net: nn.Module, request: Request, example: Tensor | None = None)
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(net).float().eval().requires_grad_(True)
-        Job(copied, request, example, None).must_be_reachable()
+        job = Job(copied, request, example, None)
+        job.must_be_reachable()
         if request.of == 'latency':
             find_place(request)
+            find_units(job.net, job.room.free, request.round_to, job.room.least)

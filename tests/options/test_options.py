@@ -180,6 +180,7 @@ def test_prune_model_does_not_distil(prune_opt):
     ({'ratio': 0.3, 'steps': 3, 'every': 2},
      ['prune: the last of 3 stages comes after iteration 4', 'train.total_iter is 4']),
     ([{'ratio': 0.1}, {'ratio': 0.3, 'steps': 2, 'every': 1}], ['prune[1].steps', 'a list of 2']),
+    ({'ratio': 0.3, 'of': 'latency', 'steps': 2, 'every': 1}, ['prune.steps: 2 stages', 'expected steps 1']),
 ])
 def test_stages_that_cannot_be(prune_opt, prune, words):
     prune_opt['prune'] = prune

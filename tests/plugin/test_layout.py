@@ -33,7 +33,7 @@ ROOMS = {
     'metrics': f'archs {_UTILS}',
     'data': f'options runs {_NETWORKS}',
     'pruning': f'pruning.latency metrics.likeness {_NETWORKS}',
-    'pruning.latency': f'pruning deploy.runtimes metrics.speed metrics.timing {_NETWORKS}',
+    'pruning.latency': f'pruning deploy.export.onnx_file deploy.runtimes metrics.speed metrics.timing {_NETWORKS}',
     'pruning.__init__': f'pruning data.calibration metrics.likeness {_NETWORKS}',  # public names
     'distillation': f'pruning {_NETWORKS}',
     'losses': f'distillation options {_NETWORKS}',

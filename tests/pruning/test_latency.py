@@ -11,9 +11,11 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from helpers.networks import varied_rrdbnet
+from torch import nn
 
+from basicsr_kd.archs import FRNet
 from basicsr_kd.errors import MissingExtraError, PruneOptionError, PruningError
-from basicsr_kd.pruning import prune
+from basicsr_kd.pruning import check_prune, prune
 from basicsr_kd.pruning.job import Job, working_copy
 from basicsr_kd.pruning.latency import place, stopwatch, table
 from basicsr_kd.pruning.latency.knapsack import choose
@@ -174,7 +176,7 @@ def test_times_are_kept_for_the_same_machine_alone(by_macs, tmp_path):
 
 @pytest.mark.parametrize('runtime', ['torch', 'openvino', 'onnxruntime'])
 def test_real_seconds_in_real_programs(runtime):
-    for package in ('onnx', runtime):
+    for package in ('onnx', runtime) if runtime != 'torch' else ():
         pytest.importorskip(package)
     net = RRDBNet(3, 3, num_feat=16, num_block=1, num_grow_ch=16).eval()
     report = prune(net, ratio=0.2, of='latency', round_to=16, size=32, runtime=runtime, dtype='fp32')
@@ -188,10 +190,36 @@ def test_out_of_reach(by_macs):
         prune(NETS['RRDBNet'](), ratio=0.99, of='latency', size=16, runtime='torch')
 
 
+def test_at_the_edge_of_what_is_reachable(by_macs):
+    net = NETS['RRDBNet']()
+    with pytest.raises(PruningError) as caught:
+        prune(net, ratio=0.99, of='latency', size=16, runtime='torch', round_to=4)
+    most = float(str(caught.value).rsplit(' ', 1)[1].rstrip('.'))
+    report = prune(net, ratio=most, of='latency', size=16, runtime='torch', round_to=4)
+    assert report.latency.share == pytest.approx(1 - most, rel=0.05)
+
+
+def test_networks_that_are_neither_of_blocks_nor_chains():
+    with pytest.raises(PruningError, match='FRNet takes clips. Expected of params or macs'):
+        prune(FRNet(nf=8, nb=1), ratio=0.1, of='latency', round_to=4, runtime='torch')
+
+
+def test_a_chain_with_batch_normalisation(by_macs):
+    layers = [layer for _ in range(4) for layer in (nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())]
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.Sequential(*layers), nn.Conv2d(16, 3, 3, padding=1)).eval()
+    report = prune(net, ratio=0.3, of='latency', round_to=4, size=16, runtime='torch')
+    assert macs_of(report.network) / macs_of(net) == pytest.approx(0.7, rel=0.05)
+
+
 def test_too_many_combinations():
     job = job_of('RRDBNet')
     with pytest.raises(PruningError, match='body.0.rdb1 in every combination.* 6561 with round_to 1'):
         find_units(job.net, job.room.free, 1, 0)
+    chain = job_of('SRVGGNetCompact')
+    with pytest.raises(PruningError, match='widths before and behind it, which are 256 with round_to 1'):
+        find_units(chain.net, chain.room.free, 1, 1)
+    with pytest.raises(PruningError, match='6561'):
+        check_prune(NETS['RRDBNet'](), Request(ratio=0.3, of='latency', runtime='torch', round_to=1))
 
 
 @pytest.mark.parametrize(('options', 'message'), [

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from basicsr_kd.deploy.export.graph import LEAST, Graph, recording
 from basicsr_kd.deploy.export.int8 import quantise
@@ -41,18 +42,32 @@ def write_onnx(graph: Graph, path: Path, half: bool) -> None:
     sizes = {name: {axis: f'{size}{"_hr" if name.startswith("hr") else ""}' for axis, size in _SIZES.items()}
              for name in graph.inputs}
     sizes[graph.output] = {axis: f'{size}_out' for axis, size in _SIZES.items()}
-    content = io.BytesIO()
     try:
-        with recording():
-            torch.onnx.export(graph.net, tensors, content, dynamo=False, opset_version=OPSET,  # type: ignore[arg-type]
-                              input_names=list(graph.inputs), output_names=[graph.output], dynamic_axes=sizes)
-        model = onnx.load_from_string(content.getvalue())
+        model = onnx.load_from_string(onnx_of(graph.net, tensors, graph.inputs, graph.output, sizes))
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of the network's own code, PyTorch's or onnx's
         raise ExportError(f'ONNX (opset {OPSET}) cannot hold this network: {_reason(error)}. --format safetensors '
                           'needs no operators.') from error
     _describe(model, graph, 'fp16' if half else 'fp32')
     onnx.save(model, path)
+
+
+def onnx_of(net: nn.Module, tensors: tuple[Tensor, ...], inputs: Sequence[str], output: str,
+            axes: Mapping[str, Mapping[int, str]]) -> bytes:
+    """A network, or a part of one, as an .onnx file has it.
+
+    Args:
+        net: In evaluation mode, on the CPU.
+        tensors: What it takes.
+        inputs: Names of those.
+        output: Name of what it gives.
+        axes: Of each name, the dimensions that may have any size, and what they are called.
+    """
+    content = io.BytesIO()
+    with recording():
+        torch.onnx.export(net, tensors, content, dynamo=False, opset_version=OPSET,  # type: ignore[arg-type]
+                          input_names=list(inputs), output_names=[output], dynamic_axes=axes)
+    return content.getvalue()
 
 
 def quantise_onnx(path: Path, graph: Graph, images: Sequence[torch.Tensor]) -> None:

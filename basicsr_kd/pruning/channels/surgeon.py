@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 from basicsr_kd.pruning.channels.random_signs import output_sensitivities
-from basicsr_kd.pruning.reconstruction.least_squares import RIDGE, can_refit
+from basicsr_kd.pruning.reconstruction.least_squares import POSITIONS_A_WEIGHT, RIDGE, can_refit
 from basicsr_kd.pruning.reconstruction.moments import moments, reading
 from basicsr_kd.pruning.reconstruction.reconstruct import as_read
 from basicsr_kd.pruning.reconstruction.shared_inputs import watch_inputs
@@ -81,8 +81,8 @@ def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tenso
         values, width, height = _values(net, name), images.shape[-1], images.shape[-2]
         raise PruningError(f'prune: importance obs found too few positions of feature maps on {len(images)} images of '
                            f'{width}x{height} for {name}, whose kernel reads {values:,} values. Expected '
-                           f'{math.ceil(2 * values / (width * height))} images of this size, fewer larger ones, or '
-                           'importance taylor.')
+                           f'{math.ceil(POSITIONS_A_WEIGHT * values / (width * height))} images of this size to look '
+                           'at, fewer larger ones, or importance taylor.')
     return [replace(group, importance=found[group.root]) for group in groups]
 
 

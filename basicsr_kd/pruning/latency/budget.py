@@ -43,12 +43,12 @@ class TimeBudget:
         assert request.ratio is not None
         self.net, self.build, self.share = net, build, 1 - request.ratio
         self.place: Place = find_place(request)
-        self.stopwatch = Stopwatch(net, example.shape[1], self.place)
         self.units = find_units(net, room.free, request.round_to, room.least)
         self.table = Table(net, self.units, example, self.place)
-        least = {group.root: widths[-1] for unit in self.units for group, widths in
-                 zip(unit.groups, zip(*unit.options, strict=True), strict=True)}
-        self.least = self.stopwatch.compare(build(least))
+        self.stopwatch = Stopwatch(net, example.shape[1], self.place)
+        self.widths_of_least = {group.root: widths[-1] for unit in self.units for group, widths in
+                                zip(unit.groups, zip(*unit.options, strict=True), strict=True)}
+        self.least = self.stopwatch.compare(build(self.widths_of_least))
         if self.least.share > self.share:
             most = math.floor(100 * (1 - self.least.share)) / 100
             raise PruningError(f'prune: ratio {request.ratio} would leave {100 * self.share:.0f} % of the time, but '
@@ -79,7 +79,7 @@ class TimeBudget:
         slowest, fastest = total([0] * len(units)), total([len(unit.options) - 1 for unit in units])
         # What all units take, by what the whole took: known at both ends, and from there at every trial.
         known = {self.least.share: fastest, 1.0: slowest}
-        found: list[tuple[float, dict[str, int], Latency]] = []
+        found = [(abs(self.least.share - self.share), self.widths_of_least, self.least)]
         for _ in range(_TRIALS):
             options = choose(times, losses, between(known, self.share))
             if options is None:

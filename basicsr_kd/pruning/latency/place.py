@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.deploy.export.onnx_file import onnx_of
 from basicsr_kd.deploy.runtimes import RUNTIMES, openvino_formats
 from basicsr_kd.errors import BasicSRKDError, MissingExtraError, PruningError
 from basicsr_kd.metrics.speed import device_info
 from basicsr_kd.metrics.timing import Call
-from basicsr_kd.utils.extras import load, no_warnings
+from basicsr_kd.utils.extras import load
 from basicsr_kd.utils.modes import HALF, fast_formats
 from basicsr_kd.utils.prune_request import Request
-
-_OPSET = 18
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ class Place:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, 'network.onnx')
             try:
-                _write(net, image, file)
+                axes = {'input': {2: 'height', 3: 'width'}, 'output': {2: 'height_out', 3: 'width_out'}}
+                file.write_bytes(onnx_of(net.eval(), (image,), ['input'], 'output', axes))
                 runner = RUNTIMES[self.runtime](file, self.dtype, torch.get_num_threads())
             except BasicSRKDError:
                 raise
@@ -116,12 +115,3 @@ def _in_torch(net: nn.Module, image: Tensor, device: str, dtype: str) -> Callabl
             torch.cuda.synchronize()
 
     return run
-
-
-def _write(net: nn.Module, image: Tensor, file: Path) -> None:
-    content = io.BytesIO()
-    with torch.no_grad(), no_warnings():
-        torch.onnx.export(net.eval(), (image,), content, dynamo=False,  # type: ignore[arg-type]
-                          opset_version=_OPSET, input_names=['input'], output_names=['output'],
-                          dynamic_axes={name: {2: 'height', 3: 'width'} for name in ('input', 'output')})
-    file.write_bytes(content.getvalue())

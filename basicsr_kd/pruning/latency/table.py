@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.errors import PruningError
 from basicsr_kd.metrics.timing import Call, time_in_turns
 from basicsr_kd.pruning.latency.place import Place
 from basicsr_kd.pruning.latency.units import Unit, inputs_of
@@ -43,15 +44,15 @@ class Table:
         reference = next(iter(entries))
         known = self._read(reference)
         missing = [name for name in entries if name not in known]
-        whole = self._ready(*entries[reference])
+        whole = self._ready(*entries[reference]) if missing else lambda: None
         for name in progressing(missing, f'timing blocks, {self.place.program} {self.place.dtype}', len(missing),
                                 progress):
             taken, failures = time_in_turns({'unit': self._ready(*entries[name]), 'reference': whole}, TURNS)
             if failures:
-                raise RuntimeError(f'{self.place.program}: {next(iter(failures.values()))}')
+                raise PruningError(f'prune: {self.place.program} cannot run a part of {type(self.net).__name__}: '
+                                   f'{next(iter(failures.values()))}. Expected another runtime or a smaller size.')
             known[name] = median(taken['unit']) / median(taken['reference'])
-        if missing:
-            self._write(reference, known)
+            self._write(reference, known)  # at once: who is stopped goes on from there
         return [np.array([[known[self._name(unit, widths, before)] for widths in unit.options]
                           for before in self._before(unit)]) for unit in self.units]
 

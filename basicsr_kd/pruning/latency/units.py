@@ -15,6 +15,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
+from basicsr_kd.archs.probe import is_recurrent
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedDenseBlock
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.errors import PruningError
@@ -100,14 +101,19 @@ def find_units(net: nn.Module, groups: Sequence[ChannelGroup], round_to: int, le
         least: the least width that is allowed.
 
     Raises:
-        PruningError: a unit has too many combinations of widths to measure them all.
+        PruningError: a unit has too many combinations of widths to measure them all, or the network is neither of
+            blocks nor a chain.
     """
+    if is_recurrent(net):
+        raise PruningError(f'prune: of latency measures networks of single images, and {type(net).__name__} takes '
+                           'clips. Expected of params or macs.')
     units: list[Unit] = []
     for members in _meeting(groups):
         parent = _parent(part.tensor.rpartition('.')[0] for group in members for part in group.slices)
         count = math.prod(len(_widths(group, round_to, least)) for group in members)
-        if not parent or isinstance(net.get_submodule(parent), nn.ModuleList):
-            units += _chain(net, members, round_to, least)
+        module = net.get_submodule(parent)
+        if not parent or isinstance(module, nn.ModuleList) or (count > MOST and isinstance(module, nn.Sequential)):
+            units += _chain(net, members, round_to, max(least, 1))
         elif count <= MOST:
             options = itertools.product(*(_widths(group, round_to, least) for group in members))
             units.append(Unit(tuple(members), None, (parent,), tuple(options)))
@@ -119,14 +125,26 @@ def find_units(net: nn.Module, groups: Sequence[ChannelGroup], round_to: int, le
 
 def _chain(net: nn.Module, members: Sequence[ChannelGroup], round_to: int, least: int) -> list[Unit]:
     order = {name: index for index, (name, _) in enumerate(net.named_modules())}
+    most = max(len(_widths(group, round_to, least)) for group in members)
+    if most**2 > MOST:
+        raise PruningError(f'prune: of latency measures a layer in every combination of the widths before and behind '
+                           f'it, which are {most**2} with round_to {round_to}. Expected at most {MOST}: a larger '
+                           'round_to.')
+    sizes = {name: tensor.dim() for name, tensor in net.state_dict().items()}
     units, before = [], None
     for group in members:
         written = {part.tensor.rpartition('.')[0] for part in group.slices
-                   if part.tensor.rpartition('.')[0] in group.producers or net.get_parameter(part.tensor).dim() == 1}
+                   if part.tensor.rpartition('.')[0] in group.producers or sizes[part.tensor] == 1}
         options = tuple((width,) for width in _widths(group, round_to, least))
         units.append(Unit((group,), before, tuple(sorted(written, key=order.__getitem__)), options))
         before = group
     written = {name for unit in units for name in unit.modules}
+    for unit in units:
+        first = net.get_submodule(unit.modules[0])
+        if unit.before is not None and getattr(first, 'in_channels', 0) != unit.before.size:
+            raise PruningError(f'prune: of latency knows blocks and chains of layers, and {unit.modules[0]} of '
+                               f'{type(net).__name__} does not read {unit.before.root} alone. Expected of params or '
+                               'macs.')
     readers = {part.tensor.rpartition('.')[0] for part in members[-1].slices} - written
     return [*units, Unit((), before, tuple(sorted(readers, key=order.__getitem__)), ((),))]
 

@@ -9,7 +9,6 @@ from torch import nn
 
 from basicsr_kd.errors import PruningError
 
-OPENS = ('any', 'ncnn', 'spandrel')
 _UNITS = {'': 1, 'k': 1e3, 'm': 1e6, 'g': 1e9, 't': 1e12}
 
 
@@ -65,13 +64,11 @@ class Candidate:
         allocation: as for ``prune``.
         importance: as for ``prune``.
         depth: the share of residual blocks that stay before channels go.
-        plain: whether an RRDBNet stays one that every program opens.
     """
     layout: str
     allocation: str = 'global'
     importance: str = 'taylor'
     depth: float = 1.0
-    plain: bool = False
 
     @property
     def name(self) -> str:
@@ -82,18 +79,9 @@ class Candidate:
         return f'{", ".join(words)}{"" if self.depth == 1 else f", {100 * self.depth:.0f} % of the blocks"}'
 
 
-def find_candidates(net: nn.Module, opens: str, of: str) -> list[Candidate]:
-    """The ways that are worth a try for a network; those that it has no room for are found out later.
-
-    Args:
-        net: the network.
-        opens: one of :data:`OPENS`: which programs have to open the result. ncnn opens everything that
-            ``basicsr-kd export`` writes; spandrel and what is built on it (ComfyUI, chaiNNer) RRDBNets of equal widths.
-        of: what the budget counts.
-    """
+def find_candidates(net: nn.Module) -> list[Candidate]:
+    """The ways that are worth a try for a network; those that it has no room for are found out later."""
     found = [Candidate('growth'), Candidate('growth', importance='obs'), Candidate('growth', depth=0.75),
-             Candidate('balanced'), Candidate('width', plain=True), Candidate('growth', 'uniform', plain=True),
-             Candidate('growth', 'uniform', depth=0.75, plain=True), Candidate('blocks', plain=True)]
-    if not isinstance(net, RRDBNet):
-        return [one for one in found if one.allocation == 'global']
-    return [one for one in found if one.plain or opens != 'spandrel']
+             Candidate('balanced'), Candidate('width'), Candidate('growth', 'uniform'),
+             Candidate('growth', 'uniform', depth=0.75), Candidate('blocks')]
+    return found if isinstance(net, RRDBNet) else [one for one in found if one.allocation == 'global']

@@ -81,7 +81,7 @@ def seconds_of(planner: Planner, candidates: Sequence[Candidate], forward: float
         blocks = len(planner.blocks_job.blocks)
     except PruningError:  # it has none
         blocks = 0
-    return images * (4 + 12 * by_obs + 11 * min(REFITTED, len(candidates))) + 5 * blocks * forward + 60
+    return images * (4 + 12 * by_obs + 11 * min(REFITTED, len(candidates)) + blocks) + 60
 
 
 def _key(planner: Planner) -> str:
@@ -89,7 +89,7 @@ def _key(planner: Planner) -> str:
     digest = hashlib.sha256()
     for tensor in (*planner.net.state_dict().values(), planner.images, planner.judge):
         digest.update(tensor.contiguous().numpy().tobytes())
-    return f'{planner.budget.said}, {planner.place.words()}, {digest.hexdigest()[:16]}'
+    return f'{planner.budget.said}, round_to {planner.round_to}, {planner.place.words()}, {digest.hexdigest()[:16]}'
 
 
 def _read(file: Path, key: str) -> dict[str, Found]:

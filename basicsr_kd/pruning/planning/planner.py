@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from basicsr_kd.archs.from_file import network_section
 from basicsr_kd.errors import PruningError
 from basicsr_kd.metrics.likeness import likeness
 from basicsr_kd.pruning.blocks import removal_effects
@@ -63,7 +64,7 @@ class Found:
         spread: see ``time``.
         scores: likeness on the images to judge by: 'psnr', and 'jod' and 'texture' where they can be had.
         seconds: what pruning and refitting took.
-        plain: whether every program opens the file.
+        plain: whether it is a network that other programs build.
     """
     name: str
     steps: list[dict[str, Any]]
@@ -81,17 +82,19 @@ class Planner:
 
     Args:
         net: the network.
+        options: its ``network_g``.
         budget: what is to be left.
         images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1]: by them channels are chosen and layers refitted.
         judge: others, that nothing is fitted to.
         place: where time is measured.
         progress: whether to show progress bars.
         round_to: widths are multiples of it.
+        plain: whether to leave out what only this package builds: networks of unequal widths.
     """
 
-    def __init__(self, net: nn.Module, budget: Budget, images: Tensor, judge: Tensor, place: Place,
-                 progress: bool, round_to: int = 16) -> None:
-        self.net = working_copy(net)
+    def __init__(self, net: nn.Module, options: dict[str, Any], budget: Budget, images: Tensor, judge: Tensor,
+                 place: Place, progress: bool, round_to: int = 16, plain: bool = False) -> None:
+        self.net, self.options, self.plain = working_copy(net), options, plain
         self.budget, self.images, self.judge, self.place, self.progress = budget, images, judge, place, progress
         self.round_to = round_to
         self.costs = measure(self.net, images.shape[1])
@@ -116,11 +119,15 @@ class Planner:
         else:
             by_blocks, network, request = self._channels(candidate, network)
         cut = _both(cut, by_blocks, self.net)
-        if self.budget.of != 'latency':  # else it was measured on the way
+        if self.plain and not self._is_plain(network):
+            raise PruningError('its widths are unequal, which only this package builds')
+        if self.budget.of == 'latency':
+            share = self.stopwatch.compare(network).share
+        else:
             left = total_cost(measure(network, self.images.shape[1]), self.budget.of)
             share = left / total_cost(self.costs, self.budget.of)
-            if share > (1 + NEAR) * self.budget.share:
-                raise PruningError(f'its steps leave {100 * share:.0f} % of {self.budget.of}, more than the budget')
+        if share > (1 + NEAR) * self.budget.share:
+            raise PruningError(f'its steps leave {100 * share:.0f} % of {self.budget.of}, more than the budget')
         return Trial(candidate, [*steps, request], cut, network, self._error(network))
 
     def measure(self, trial: Trial) -> Found:
@@ -138,7 +145,7 @@ class Planner:
         steps = [{key: value for key, value in asdict(step).items()
                   if value is not None and (key == 'ratio' or value != getattr(_DEFAULT, key))} for step in trial.steps]
         return Found(name=trial.candidate.name, steps=steps, params=left['params'], macs=left['macs'], time=timed.share,
-                     spread=timed.spread, scores=near.network, seconds=seconds, plain=trial.candidate.plain)
+                     spread=timed.spread, scores=near.network, seconds=seconds, plain=self._is_plain(trial.network))
 
     @cached_property
     def stopwatch(self) -> Stopwatch:
@@ -153,7 +160,7 @@ class Planner:
     @cached_property
     def block_effects(self) -> dict[str, float]:
         """How far the output moves without each of them."""
-        return removal_effects(self.net, self.blocks_job.blocks, self.looked_at, self.progress)
+        return removal_effects(self.net, self.blocks_job.blocks, self.images, self.progress)
 
     @cached_property
     def channel_effects(self) -> ChannelEffects:
@@ -209,12 +216,14 @@ class Planner:
                   net: nn.Module) -> tuple[Cut, nn.Module, Request]:
         """What is left at the budget, of a network that may be smaller than the original already."""
         if self.budget.of != 'latency':
-            whole, its = (total_cost(costs, self.budget.of) for costs in
+            before, its = (total_cost(costs, self.budget.of) for costs in
                           (self.costs, measure(net, self.images.shape[1])))
-            share = self.budget.share * whole / its
+            share = self.budget.share * before / its
             _must_leave_room(share)
             return make(1 - share)
-        known: dict[float, float] = {0.0: 0.0, 1.0: 1.0}  # share of the time to share of the MACs
+        whole = 1.0 if net is self.net else self.stopwatch.compare(net).share
+        _must_leave_room(self.budget.share / whole)
+        known: dict[float, float] = {0.0: 0.0, whole: 1.0}  # share of the time to share of the MACs
         found: list[tuple[float, tuple[Cut, nn.Module, Request]]] = []
         for _ in range(_TRIALS):
             left = between(known, self.budget.share)
@@ -225,6 +234,10 @@ class Planner:
                 break
             known[share] = left
         return min(found, key=lambda trial: trial[0])[1]
+
+    def _is_plain(self, network: nn.Module) -> bool:
+        """Whether the network is one that other programs build, with other numbers."""
+        return network_section(network.state_dict(), '', self.options)['type'] not in ('PrunedNet', 'PrunedRRDBNet')
 
     @torch.no_grad()
     def _error(self, network: nn.Module) -> float:
