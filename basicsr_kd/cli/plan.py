@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_kd.cli.common import Refusal, check_folder, refuse
-from basicsr_kd.cli.prune import NUM, SIZE, open_weights, read_images
+from basicsr_kd.cli.prune import SIZE, open_weights, read_images
 from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.utils.prune_request import CHOICES, Request
 
@@ -20,6 +20,8 @@ EXAMPLE = 'basicsr-kd plan --weights RealESRGAN_x4plus.pth --budget latency=0.5 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
 _MINUTES = 20
+# Of calibration images: half of what prune takes, since each way looks at all of them.
+NUM = 8
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,9 +95,8 @@ def _commands(args: argparse.Namespace, steps: Sequence[dict[str, Any]]) -> list
         last = number == len(steps)
         out = f'{Path(args.weights).stem}_{"pruned" if last else f"step{number}"}.pth'
         words = ['basicsr-kd', 'prune', '--weights', weights, '--calibration', args.calibration]
-        for option, default in (('calibration_num', NUM), ('calibration_size', SIZE)):
-            if getattr(args, option) != default:
-                words += [f'--{option.replace("_", "-")}', str(getattr(args, option))]
+        if args.calibration_size != SIZE:
+            words += ['--calibration-size', str(args.calibration_size)]
         for option in ('arch', 'param_key') if number == 1 else ():  # what is written tells them itself
             if getattr(args, option):
                 words += [f'--{option.replace("_", "-")}', getattr(args, option)]
@@ -137,7 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dtype', choices=CHOICES['dtype'], help='number format (default: the fastest here)')
     parser.add_argument('--size', metavar='N', type=int, help='side of the image, in LR pixels (default: 128)')
     parser.add_argument('--calibration-num', metavar='N', type=int, default=NUM,
-                        help=f'how many images (default: {NUM})')
+                        help=f'how many images (default: {NUM}; the command for the\nbest takes its own number)')
     parser.add_argument('--calibration-size', metavar='N', type=int, default=SIZE,
                         help=f'side of the square cut out of each (default: {SIZE})')
     parser.add_argument('--round-to', metavar='N', type=int, default=16, help='widths are multiples of N (default: 16)')

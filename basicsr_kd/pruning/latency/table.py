@@ -16,7 +16,7 @@ from basicsr_kd.pruning.latency.units import Unit, inputs_of
 from basicsr_kd.utils.files import cache_folder, write_whole
 from basicsr_kd.utils.progress import progressing
 
-TURNS = 5
+TURNS = 11
 
 
 class Table:
