@@ -46,7 +46,7 @@ class Table:
         missing = [name for name in entries if name not in known]
         whole = self._ready(*entries[reference]) if missing else lambda: None
         for name in progressing(missing, f'timing blocks, {self.place.program} {self.place.dtype}', len(missing),
-                                progress):
+                                progress and bool(missing)):
             taken, failures = time_in_turns({'unit': self._ready(*entries[name]), 'reference': whole}, TURNS)
             if failures:
                 raise PruningError(f'prune: {self.place.program} cannot run a part of {type(self.net).__name__}: '
