@@ -66,7 +66,7 @@ def _plan(args: argparse.Namespace) -> int:
         found, left_out = plan(planner, candidates, args.out / 'plan.json', _say)
     rows, ahead = [asdict(one) for one in found], [one.name for one in front(found)]
     title = f'{Path(args.weights).name}, {budget.said}'
-    plan_plot(args.out / 'plan.png', rows, ahead, f'{title} ({place.words()})')
+    plan_plot(args.out / 'plan.png', rows, ahead, f'{title}\n{place.words()}')
     best = _commands(args, found[0].steps)
     text = '\n'.join([
         f'{title}: {len(found)} ways, refitted on {len(images)} images; likeness on {len(judged)} others.',

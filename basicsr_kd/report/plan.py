@@ -38,13 +38,17 @@ def plan_plot(path: Path, found: Sequence[Mapping[str, Any]], front: Sequence[st
     """
     figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
     axes = figure.add_subplot()
+    times = [100 * one['time'] for one in found]
+    middle = (min(times) + max(times)) / 2
     for one in found:
         at = 100 * one['time'], one['scores']['psnr']
         axes.plot(*at, 'o', color='#3b75af' if one['name'] in front else '#bbbbbb', markersize=8)
-        axes.annotate(one['name'], at, xytext=(7, 4), textcoords='offset points', fontsize=8)
+        left = at[0] > middle  # where a name would leave the picture to the right
+        axes.annotate(one['name'], at, xytext=(-7 if left else 7, 4), textcoords='offset points', fontsize=8,
+                      horizontalalignment='right' if left else 'left')
     ahead = sorted((100 * one['time'], one['scores']['psnr']) for one in found if one['name'] in front)
     axes.plot(*zip(*ahead, strict=True), color='#3b75af', linewidth=1)
-    axes.margins(0.25, 0.15)
+    axes.margins(0.15, 0.15)
     axes.set_xlabel("time, % of the original's", fontsize=9)
     axes.set_ylabel("likeness: PSNR to the original's output, dB", fontsize=9)
     axes.set_title(title, fontsize=10, loc='left')
