@@ -85,7 +85,7 @@ def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, format
     for net in networks.values():
         net.to(image.device).to(memory_format=torch.channels_last).eval()
     passes: dict[tuple[str, str], Call] = {
-        (name, kind): partial(_forward, net, image, kind) for kind in formats for name, net in networks.items()}
+        (name, kind): partial(forward_once, net, image, kind) for kind in formats for name, net in networks.items()}
     benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as BasicSR has it
     try:
         return time_in_turns({**passes, **(others or {})}, turns, budget, progress)
@@ -94,7 +94,8 @@ def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, format
 
 
 @torch.inference_mode()
-def _forward(net: nn.Module, image: torch.Tensor, kind: str) -> None:
+def forward_once(net: nn.Module, image: torch.Tensor, kind: str) -> None:
+    """Run a network on an image, both on one device, in a format of `measure_speed`, to the end of its work."""
     with _precision(image.device, kind):
         net(image)
         if image.is_cuda:

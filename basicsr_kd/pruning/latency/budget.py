@@ -10,7 +10,7 @@ from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 from basicsr_kd.pruning.channels.layouts import Room
 from basicsr_kd.pruning.latency.knapsack import choose
-from basicsr_kd.pruning.latency.place import Place, find_place
+from basicsr_kd.pruning.latency.place import find_place
 from basicsr_kd.pruning.latency.stopwatch import Latency, Stopwatch
 from basicsr_kd.pruning.latency.table import Table
 from basicsr_kd.pruning.latency.units import find_units
@@ -41,11 +41,11 @@ class TimeBudget:
 
     def __init__(self, net: nn.Module, room: Room, request: Request, example: Tensor, build: Build) -> None:
         assert request.ratio is not None
-        self.net, self.build, self.share = net, build, 1 - request.ratio
-        self.place: Place = find_place(request)
+        self.build, self.share = build, 1 - request.ratio
+        place = find_place(request)
         self.units = find_units(net, room.free, request.round_to, room.least)
-        self.table = Table(net, self.units, example, self.place)
-        self.stopwatch = Stopwatch(net, example.shape[1], self.place)
+        self.table = Table(net, self.units, example, place)
+        self.stopwatch = Stopwatch(net, example.shape[1], place)
         self.widths_of_least = {group.root: widths[-1] for unit in self.units for group, widths in
                                 zip(unit.groups, zip(*unit.options, strict=True), strict=True)}
         self.least = self.stopwatch.compare(build(self.widths_of_least))
@@ -53,7 +53,7 @@ class TimeBudget:
             most = math.floor(100 * (1 - self.least.share)) / 100
             raise PruningError(f'prune: ratio {request.ratio} would leave {100 * self.share:.0f} % of the time, but '
                                f'layout {request.layout} with round_to {request.round_to} reaches down to '
-                               f'{100 * self.least.share:.0f} % in {self.place.words()}. Expected a ratio from 0 to '
+                               f'{100 * self.least.share:.0f} % in {place.words()}. Expected a ratio from 0 to '
                                f'{most}.')
 
     def choose(self, groups: Sequence[ChannelGroup], progress: bool) -> tuple[dict[str, int], Latency]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from basicsr_kd.deploy.export.onnx_file import onnx_of
 from basicsr_kd.deploy.runtimes import RUNTIMES, openvino_formats
 from basicsr_kd.errors import BasicSRKDError, MissingExtraError, PruningError
-from basicsr_kd.metrics.speed import device_info
+from basicsr_kd.metrics.speed import device_info, forward_once
 from basicsr_kd.metrics.timing import Call
 from basicsr_kd.utils.extras import load
-from basicsr_kd.utils.modes import HALF, fast_formats
+from basicsr_kd.utils.modes import fast_formats
 from basicsr_kd.utils.prune_request import Request
 
 
@@ -50,7 +50,9 @@ class Place:
             PruningError: the runtime cannot hold the network.
         """
         if self.runtime == 'torch':
-            return _in_torch(net, image, self.device, self.dtype)
+            # channels last in memory: faster on CPUs and GPUs
+            net = copy.deepcopy(net).eval().to(self.device).to(memory_format=torch.channels_last)
+            return partial(forward_once, net, image.to(self.device, memory_format=torch.channels_last), self.dtype)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, 'network.onnx')
             try:
@@ -100,18 +102,3 @@ def _is_there(package: str) -> bool:
     except MissingExtraError:
         return False
     return True
-
-
-def _in_torch(net: nn.Module, image: Tensor, device: str, dtype: str) -> Callable[[], None]:
-    """The network in PyTorch, channels last in memory: faster on CPUs and GPUs."""
-    net = copy.deepcopy(net).eval().to(device).to(memory_format=torch.channels_last)
-    image = image.to(device, memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def run() -> None:
-        with torch.autocast(device, HALF.get(dtype), enabled=dtype in HALF):
-            net(image)
-        if device == 'cuda':
-            torch.cuda.synchronize()
-
-    return run

@@ -46,7 +46,7 @@ def read_budget(text: str, params: int, macs: int) -> Budget:
     if found is None or not amount or bool(found[4]) != (found[1] == 'size') or (found[1] == 'latency' and amount >= 1):
         raise PruningError(f'plan: budget {text!r}. Expected what is to be left: latency=0.5, params=0.5, macs=0.5 (a '
                            'share of what the network has now), params=8M, macs=300G or size=30MB.')
-    of = {'size': 'params'}.get(found[1], found[1])
+    of = 'params' if found[1] == 'size' else found[1]
     whole = {'params': params, 'macs': macs}.get(of, 1)
     share = amount / 4 / whole if found[1] == 'size' else amount if amount < 1 else amount / whole
     if share >= 1:

@@ -30,6 +30,8 @@ from basicsr_kd.utils.prune_request import Request
 
 _TRIALS = 4
 """Of a ratio of MACs, until it gives the time that is wanted."""
+_Made = tuple[Cut, nn.Module, Request]
+"""What was cut, what is left, and what ``prune`` is to be asked for."""
 _DEFAULT = Request(ratio=0, importance='taylor')  # as the command has it with images
 
 
@@ -115,17 +117,12 @@ class Planner:
             cut, network = self._job(self.net, steps[0]).remove_blocks(self.block_effects)
             network = working_copy(network)
         if candidate.layout == 'blocks':
-            by_blocks, network, request = self._of_share(self._blocks, self.net)
+            (then, network, request), share = self._of_share(self._blocks, self.net)
         else:
-            by_blocks, network, request = self._channels(candidate, network)
-        cut = _both(cut, by_blocks, self.net)
+            (then, network, request), share = self._channels(candidate, network)
+        cut = _both(cut, then, self.net)
         if self.plain and not self._is_plain(network):
             raise PruningError('its widths are unequal, which only this package builds')
-        if self.budget.of == 'latency':
-            share = self.stopwatch.compare(network).share
-        else:
-            left = total_cost(measure(network, self.images.shape[1]), self.budget.of)
-            share = left / total_cost(self.costs, self.budget.of)
         if share > (1 + NEAR) * self.budget.share:
             raise PruningError(f'its steps leave {100 * share:.0f} % of {self.budget.of}, more than the budget')
         return Trial(candidate, [*steps, request], cut, network, self._error(network))
@@ -176,14 +173,15 @@ class Planner:
     def _job(self, net: nn.Module, request: Request, importance: ChannelEffects | None = None) -> Job:
         return Job(net, request, self.images[:1, :, :8, :8], importance)
 
-    def _blocks(self, ratio: float) -> tuple[Cut, nn.Module, Request]:
+    def _blocks(self, ratio: float) -> _Made:
         of = 'params' if self.budget.of == 'params' else 'macs'
         request = replace(_DEFAULT, ratio=ratio, of=of, layout='blocks')
         job = self._job(self.net, request)
         job.must_be_reachable()
         return *job.remove_blocks(self.block_effects), request
 
-    def _channels(self, candidate: Candidate, net: nn.Module) -> tuple[Cut, nn.Module, Request]:
+    def _channels(self, candidate: Candidate, net: nn.Module) -> tuple[_Made, float]:
+        """What a candidate leaves, and its share of the original in what the budget counts."""
         effects = self.channel_effects if net is self.net else ChannelEffects(net, self.images, self.progress)
 
         def job_of(ratio: float, of: str) -> Job:
@@ -197,43 +195,43 @@ class Planner:
                 job.room = replace(job.room, free=self.prices)
             return job
 
-        def make(ratio: float, of: str) -> tuple[Cut, nn.Module, Request]:
+        def make(ratio: float, of: str) -> _Made:
             job = job_of(ratio, of)
             return *job.cut_channels()[:2], job.request
 
         if self.budget.of != 'latency' or (candidate.layout, candidate.allocation) != ('growth', 'global'):
             of = 'params' if self.budget.of == 'params' else 'macs'
             return self._of_share(lambda ratio: make(ratio, of), net)
-        share = self.budget.share
-        if net is not self.net:
-            share /= self.stopwatch.compare(net).share
-        _must_leave_room(share)
-        job = job_of(1 - share, 'latency')
-        timed = given(job.time_budget())
-        return *job.cut_channels(timed.choose(job.room.free, self.progress)[0])[:2], job.request
+        whole = 1.0 if net is self.net else self.stopwatch.compare(net).share
+        _must_leave_room(self.budget.share / whole)
+        job = job_of(1 - self.budget.share / whole, 'latency')
+        widths, latency = given(job.time_budget()).choose(job.room.free, self.progress)
+        return (*job.cut_channels(widths)[:2], job.request), whole * latency.share
 
-    def _of_share(self, make: Callable[[float], tuple[Cut, nn.Module, Request]],
-                  net: nn.Module) -> tuple[Cut, nn.Module, Request]:
-        """What is left at the budget, of a network that may be smaller than the original already."""
+    def _of_share(self, make: Callable[[float], _Made], net: nn.Module) -> tuple[_Made, float]:
+        """What is left at the budget of a network that may be smaller than the original already, and its share."""
         if self.budget.of != 'latency':
-            before, its = (total_cost(costs, self.budget.of) for costs in
-                          (self.costs, measure(net, self.images.shape[1])))
-            share = self.budget.share * before / its
+            before = total_cost(self.costs, self.budget.of)
+            share = self.budget.share * before / self._cost(net)
             _must_leave_room(share)
-            return make(1 - share)
+            made = make(1 - share)
+            return made, self._cost(made[1]) / before
         whole = 1.0 if net is self.net else self.stopwatch.compare(net).share
         _must_leave_room(self.budget.share / whole)
         known: dict[float, float] = {0.0: 0.0, whole: 1.0}  # share of the time to share of the MACs
-        found: list[tuple[float, tuple[Cut, nn.Module, Request]]] = []
+        found: list[tuple[_Made, float]] = []
         for _ in range(_TRIALS):
             left = between(known, self.budget.share)
             made = make(1 - left)
             share = self.stopwatch.compare(made[1]).share
-            found.append((abs(share - self.budget.share), made))
-            if found[-1][0] <= NEAR * self.budget.share or left in list(known.values()):
+            found.append((made, share))
+            if abs(share - self.budget.share) <= NEAR * self.budget.share or left in list(known.values()):
                 break
             known[share] = left
-        return min(found, key=lambda trial: trial[0])[1]
+        return min(found, key=lambda trial: abs(trial[1] - self.budget.share))
+
+    def _cost(self, net: nn.Module) -> int:
+        return total_cost(measure(net, self.images.shape[1]), self.budget.of)
 
     def _is_plain(self, network: nn.Module) -> bool:
         """Whether the network is one that other programs build, with other numbers."""
