@@ -37,6 +37,7 @@ def _export(args: argparse.Namespace) -> int:
     import msgspec
 
     from basicsr_kd import plugin
+    from basicsr_kd.deploy.export.compare import way_table
     from basicsr_kd.deploy.export.export import Job, export, plan
     from basicsr_kd.deploy.export.verify import trial_table
     from basicsr_kd.pruning import read_calibration
@@ -46,11 +47,13 @@ def _export(args: argparse.Namespace) -> int:
     job = Job(args.weights, args.format, precision, calibration)
     planned = plan(job, args.out)
     check_outputs([*planned.files, args.json], args.force)
-    trials, files = export(planned, _images(args), say)
-    write_json(args.json, {'weights': str(args.weights), 'files': [str(file) for file in files],
-                           'scale': planned.network.scale, 'trials': msgspec.to_builtins(trials)})
-    print(trial_table(trials))
-    print(f'\nWritten: {", ".join(map(str, files))}')
+    done = export(planned, _images(args), say, compared=args.int8 and not args.no_compare)
+    write_json(args.json, {'weights': str(args.weights), 'files': [str(file) for file in done.files],
+                           'scale': planned.network.scale, 'trials': msgspec.to_builtins(done.trials),
+                           'ways': msgspec.to_builtins(done.ways), 'notes': done.notes})
+    parts = [trial_table(done.trials), way_table(done.ways) if done.ways else '', '\n'.join(done.notes),
+             f'Written: {", ".join(map(str, done.files))}']
+    print('\n\n'.join(filter(None, parts)))
     return 0
 
 
@@ -77,6 +80,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.int8 and not args.calibration:
         raise Refusal('--int8 needs --calibration DIR: low-resolution images like those that the network will get, on '
                       'which the ranges of its values are measured.')
+    if args.no_compare and not args.int8:
+        raise Refusal('--no-compare is for --int8. Leave it out, or add --int8.')
     if args.calibration and not args.int8:
         raise Refusal('--calibration is for --int8. Leave it out, or add --int8.')
 
@@ -93,10 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='the file to write, or a folder: NAME-x4.onnx in it, for\nncnn models/NAME-x4.param')
     parser.add_argument('--half', action='store_true', help='onnx: everything in fp16, for GPUs')
     parser.add_argument('--int8', action='store_true',
-                        help='onnx, openvino: compute in 8 bits (post-training\nquantisation by NNCF)')
+                        help='onnx, openvino: convolutions in 8 bits, without training')
     parser.add_argument('--calibration', metavar='DIR', type=Path,
                         help='for --int8: low-resolution images')
     parser.add_argument('--num', metavar='N', type=int, default=64, help='how many of them (default: 64)')
+    parser.add_argument('--no-compare', action='store_true',
+                        help="for --int8: leave out the table beside NNCF's defaults,\nwhich takes as long again")
     parser.add_argument('--images', metavar='DIR', type=Path,
                         help='low-resolution images to try the file on, 128x128 pixels\nin the middle of the first '
                              'three (default: one photo)')

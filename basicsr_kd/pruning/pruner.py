@@ -151,7 +151,7 @@ def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | No
                     images)
     if not found.steps:
         return 'no gradient steps: the minutes were nearly over, or the steps made it worse and were undone'
-    return (f'{found.steps} gradient steps: mean squared error of the output on the images to judge by '
+    return (f'{found.steps} gradient steps: squared error of the output, geometric mean over the images to judge by, '
             f'{found.error_before:.3g} -> {found.error_after:.3g}')
 
 

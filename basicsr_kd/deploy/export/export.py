@@ -5,8 +5,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from basicsr_kd.deploy.export.verify import Trial, try_out
 from basicsr_kd.deploy.export.writers import Job, held, runners, write
 from basicsr_kd.deploy.network import TorchNetwork
 from basicsr_kd.errors import ExportError
+
+if TYPE_CHECKING:
+    from basicsr_kd.deploy.export.compare import Way
 
 
 class ToleranceError(ExportError):
@@ -54,8 +58,25 @@ def plan(job: Job, out: Path) -> Plan:
     return Plan(job, network, *place(job.kind, out, job.weights.stem, network.scale, job.precision))
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        trials: how it does in each runtime and precision.
+        files: that were written.
+        ways: of 8 bits, this one beside others.
+        notes: sentences for people.
+    """
+
+    trials: list[Trial]
+    files: list[Path]
+    ways: list[Way]
+    notes: list[str]
+
+
 def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] = lambda text: None,
-           timed: bool = True) -> tuple[list[Trial], list[Path]]:
+           timed: bool = True, compared: bool = False) -> Exported:
     """Write a network and try it; files have their names only once it works.
 
     Args:
@@ -63,9 +84,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
         images: Real ones, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
         timed: Whether it is timed, too.
-
-    Returns:
-        How it does in each runtime and precision, and the files.
+        compared: Whether 8 bits are set beside other ways to get there, which takes as long again.
 
     Raises:
         ExportError: The format cannot hold the network.
@@ -76,11 +95,16 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
     job, network = plan.job, plan.network
     graph = graph_of(network.net, network.scale, network.multiple)
     given = [graph.of_image(image) for image in images]
+    rounded, notes = graph, []
+    if job.calibration is not None:
+        from basicsr_kd.deploy.export.int8 import to_eight_bits  # imports all of pruning, which is slow
+        rounded, notes, by_nncf = to_eight_bits(graph, job.calibration, say)
+        job = replace(job, by_nncf=by_nncf)
     with _folder_near(plan.folder) as folder:
         say(f'writing {plan.inside.name}')
         draft = folder / plan.inside
         draft.parent.mkdir(parents=True, exist_ok=True)
-        files = write(job, graph, draft, plan.folder / plan.inside)
+        files = write(job, rounded, draft, plan.folder / plan.inside)
         trials = []
         for runner in runners(job, draft):
             say(f'trying it in {runner.name}, {runner.precision}')
@@ -89,11 +113,15 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
         if failures:
             raise ToleranceError(f'{plan.inside.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '
                                  'Nothing was left behind.', trials)
+        ways = []
+        if compared and job.calibration is not None:
+            from basicsr_kd.deploy.export.compare import compare  # slow, too
+            ways = compare(job, graph, files, given, say)
         final = [plan.folder / file.relative_to(folder) for file in files]
         for file, path in zip(reversed(files), reversed(final), strict=True):  # the one that is named last
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, path)
-    return trials, final
+    return Exported(trials, final, ways, notes)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr_kd.deploy.export.by_nncf import quantise_by_nncf
 from basicsr_kd.deploy.export.graph import LEAST, Graph, recording
-from basicsr_kd.deploy.export.int8 import quantise
 from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
@@ -20,7 +21,7 @@ OPSET = 18
 _SIZES = {2: 'height', 3: 'width'}
 
 
-def write_onnx(graph: Graph, path: Path, half: bool) -> None:
+def write_onnx(graph: Graph, path: Path, precision: str) -> None:
     """Write a network by PyTorch's tracing exporter.
 
     Its newer one (`dynamo=True`) holds FRNet to one size of image (seen with 2.14).
@@ -28,13 +29,14 @@ def write_onnx(graph: Graph, path: Path, half: bool) -> None:
     Args:
         graph: What to write.
         path: The .onnx file.
-        half: Weights, input and output in fp16.
+        precision: 'fp32'; 'fp16': weights, input and output; 'int8': of a network that rounds, see `quantise`.
 
     Raises:
         ExportError: An operator has no place in ONNX, or onnx's checker refuses the file.
         MissingExtraError: onnx is not installed.
     """
     onnx = load('onnx', '--format onnx')
+    half = precision == 'fp16'
     graph = graph.half() if half else graph
     tensors = graph.tensors(graph.side(LEAST), graph.side(LEAST + 8))
     if half:
@@ -44,11 +46,13 @@ def write_onnx(graph: Graph, path: Path, half: bool) -> None:
     sizes[graph.output] = {axis: f'{size}_out' for axis, size in _SIZES.items()}
     try:
         model = onnx.load_from_string(onnx_of(graph.net, tensors, graph.inputs, graph.output, sizes))
+        if precision == 'int8':
+            _store_int8(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of the network's own code, PyTorch's or onnx's
         raise ExportError(f'ONNX (opset {OPSET}) cannot hold this network: {_reason(error)}. --format safetensors '
                           'needs no operators.') from error
-    _describe(model, graph, 'fp16' if half else 'fp32')
+    _describe(model, graph, precision)
     onnx.save(model, path)
 
 
@@ -70,8 +74,8 @@ def onnx_of(net: nn.Module, tensors: tuple[Tensor, ...], inputs: Sequence[str], 
     return content.getvalue()
 
 
-def quantise_onnx(path: Path, graph: Graph, images: Sequence[torch.Tensor]) -> None:
-    """Turn an .onnx file into one that computes in 8 bits.
+def quantise_onnx_by_nncf(path: Path, graph: Graph, images: Sequence[torch.Tensor]) -> None:
+    """Turn an .onnx file into one that computes in 8 bits, as NNCF does by default.
 
     Args:
         path: The file, which is written over.
@@ -79,9 +83,34 @@ def quantise_onnx(path: Path, graph: Graph, images: Sequence[torch.Tensor]) -> N
         images: (1, 3, h, w) each, on which ranges are measured.
     """
     onnx = load('onnx', '--int8')
-    model = quantise(onnx.load(path), [{graph.inputs[0]: image.numpy()} for image in images])
+    model = quantise_by_nncf(onnx.load(path), [{graph.inputs[0]: image.numpy()} for image in images])
     _describe(model, graph, 'int8')
     onnx.save(model, path)
+
+
+def _store_int8(model: Any) -> None:
+    """Put weights in 8 bits where a file has them in fp32 and rounds them: a quarter of its size."""
+    from onnx import numpy_helper
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    values |= {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == 'Constant'}
+    for node in model.graph.node:
+        if node.op_type == 'Identity' and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]]
+    rounded = [node for node in model.graph.node if node.op_type == 'QuantizeLinear' and node.input[0] in values]
+    for node in rounded:
+        weight, step, zero = (numpy_helper.to_array(values[name]) for name in node.input)
+        around = (-1, *[1] * (weight.ndim - 1))
+        bounds = np.iinfo(zero.dtype)
+        whole = np.rint(weight / step.reshape(around)) + zero.reshape(around)
+        model.graph.initializer.append(numpy_helper.from_array(
+            whole.clip(bounds.min, bounds.max).astype(zero.dtype), node.output[0]))
+        model.graph.node.remove(node)
+    used = {name for node in model.graph.node for name in node.input}
+    for node in [one for one in model.graph.node if one.op_type == 'Identity' and one.output[0] not in used]:
+        model.graph.node.remove(node)
+    used = {name for node in model.graph.node for name in node.input}
+    for tensor in [one for one in model.graph.initializer if one.name not in used]:
+        model.graph.initializer.remove(tensor)
 
 
 def _describe(model: Any, graph: Graph, precision: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from basicsr_kd.deploy.export.int8 import quantise
+from basicsr_kd.deploy.export.by_nncf import quantise_by_nncf
 from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
@@ -15,9 +15,9 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
     """Write the network of an .onnx file, any height and width.
 
     Args:
-        onnx_file: In fp32.
+        onnx_file: In fp32, or in 8 bits.
         path: The .xml file; its .bin goes beside it.
-        images: (1, 3, h, w) each, on which ranges are measured for 8 bits; None: no 8 bits.
+        images: (1, 3, h, w) each, on which ranges are measured for 8 bits by NNCF; None: as the file is.
 
     Raises:
         ExportError: OpenVINO refuses the network.
@@ -29,7 +29,7 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
     except Exception as error:  # RuntimeError, and classes of its readers
         raise ExportError(f'OpenVINO cannot hold this network: {str(error).strip().splitlines()[0]}') from error
     if images is not None:
-        model = quantise(model, [image.numpy() for image in images])
+        model = quantise_by_nncf(model, [image.numpy() for image in images])
     try:
         openvino.save_model(model, str(path), compress_to_fp16=True)
     except Exception as error:  # RuntimeError

@@ -12,14 +12,14 @@ from basicsr_kd.archs.from_file import build_from_file, describe, network_sectio
 from basicsr_kd.archs.sidecar import fragment_path, write_fragment
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.deploy.export.formats import QUANTISED
 from basicsr_kd.deploy.export.graph import Graph, graph_of
 from basicsr_kd.deploy.export.ncnn_file import SMALLEST, write_ncnn
-from basicsr_kd.deploy.export.onnx_file import quantise_onnx, write_onnx
+from basicsr_kd.deploy.export.onnx_file import quantise_onnx_by_nncf, write_onnx
 from basicsr_kd.deploy.export.openvino_file import write_openvino
 from basicsr_kd.deploy.export.torch_files import write_esrgan, write_safetensors
 from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.deploy.runtimes import Ncnn, OnnxRuntime, OpenVino, openvino_formats
-from basicsr_kd.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Job:
         kind: One of `FORMATS`.
         precision: Of the file: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
         calibration: (n, 3, h, w), RGB in [0, 1], for int8.
+        by_nncf: Whether NNCF turns it into 8 bits, with its defaults.
     """
 
     weights: Path
     kind: str
     precision: str = 'fp32'
     calibration: Tensor | None = None
+    by_nncf: bool = False
 
 
 def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
@@ -44,7 +46,7 @@ def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
 
     Args:
         job: What is to be written.
-        graph: The network, as runtimes get it.
+        graph: The network, as runtimes get it; for int8 with its rounding (`eight_bits`), if not by NNCF.
         path: The file; its folder is there.
         final: Where it will lie, for what is written of it elsewhere.
 
@@ -55,25 +57,28 @@ def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
         ExportError: The format cannot hold the network.
         MissingExtraError: A package is missing.
     """
-    images = None if job.calibration is None else list(job.calibration.split(1))
-    if images and len(graph.inputs) > 1:
-        raise ExportError('--int8 is for networks of images; FRNet adds up what it did in earlier frames, and with it '
-                          'every error of rounding. Expected --format onnx or openvino without --int8.')
-    if job.kind == 'onnx':
-        write_onnx(graph, path, job.precision == 'fp16')
-        if images:
-            quantise_onnx(path, graph, images)
-        return [path]
-    if job.kind == 'openvino':
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder, 'whole.onnx')
-            write_onnx(graph, whole, False)
-            write_openvino(whole, path, images)
-        return [path, path.with_suffix('.bin')]
+    if job.kind in QUANTISED:
+        return _write_operators(job, graph, path)
     if job.kind == 'ncnn':
         write_ncnn(held(job.kind, graph), path)  # rounded before: pnnx cuts digits off
         return [path, path.with_suffix('.bin')]
     return _write_for_torch(job, path, final)
+
+
+def _write_operators(job: Job, graph: Graph, path: Path) -> list[Path]:
+    """Formats that may hold 8 bits."""
+    images = list(job.calibration.split(1)) if job.by_nncf and job.calibration is not None else None
+    precision = 'fp32' if job.by_nncf else job.precision
+    if job.kind == 'onnx':
+        write_onnx(graph, path, precision)
+        if images:
+            quantise_onnx_by_nncf(path, graph, images)
+        return [path]
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        whole = Path(folder, 'whole.onnx')
+        write_onnx(graph, whole, precision)
+        write_openvino(whole, path, images)
+    return [path, path.with_suffix('.bin')]
 
 
 def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:

@@ -1,0 +1,76 @@
+"""From a trained network to one that computes its convolutions in 8 bits, without training."""
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from basicsr_kd.pruning.reconstruction.residuals import trace_convs
+from basicsr_kd.quantisation.placing import Placed, place
+from basicsr_kd.quantisation.quantiser import Quantiser
+from basicsr_kd.quantisation.ranges import even_out
+from basicsr_kd.quantisation.rounding import round_to_nearest, round_weights
+
+ROUNDED_ON = 12
+"""Images that weights are rounded on at most: ranges are measured on all."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A network in 8 bits.
+
+    Args:
+        net: computes in PyTorch, in float32, what runtimes compute in 8 bits; ONNX gets it with QuantizeLinear and
+            DequantizeLinear.
+        layers: how many convolutions are in 8 bits.
+        left: paths of those that are not, with the reason.
+        silent: channels that no image reached; they got the range of those beside them.
+    """
+    net: fx.GraphModule
+    layers: int
+    left: dict[str, str]
+    silent: int
+
+
+@torch.no_grad()
+def quantise(net: nn.Module, images: Tensor, keep: Iterable[str] = (), nearest: bool = False,
+             progress: bool = False) -> Quantised:
+    """Even out ranges, then round: first what convolutions read, then their weights.
+
+    Args:
+        net: a network of images, float32 on the CPU, which torch.fx can record; it is not changed.
+        images: ``(n, c, h, w)`` of the kind that it will get, RGB in [0, 1].
+        keep: paths of convolutions that stay in floating point.
+        nearest: round each weight by itself, which takes no time.
+        progress: show a progress bar.
+
+    Raises:
+        RecordingError: torch.fx cannot record the network.
+    """
+    placed = prepared(net, images, dict.fromkeys(keep, 'wished'))
+    silent = even_out(placed.net, placed.groups)
+    for module in placed.net.modules():
+        if isinstance(module, Quantiser):
+            module.rounds = True
+    if nearest:
+        round_to_nearest(placed.net, placed.readers)
+    else:
+        chosen = images[::-(-len(images) // ROUNDED_ON)].contiguous(memory_format=torch.channels_last)
+        round_weights(placed.net.to(memory_format=torch.channels_last), placed.readers, chosen, progress)
+    placed.net.to(memory_format=torch.contiguous_format)
+    return Quantised(placed.net, len(placed.readers), placed.left, silent)
+
+
+def prepared(net: nn.Module, images: Tensor, keep: dict[str, str]) -> Placed:
+    """A copy with quantisers that have seen the images, and round nothing yet."""
+    names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+    small = {conv.name: 'reads pooled features' for conv in trace_convs(net, names, images[:1])
+             if math.prod(conv.size) == 1}
+    placed = place(copy.deepcopy(net).eval(), small | keep)
+    for image in images.split(1):
+        placed.net(image)
+    return placed
