@@ -60,7 +60,8 @@ class OpenVino(Runner):
 
     Args:
         file: An .xml file with its .bin, either of them, or an .onnx file.
-        precision: 'fp32' or, on a CPU that has it, 'bf16'; None: fp32. Files of 8-bit weights are int8 beside it.
+        precision: 'fp32' or, on a CPU that has it, 'bf16'; None: fp32. What a file has in 8 bits runs in these, the
+            rest in fp32: in bf16 it would be reordered each time before it is rounded, which takes longer.
         threads: How many; None: as the runtime has it.
 
     Raises:
@@ -77,7 +78,7 @@ class OpenVino(Runner):
             raise InferError(f'OpenVINO cannot open {file}: {_first_line(error)}') from None
         eight_bits = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
         check_precision('OpenVINO', precision, (*fast, *(['int8'] if eight_bits else [])), file)
-        rest = precision if precision in fast else 'bf16' if eight_bits and 'bf16' in fast else 'fp32'
+        rest = precision if precision in fast else 'fp32'
         config: dict[str, Any] = {'INFERENCE_PRECISION_HINT': fast[rest], 'PERFORMANCE_HINT': 'LATENCY'}
         if threads:
             config['INFERENCE_NUM_THREADS'] = threads

@@ -114,8 +114,9 @@ class _Placing:
             if reason:
                 self.left[path] = reason
                 continue
-            reads[path] = list(self._leaves(node.args[0]))
-            node.replace_input_with(node.args[0], self._round(node.args[0]))
+            read = _first(node)
+            reads[path] = list(self._leaves(read))
+            node.replace_input_with(read, self._round(read))
         self.net.graph.eliminate_dead_code()
         self.net.recompile()
         for leaf, source in self.sources.items():
@@ -142,7 +143,7 @@ class _Placing:
         if node.target in (torch.cat, torch.concat) and 1 in (*node.args[1:], *node.kwargs.values()):
             return list(node.args[0])  # type: ignore[arg-type]
         nearest = node.target is F.interpolate and node.kwargs.get('mode', 'nearest') == 'nearest'
-        return [node.args[0]] if nearest else None  # type: ignore[list-item]
+        return [_first(node)] if nearest else None
 
     def _leaves(self, node: fx.Node) -> Iterable[fx.Node]:
         parts = self._parts(node)
@@ -174,9 +175,8 @@ class _Placing:
         sloped = isinstance(module, _ACTIVATIONS) or leaf.target in _SLOPED
         if not sloped or len(leaf.users) > 1:
             return None
-        before = leaf.args[0]
-        conv = self._module(before) if isinstance(before, fx.Node) else None
-        return conv if isinstance(conv, nn.Conv2d) and len(before.users) == 1 else None
+        conv = self._module(_first(leaf))
+        return conv if isinstance(conv, nn.Conv2d) and len(_first(leaf).users) == 1 else None
 
     def _groups(self, reads: dict[str, list[fx.Node]]) -> list[Group]:
         groups: list[tuple[set[fx.Node], list[str]]] = []
@@ -188,3 +188,9 @@ class _Placing:
         return [Group([source for leaf, source in self.sources.items() if leaf in leaves],
                       {path: [self.sources[leaf] for leaf in reads[path]] for path in paths})
                 for leaves, paths in groups]
+
+
+def _first(node: fx.Node) -> fx.Node:
+    """What an operation on features is applied to."""
+    found, = node.all_input_nodes[:1]
+    return found

@@ -60,6 +60,7 @@ class RoundedWeight(nn.Module):
     """
 
     steps: Tensor
+    zeros: Tensor
 
     def __init__(self, steps: Tensor) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def _even_out(net: nn.Module, group: Group) -> int:
     by_source = dict(zip(map(id, group.sources), reach.split(channels), strict=True))
     for path, sources in group.readers.items():
         units = torch.cat([by_source[id(source)] for source in sources])
-        net.get_submodule(path).weight.data.mul_(units[:, None, None])  # type: ignore[operator, union-attr]
+        net.get_submodule(path).weight.data.mul_(units[:, None, None])  # type: ignore[operator]
     return int(silent.sum())
 
 

@@ -17,7 +17,7 @@ def onnx_file(folder, teacher_file) -> Path:
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     network = TorchNetwork('teacher', teacher_file)
-    write_onnx(graph_of(network.net, network.scale, network.multiple), Path('teacher.onnx'), False)
+    write_onnx(graph_of(network.net, network.scale, network.multiple), Path('teacher.onnx'), 'fp32')
     return Path('teacher.onnx')
 
 

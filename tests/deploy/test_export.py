@@ -120,21 +120,6 @@ def test_the_step_of_frnet_has_its_states_as_inputs_and_outputs(tool):
     assert status == 2 and '--format onnx writes its step' in err and not Path('ncnn').exists()
 
 
-@pytest.mark.parametrize('kind', ['onnx', 'openvino'])
-def test_8_bits_come_with_what_they_cost(tool, kind):
-    pytest.importorskip('nncf')
-    _, runner, suffix = RUNTIMES[kind]
-    weights = write_family('SRVGGNetCompact', Path('small.pth'))
-    Path('lr').mkdir()
-    cv2.imwrite('lr/a.png', cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8), (64, 64)))
-    status, out, err = tool('--weights', weights, '--format', kind, '--out', 'out', '--int8', '--calibration', 'lr',
-                            '--json', 'trial.json')
-    assert status == 0, err
-    trial, = json.loads(Path('trial.json').read_text())['trials']
-    assert trial['precision'] == 'int8' and 20 < trial['psnr'] < 70 and 'int8' in out
-    assert runner(Path(f'out/small-x4-int8{suffix}')).precision == 'int8'
-
-
 def test_half_files_take_and_give_fp16(tool):
     ort = pytest.importorskip('onnxruntime')
     weights = write_family('RRDBNet', Path('small.pth'))

@@ -28,7 +28,7 @@ def written(folder: Path, net: torch.nn.Module, scale: int, multiple: int) -> Pa
     """A checkpoint, and beside it what ONNX holds of it."""
     pytest.importorskip('onnx')
     write_checkpoint(folder / 'net.pth', net.state_dict())
-    write_onnx(graph_of(net.eval(), scale, multiple), folder / 'net.onnx', False)
+    write_onnx(graph_of(net.eval(), scale, multiple), folder / 'net.onnx', 'fp32')
     return folder / 'net.pth'
 
 

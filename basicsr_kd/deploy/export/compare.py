@@ -80,11 +80,16 @@ def compare(job: Job, graph: Graph, files: Sequence[Path], images: Sequence[tupl
 
 def _way(name: str, files: Sequence[Path], runner: Runner, arrays: Sequence[Sequence[np.ndarray]],
          wanted: Sequence[np.ndarray], seconds: Sequence[float]) -> Way:
-    made = [_picture(runner(*its)) for its in arrays]
-    scores = {metric: METRICS[metric].of_set([value for one, other in zip(made, wanted, strict=True) if (
-        value := image_score(metric, one, other, border=_BORDER, channel='y')) is not None])
-        for metric in ('psnr', 'texture')}
-    return Way(name, sum(file.stat().st_size for file in files), scores['psnr'], scores['texture'],
+    pairs = list(zip((_picture(runner(*its)) for its in arrays), wanted, strict=True))
+
+    def score(metric: str) -> float | None:
+        found = [image_score(metric, one, other, border=_BORDER, channel='y') for one, other in pairs]
+        values = [value for value in found if value is not None]
+        return METRICS[metric].of_set(values) if values else None
+
+    psnr = score('psnr')
+    assert psnr is not None
+    return Way(name, sum(file.stat().st_size for file in files), psnr, score('texture'),
                1000 * float(np.median(seconds)))
 
 

@@ -95,7 +95,8 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
     job, network = plan.job, plan.network
     graph = graph_of(network.net, network.scale, network.multiple)
     given = [graph.of_image(image) for image in images]
-    rounded, notes = graph, []
+    rounded = graph
+    notes: list[str] = []
     if job.calibration is not None:
         from basicsr_kd.deploy.export.int8 import to_eight_bits  # imports all of pruning, which is slow
         rounded, notes, by_nncf = to_eight_bits(graph, job.calibration, say)
@@ -113,7 +114,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
         if failures:
             raise ToleranceError(f'{plan.inside.name} does not do what {job.weights.name} does: {"; ".join(failures)}. '
                                  'Nothing was left behind.', trials)
-        ways = []
+        ways: list[Way] = []
         if compared and job.calibration is not None:
             from basicsr_kd.deploy.export.compare import compare  # slow, too
             ways = compare(job, graph, files, given, say)
