@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
-from basicsr_kd.quantisation import quantise
+from basicsr_kd.quantisation import RecordingError, quantise
 from basicsr_kd.quantisation.quantise import prepared
 from basicsr_kd.quantisation.quantiser import Quantiser
 from basicsr_kd.quantisation.ranges import even_out
@@ -128,3 +128,19 @@ def test_what_stays_in_floating_point_is_named_with_its_reason(photos):
     assert found.layers == 1
     pooled = quantise(network('RCAN'), photos).left
     assert pooled and set(pooled.values()) == {'reads pooled features'}
+
+
+class Choosy(nn.Module):
+    """A network that looks at its input before it decides what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if x.mean() > 0.5 else x
+
+
+def test_a_network_that_cannot_be_recorded_is_named(photos):
+    with pytest.raises(RecordingError, match='torch.fx cannot record Choosy'):
+        quantise(Choosy().eval(), photos)

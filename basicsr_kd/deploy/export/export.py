@@ -17,6 +17,7 @@ from basicsr_kd.deploy.export.verify import Trial, try_out
 from basicsr_kd.deploy.export.writers import Job, held, runners, write
 from basicsr_kd.deploy.network import TorchNetwork
 from basicsr_kd.errors import ExportError
+from basicsr_kd.utils.extras import load
 
 if TYPE_CHECKING:
     from basicsr_kd.deploy.export.compare import Way
@@ -84,7 +85,8 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
         images: Real ones, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
         timed: Whether it is timed, too.
-        compared: Whether 8 bits are set beside other ways to get there, which takes as long again.
+        compared: Whether 8 bits are set beside other ways to get there, which takes longer than
+            all the rest.
 
     Raises:
         ExportError: The format cannot hold the network.
@@ -99,6 +101,8 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
     notes: list[str] = []
     if job.calibration is not None:
         from basicsr_kd.deploy.export.int8 import to_eight_bits  # imports all of pruning, which is slow
+        for package in ('onnx', {'onnx': 'onnxruntime'}.get(job.kind, job.kind)):
+            load(package, f'--format {job.kind}')  # before minutes of rounding
         rounded, notes, by_nncf = to_eight_bits(graph, job.calibration, say)
         job = replace(job, by_nncf=by_nncf)
     with _folder_near(plan.folder) as folder:
