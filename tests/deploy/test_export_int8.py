@@ -78,8 +78,9 @@ def test_runtimes_compute_what_pytorch_says(tool, kind, family):
         expected, exact = rounded(image).numpy(), net(image).numpy()
     options = {'precision': 'fp32'} if kind == 'openvino' else {}
     output = RUNNERS[kind](Path(f'small-x4-int8{SUFFIXES[kind]}'), **options)(image.numpy())
-    # values on the border of two steps fall to the other side, and with random weights there are many
-    assert np.square(output - expected).mean() < 0.5 * np.square(exact - expected).mean()
+    # 0.33 was seen in ONNX Runtime for these two; why, is not known
+    most = 0.5 if kind == 'onnx' and family in ('MSRResNet', 'EDSR') else 0.1
+    assert np.square(output - expected).mean() < most * np.square(exact - expected).mean()
 
 
 def test_a_file_holds_its_weights_in_8_bits(tool):

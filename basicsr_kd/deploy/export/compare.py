@@ -13,6 +13,7 @@ from basicsr.utils import tensor2img
 from torch import Tensor, from_numpy, no_grad
 
 from basicsr_kd.deploy.export.graph import Graph
+from basicsr_kd.deploy.export.verify import BORDER
 from basicsr_kd.deploy.export.writers import Job, runners, write
 from basicsr_kd.deploy.runner import Runner
 from basicsr_kd.errors import MissingExtraError
@@ -25,7 +26,7 @@ from basicsr_kd.utils.text import markdown_table
 OURS = 'ranges evened out, weights rounded together'
 NEAREST = 'ranges evened out, each weight to its nearest'
 NNCF = "NNCF's defaults"
-_BORDER, _TURNS = 4, 5
+_TURNS = 5
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ def _way(name: str, files: Sequence[Path], runner: Runner, arrays: Sequence[Sequ
     pairs = list(zip((_picture(runner(*its)) for its in arrays), wanted, strict=True))
 
     def score(metric: str) -> float | None:
-        found = [image_score(metric, one, other, border=_BORDER, channel='y') for one, other in pairs]
+        found = [image_score(metric, one, other, border=BORDER, channel='y') for one, other in pairs]
         values = [value for value in found if value is not None]
         return METRICS[metric].of_set(values) if values else None
 
