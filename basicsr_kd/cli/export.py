@@ -103,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='for --int8: low-resolution images')
     parser.add_argument('--num', metavar='N', type=int, default=64, help='how many of them (default: 64)')
     parser.add_argument('--no-compare', action='store_true',
-                        help="for --int8: leave out the table beside NNCF's defaults,\nwhich takes longer than the rest")
+                        help="for --int8: leave out the table beside NNCF's defaults,\n"
+                             'which takes longer than the rest')
     parser.add_argument('--images', metavar='DIR', type=Path,
                         help='low-resolution images to try the file on, 128x128 pixels\nin the middle of the first '
                              'three (default: one photo)')
