@@ -81,10 +81,10 @@ class Results:
 
 
 def all_cases(network: str, args: argparse.Namespace) -> list[Case]:
-    """Every layout with every choice and ratio, with and without refitting."""
+    """Every layout with every choice and ratio, refitted and, if that is wanted, as pruned."""
     return [Case(network, layout, choice, ratio, reconstruct)
             for layout in args.layouts for choice in (SELECTS if layout == 'blocks' else args.importances)
-            for ratio in args.ratios for reconstruct in (False, True)]
+            for ratio in args.ratios for reconstruct in ((True,) if args.only_refitted else (False, True))]
 
 
 def read_sets(options: Sequence[str]) -> dict[str, Any]:
@@ -134,6 +134,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--layouts', nargs='+', choices=LAYOUTS, default=list(LAYOUTS), help='default: all')
     parser.add_argument('--importances', nargs='+', choices=IMPORTANCES, default=list(IMPORTANCES), help='default: all')
     parser.add_argument('--ratios', nargs='+', type=float, default=[0.1, 0.3, 0.5], help='default: 0.1 0.3 0.5')
+    parser.add_argument('--only-refitted', action='store_true',
+                        help='refit all; for large networks, where every pruning takes minutes')
     parser.add_argument('--round-to', type=int, default=16, help='default: 16')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu',
                         help='where networks run to be measured (default: cpu)')

@@ -1,4 +1,4 @@
-"""An RRDBNet whose dense blocks each keep their own growth channels."""
+"""An RRDBNet whose dense blocks, and the layers behind the body, each keep widths of their own."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ from basicsr.archs.arch_util import default_init_weights
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import Tensor, nn
 
-from basicsr_kd.archs.rrdbnet_numbers import check_rrdbnet, growth_widths, rrdbnet_options
+from basicsr_kd.archs.rrdbnet_numbers import check_rrdbnet, growth_widths, rrdbnet_options, tail_widths
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.errors import CheckpointError
 
@@ -63,9 +63,9 @@ class PrunedRRDB(nn.Module):
 
 
 class PrunedRRDBNet(RRDBNet):
-    """BasicSR's RRDBNet, after pruning of its growth channels.
+    """BasicSR's RRDBNet, after pruning of its growth channels and of the layers behind its body.
 
-    With the same growth everywhere it is an RRDBNet: the same keys, and bit for bit the same output.
+    With the same growth everywhere and nothing taken behind the body it is an RRDBNet: the same keys, and bit for bit the same output.
     Input ``(n, num_in_ch, h, w)``, RGB in [0, 1]; output ``(n, num_out_ch, scale * h, scale * w)``.
 
     Args:
@@ -76,6 +76,8 @@ class PrunedRRDBNet(RRDBNet):
         num_block: residual-in-residual dense blocks.
         num_grow_ch: growth channels: one number for all, or a flat list of 4 * 3 * num_block numbers in the order of
             the network (block, dense block, conv1 to conv4); 0 leaves a convolution out.
+        num_tail_ch: output channels of conv_up1, conv_up2 and conv_hr: three numbers, one for all, or None:
+            ``num_feat``.
         like: a checkpoint (``.pth``, ``.safetensors``, ncnn's ``.param``) to take all of the above from, read
             off its tensor shapes. Its weights are not loaded: that is ``pretrain_network_g``.
 
@@ -91,6 +93,7 @@ class PrunedRRDBNet(RRDBNet):
                  num_feat: int = 64,
                  num_block: int = 23,
                  num_grow_ch: int | Sequence[int] = 32,
+                 num_tail_ch: int | Sequence[int] | None = None,
                  like: str | os.PathLike[str] | None = None) -> None:
         if like is not None:
             options = rrdbnet_options(read_state_dict(like))
@@ -99,13 +102,20 @@ class PrunedRRDBNet(RRDBNet):
                                       'tensors conv_first, body.<n>.rdb<1-3>.conv<1-5>, conv_body, ..., conv_last.')
             num_in_ch, num_out_ch, scale = options['num_in_ch'], options['num_out_ch'], options['scale']
             num_feat, num_block, num_grow_ch = options['num_feat'], options['num_block'], options['num_grow_ch']
+            num_tail_ch = options.get('num_tail_ch')
         check_rrdbnet('PrunedRRDBNet', scale, num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat,
                       num_block=num_block)
-        growths = growth_widths(num_grow_ch, num_block)
+        growths, tail = growth_widths(num_grow_ch, num_block), tail_widths(num_tail_ch, num_feat)
         # RRDBNet makes everything but the body (no blocks, so its growth does not matter).
         super().__init__(num_in_ch, num_out_ch, scale, num_feat, num_block=0)
         self.body = nn.Sequential(*(PrunedRRDB(num_feat, growths[12 * index:12 * index + 12])
                                     for index in range(num_block)))
+        if tail != [num_feat] * len(tail):
+            up1, up2, hr = tail
+            self.conv_up1 = nn.Conv2d(num_feat, up1, 3, 1, 1)
+            self.conv_up2 = nn.Conv2d(up1, up2, 3, 1, 1)
+            self.conv_hr = nn.Conv2d(up2, hr, 3, 1, 1)
+            self.conv_last = nn.Conv2d(hr, num_out_ch, 3, 1, 1)
 
 
 def _concatenate(features: list[Tensor]) -> Tensor:

@@ -1,12 +1,14 @@
 """What an RRDBNet's numbers are, as its tensors tell, and what they may be."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-_STEM = ('conv_first', 'conv_body', 'conv_up1', 'conv_up2', 'conv_hr', 'conv_last')
+_TAIL = ('conv_up1', 'conv_up2', 'conv_hr')
+_STEM = ('conv_first', 'conv_body', *_TAIL, 'conv_last')
 
 
 def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
@@ -20,8 +22,9 @@ def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
 
     Returns:
         ``{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}`` where every dense block
-        has the same growth, the same with ``'type': 'PrunedRRDBNet'`` and ``num_grow_ch`` as a flat list of
-        4 * 3 * num_block widths where they differ (or are all 0), None if this is not an RRDBNet.
+        has the same growth and conv_up1, conv_up2 and conv_hr are as wide as the body. Else the same with
+        ``'type': 'PrunedRRDBNet'``, ``num_grow_ch`` as a flat list of 4 * 3 * num_block widths where they differ (or
+        are all 0), and ``num_tail_ch`` as those three widths where one is another. None if this is not an RRDBNet.
     """
     shapes = {name.removesuffix('.weight'): tuple(tensor.shape) for name, tensor in state.items()
               if name.endswith('.weight')}
@@ -32,28 +35,31 @@ def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
     num_block = len({layer.split('.')[1] for layer in shapes if layer.startswith('body.')})
     growths = [shapes.get(f'body.{block}.rdb{dense}.conv{conv}', (0,))[0]
                for block in range(num_block) for dense in (1, 2, 3) for conv in (1, 2, 3, 4)]
-    if shapes != _conv_shapes(num_feat, unshuffled, num_out_ch, growths):
+    tail = [shapes[layer][0] for layer in _TAIL]
+    if shapes != _conv_shapes(num_feat, unshuffled, num_out_ch, growths, tail):
         return None
     if set(state) != {f'{layer}.{kind}' for layer in shapes for kind in ('weight', 'bias')}:
         return None
     scale = {4 * num_out_ch: 2, 16 * num_out_ch: 1}.get(unshuffled, 4)
-    equal = len(set(growths)) == 1 and growths[0] > 0
+    equal, narrowed = len(set(growths)) == 1 and growths[0] > 0, set(tail) != {num_feat}
     return {
-        'type': 'RRDBNet' if equal else 'PrunedRRDBNet',
+        'type': 'RRDBNet' if equal and not narrowed else 'PrunedRRDBNet',
         'num_in_ch': unshuffled // {4: 1, 2: 4, 1: 16}[scale],
         'num_out_ch': num_out_ch,
         'scale': scale,
         'num_feat': num_feat,
         'num_block': num_block,
         'num_grow_ch': growths[0] if equal else growths,
+        **({'num_tail_ch': tail} if narrowed else {}),
     }
 
 
-def _conv_shapes(num_feat: int, num_in_ch: int, num_out_ch: int, growths: list[int]) -> dict[str, tuple[int, ...]]:
+def _conv_shapes(num_feat: int, num_in_ch: int, num_out_ch: int, growths: list[int],
+                 tail: list[int]) -> dict[str, tuple[int, ...]]:
     """Every convolution of such a network and the shape of its weight."""
-    widths = dict.fromkeys(_STEM, (num_feat, num_feat))
-    widths['conv_first'] = (num_feat, num_in_ch)
-    widths['conv_last'] = (num_out_ch, num_feat)
+    widths = {'conv_first': (num_feat, num_in_ch), 'conv_body': (num_feat, num_feat)}
+    widths.update(zip((*_TAIL, 'conv_last'), itertools.pairwise([num_feat, *tail, num_out_ch]), strict=True))
+    widths.update({layer: widths[layer][::-1] for layer in (*_TAIL, 'conv_last')})  # (outputs, inputs)
     for index in range(len(growths) // 4):
         total = num_feat
         for conv, growth in enumerate((*growths[4 * index:4 * index + 4], num_feat), start=1):
@@ -100,6 +106,25 @@ def growth_widths(num_grow_ch: int | Sequence[int], num_block: int) -> list[int]
         if not _is_whole(width) or width < 0:
             raise ValueError(f'PrunedRRDBNet: num_grow_ch[{index}] is {width!r}. Expected a whole number of at least 0 '
                              '(0 leaves that convolution out).')
+    return widths
+
+
+def tail_widths(num_tail_ch: int | Sequence[int] | None, num_feat: int) -> list[int]:
+    """The output channels of conv_up1, conv_up2 and conv_hr.
+
+    Args:
+        num_tail_ch: one width for all three, the three widths, or None: as the body.
+        num_feat: channels of the residual stream.
+
+    Raises:
+        ValueError: there are not three widths, or one is not a whole number of at least 1.
+    """
+    if num_tail_ch is None:
+        return [num_feat] * len(_TAIL)
+    widths = list(num_tail_ch) if isinstance(num_tail_ch, Sequence) else [num_tail_ch] * len(_TAIL)
+    if len(widths) != len(_TAIL) or not all(_is_whole(width) and width > 0 for width in widths):
+        raise ValueError(f'PrunedRRDBNet: num_tail_ch is {num_tail_ch!r}. Expected the widths of {", ".join(_TAIL)}: '
+                         'three whole numbers of at least 1, or one for all.')
     return widths
 
 

@@ -53,7 +53,7 @@ class Job:
             self.blocks = self.run(lambda: find_blocks(net, self.costs, request.of, target, example.to(device)))
         elif request.layout != 'unstructured':
             groups = self.run(lambda: find_groups(net, example.to(device), importance or _no_values))
-            self.room = find_room(net, groups, self.costs, request.layout, target)
+            self.room = find_room(net, groups, self.costs, request.layout, target, request.of)
         self.counts = 'params' if request.of == 'latency' else request.of
         self.full = (nonzero_cost(net, self.part, self.counts) if request.layout == 'unstructured' else
                      total_cost(self.part, self.counts))

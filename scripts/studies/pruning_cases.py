@@ -18,7 +18,7 @@ from basicsr_kd.utils.arrays import as_tensor
 from basicsr_kd.utils.prune_request import CHOICES
 
 LAYOUTS = CHOICES['layout']
-IMPORTANCES = ('taylor', 'l1', 'l2', 'lamp', 'fpgm', 'random')
+IMPORTANCES = ('taylor', 'obs', 'l1', 'l2', 'lamp', 'fpgm', 'random')
 SELECTS = ('least', 'last')
 """What layout blocks has instead of an importance."""
 SEEDS = 3
@@ -136,7 +136,8 @@ def _table(rows: Sequence[Row], name: str) -> str:
 
     def cells(layout: str, choice: str, ratio: float) -> list[str]:
         plain, refitted = (by_case.get((layout, choice, ratio, reconstruct), {}) for reconstruct in (False, True))
-        return [f'{100 * plain["params_left"]:.1f} %' if 'params_left' in plain else '-',
+        left = (plain or refitted).get('params_left')
+        return [f'{100 * left:.1f} %' if left else '-',
                 *(f'{row["psnr"][name]:.2f}' if 'psnr' in row else '-' for row in (plain, refitted))]
     return markdown_table(
         ['layout, importance', *(title for ratio in ratios for title in (f'{ratio}: left', 'plain', 'refitted'))],

@@ -97,9 +97,27 @@ def test_options_are_read_off_the_shapes_of_any_network():
                    'num_feat': draw.randint(1, 9), 'num_block': num_block,
                    'num_grow_ch': [draw.choice([0, 1, 5]) for _ in range(12 * num_block)]}
         options['num_out_ch'] = options['num_in_ch']
+        if draw.random() < 0.5:
+            options['num_tail_ch'] = [10, *draw.choices([2, 10, 12], k=2)]
         with torch.device('meta'):
             net = PrunedRRDBNet(**options)
         assert rrdbnet_options(net.state_dict()) == {'type': 'PrunedRRDBNet', **options}
+
+
+def test_a_tail_as_wide_as_the_body_is_the_plain_one():
+    torch.manual_seed(0)
+    plain = PrunedRRDBNet(**SMALL)
+    torch.manual_seed(0)
+    named = PrunedRRDBNet(**SMALL, num_tail_ch=16)
+    assert all(torch.equal(one, other) for one, other in zip(plain.parameters(), named.parameters(), strict=True))
+    narrow = PrunedRRDBNet(**SMALL, num_tail_ch=[4, 8, 2])
+    assert narrow(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32) and narrow.conv_last.in_channels == 2
+
+
+@pytest.mark.parametrize('widths', [0, [4, 4], [4, 4, 0], [4, 4, 'x'], True, 'abc'])
+def test_impossible_widths_of_the_tail(widths):
+    with pytest.raises(ValueError, match='num_tail_ch is .*three whole numbers of at least 1'):
+        PrunedRRDBNet(**SMALL, num_tail_ch=widths)
 
 
 def test_equal_growths_are_read_as_basicsrs_own_type():

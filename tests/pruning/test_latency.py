@@ -14,6 +14,8 @@ from helpers.networks import varied_rrdbnet
 from torch import nn
 
 from basicsr_kd.archs import FRNet
+from basicsr_kd.archs.from_file import build_from_file
+from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.errors import MissingExtraError, PruneOptionError, PruningError
 from basicsr_kd.pruning import check_prune, prune
 from basicsr_kd.pruning.job import Job, working_copy
@@ -98,7 +100,10 @@ def test_times_of_units_add_up_to_the_network(kind, by_macs):
 def test_a_dense_block_is_a_unit_and_so_is_a_layer_of_a_chain():
     dense, chain = job_of('RRDBNet'), job_of('SRVGGNetCompact')
     units = find_units(dense.net, dense.room.free, 4, 0)
-    assert [unit.modules for unit in units] == [(f'body.{block}.rdb{part}',) for block in (0, 1) for part in (1, 2, 3)]
+    assert [unit.modules for unit in units] == [
+        *((f'body.{block}.rdb{part}',) for block in (0, 1) for part in (1, 2, 3)),
+        ('conv_up1',), ('conv_up2',), ('conv_hr',), ('conv_last',)]
+    assert units[6].options == ((8,), (4,))  # none of these may vanish
     assert len(units[0].options) == 3**4 and units[0].options[0] == (8,) * 4 and units[0].options[-1] == (0,) * 4
     layers = find_units(chain.net, chain.room.free, 4, 1)
     assert layers[0].modules == ('body.0', 'body.1') and layers[1].modules == ('body.2', 'body.3')
@@ -155,6 +160,22 @@ def test_what_is_worth_most_for_its_time_stays(by_macs):
     assert left[4] == min(left) and sum(left) - left[4] > 0.8 * 5 * 32
 
 
+def test_layers_behind_the_body_give_their_share(by_macs, tmp_path):
+    """Where they are worth nothing they go before anything else, and the file tells their widths."""
+    net = varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8).eval()
+    with torch.no_grad():
+        for reader in (net.conv_up2, net.conv_hr, net.conv_last):
+            reader.weight[:, 4:] = 0
+    report = prune(net, ratio=0.3, of='latency', round_to=4, size=16, runtime='torch', importance='taylor',
+                   reconstruct=True, calibration=torch.rand(4, 3, 32, 32))
+    assert [len(report.kept[layer]) for layer in ('conv_up1', 'conv_up2', 'conv_hr')] == [4, 4, 4]
+    file = tmp_path / 'small.pth'
+    write_checkpoint(file, report.network.state_dict())
+    again = build_from_file(str(file)).eval()
+    assert again.conv_hr.in_channels == 4 and torch.equal(*(one(torch.ones(1, 3, 8, 8)) for one in (
+        again, report.network.eval())))
+
+
 def test_times_are_kept_for_the_same_machine_alone(by_macs, tmp_path):
     job = job_of('RRDBNet')
     units = find_units(job.net, job.room.free, 4, 0)
@@ -162,7 +183,9 @@ def test_times_are_kept_for_the_same_machine_alone(by_macs, tmp_path):
     file = tmp_path / 'basicsr_kd' / 'latency.json'
     kept = json.loads(file.read_text())
     (title,) = kept
-    assert 'here' in title and len(kept[title]) == 1 + 2 + 4 + 8 + 16  # where a layer is gone does not matter
+    # in a block, where a layer is gone does not matter; conv_up2 and conv_hr are alike
+    blocks, tail = 1 + 2 + 4 + 8 + 16, 2 + 4 + 2
+    assert 'here' in title and len(kept[title]) == blocks + tail
     kept[title] = {key: 2 * value for key, value in kept[title].items()}
     file.write_text(json.dumps(kept))
     again = Table(job.net, units, job.example, HERE).measure(False)

@@ -279,6 +279,23 @@ def test_demo_teacher_loses_next_to_nothing_on_other_photos(data_root):
     assert error(teacher, small, others) < 0.05 * plain
 
 
+def test_larger_maps_are_fitted_on_fewer_images(monkeypatch):
+    """Memory stays that of the smallest maps, and the layers behind the upsampling are refitted all the same."""
+    seen = []
+
+    def watch(conv, inputs, wanted):
+        seen.append(tuple(inputs.shape))
+        return refit(conv, inputs, wanted)
+    monkeypatch.setattr(reconstruct_module, 'refit', watch)
+    net = varied_rrdbnet(num_feat=8, num_block=1, num_grow_ch=8).eval()
+    many = nn.functional.interpolate(torch.rand(16, 3, 8, 8), 32, mode='bicubic').clamp(0, 1)
+    small, cut = pruned(net, 'width')
+    result = reconstruct(net, small, cut, many)
+    assert {shape[0]: shape[2] for shape in seen} == {16: 32, 4: 128} and result.layers == len(seen)
+    assert max(count * channels * height * width for count, channels, height, width in seen) <= 4 * 16 * 40 * 32 * 32
+    assert result.error_refitted < 0.5 * result.error_plain
+
+
 def test_too_few_positions_are_told_with_how_many_images_would_do():
     net = varied_rrdbnet(num_feat=16, num_block=1, num_grow_ch=16).eval()
     few = torch.rand(1, 3, 16, 16)  # 256 positions; conv5 reads up to 9 x 80 values

@@ -34,14 +34,15 @@ class Room:
 
 
 def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, TensorCost], layout: str,
-              target: str | None) -> Room:
+              target: str | None, of: str) -> Room:
     """Sort a network's channel groups into what ``growth``, ``width`` or ``balanced`` may take.
 
     RRDBNet and what derives from it: ``growth`` takes the four growing convolutions of every dense block, ``width`` the
-    residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. Any other network: channels
-    that several convolutions write because they are added are its residual stream, all other channels its growth. A
-    network, or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's ``fnet``) is one chain:
-    ``width`` takes all its channels, equally.
+    residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. These have few parameters
+    and take much of the time, so ``growth`` takes them, too, where time is counted. Any other network: channels that
+    several convolutions write because they are added are its residual stream, all other channels its growth. A network,
+    or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's ``fnet``) is one chain: ``width`` takes
+    all its channels, equally.
 
     Raises:
         PruningError: the layout finds nothing to take.
@@ -50,7 +51,8 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
     if isinstance(net, RRDBNet):
         # All of these or none, else the result is no RRDBNet: no part of the network has all.
         stream = [group for group in inside if target is None and group.root in ('conv_first', *_RRDBNET_TAIL)]
-        free = [group for group in inside if _GROWTH.fullmatch(group.root)]
+        behind = _RRDBNET_TAIL if of == 'latency' else ()
+        free = [group for group in inside if _GROWTH.fullmatch(group.root) or group.root in behind]
         skipped: dict[str, str] = {}
     else:
         reasons = {group.root: _reason(group, costs) for group in inside}

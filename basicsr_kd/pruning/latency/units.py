@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -44,9 +45,9 @@ class Unit:
 
     def name(self, net: nn.Module, widths: Widths, before: int | None) -> str:
         """What its time depends on, the size of the image aside. Arguments as for `built`."""
-        if isinstance(net, RRDBNet):
+        if dense := self._dense_block(net):
             growths = ' '.join(str(width) for width in widths if width)
-            return f'dense block of {net.get_submodule(self.modules[0]).conv5.out_channels} and {growths}'
+            return f'dense block of {dense.conv5.out_channels} and {growths}'
         modules = [net.get_submodule(path) for path in self.modules]
         shapes = ' '.join('x'.join(map(str, tensor.shape)) for module in modules for tensor in module.parameters())
         kinds = '+'.join(type(module).__name__ for module in modules)
@@ -60,9 +61,9 @@ class Unit:
             widths: one of ``options``.
             before: the width of the group before.
         """
-        if isinstance(net, RRDBNet):
+        if dense := self._dense_block(net):
             growths = widths + (0,) * (4 - len(widths))  # of a pruned one some layers may be gone already
-            return PrunedDenseBlock(net.get_submodule(self.modules[0]).conv5.out_channels, growths).eval()
+            return PrunedDenseBlock(dense.conv5.out_channels, growths).eval()
         kept = {group.root: list(range(width)) for group, width in zip(self.groups, widths, strict=True)}
         groups = list(self.groups)
         if self.before is not None and before is not None:
@@ -75,6 +76,11 @@ class Unit:
         left = channels_cut(groups, kept).apply({name: tensors[name] for name in names})
         resize_to(unit, {names[name]: tensor for name, tensor in left.items()})
         return unit.eval()
+
+    def _dense_block(self, net: nn.Module) -> Any:
+        """The dense block of an RRDBNet that this is; None: something else."""
+        module = net.get_submodule(self.modules[0])
+        return module if isinstance(net, RRDBNet) and hasattr(module, 'conv5') else None
 
     def priced(self, groups: Mapping[str, ChannelGroup]) -> Unit:
         """The same with the groups of these roots, which know the importance of their channels."""

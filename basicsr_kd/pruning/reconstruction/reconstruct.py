@@ -6,6 +6,7 @@ also makes up for what the branches before it lost.
 """
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,12 +57,14 @@ class _Layer:
         name: its module path in the original.
         new_name: its module path in the pruned network.
         kept: its output channels that stay.
+        step: it is fitted to every image, every second one, ...
         skips: as in ConvRun.
         new_skips: the same in the pruned network.
     """
     name: str
     new_name: str
     kept: Tensor
+    step: int
     skips: list[tuple[str, float]]
     new_skips: list[tuple[str, float]]
 
@@ -79,8 +82,9 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
         original: the network before pruning, float32 on the CPU; not changed.
         pruned: the network after it; its weights change in place.
         cut: what was cut.
-        images: inputs of the network, ``(n, c, h, w)``. All n run at once, up to the last layer that is refitted:
-            memory grows with them. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original
+        images: inputs of the network, ``(n, c, h, w)``. All n run at once, up to the last layer that is refitted on
+            feature maps of the smallest size; of larger maps, as behind an upsampling, so many that they take no more
+            memory, but four at least. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original
             made of those before.
         progress: show a progress bar.
 
@@ -99,7 +103,9 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
                 plain += mse_loss(run(pruned, image), outputs[-1]).item() / len(looked_at)
                 bar.update()
             before = {name: tensor.clone() for name, tensor in pruned.state_dict().items()}
-            refitted = _refit_all(original, pruned, layers, images, run, bar)
+            refitted = 0
+            for step, same in itertools.groupby(layers, key=lambda layer: layer.step):
+                refitted += _refit_all(original, pruned, list(same), images[::step], run, bar)
             error = 0.0
             for image, output in zip(looked_at.split(1), outputs, strict=True):
                 error += mse_loss(run(pruned, image), output).item() / len(looked_at)
@@ -123,16 +129,19 @@ def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
         first = min((index for index in touched if 1 in cut.dropped[f'{runs[index].name}.weight']), default=len(runs))
         runs = [conv for conv in runs[first:] if conv.size in sizes]
     layers, short, needed = [], 0, 0
+    smallest = min((math.prod(conv.size) for conv in runs if math.prod(conv.size) > 1), default=1)
     for conv in runs:
         weight, positions = pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight'), math.prod(conv.size)
         if conv.calls > 1 or positions == 1:  # the latter: attention on pooled features
             continue
-        if not can_refit(weight, len(images) * positions):
-            short, needed = short + 1, max(needed, math.ceil(POSITIONS_A_WEIGHT * weight[0].numel() / positions))
+        step = max(min(positions // smallest, len(images) // LOOKED_AT), 1)
+        if not can_refit(weight, len(images[::step]) * positions):
+            short += 1
+            needed = max(needed, step * math.ceil(POSITIONS_A_WEIGHT * weight[0].numel() / positions))
         else:
             before = original.get_parameter(f'{conv.name}.weight')
             kept = torch.tensor(stays(len(before), cut.dropped.get(f'{conv.name}.weight', {}).get(0, [])))
-            layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, conv.skips,
+            layers.append(_Layer(conv.name, _new_path(cut, conv.name), kept, step, conv.skips,
                                  [(_new_path(cut, path), scale) for path, scale in conv.skips]))
     return layers, short, needed
 
