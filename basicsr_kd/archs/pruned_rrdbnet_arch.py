@@ -65,7 +65,8 @@ class PrunedRRDB(nn.Module):
 class PrunedRRDBNet(RRDBNet):
     """BasicSR's RRDBNet, after pruning of its growth channels and of the layers behind its body.
 
-    With the same growth everywhere and nothing taken behind the body it is an RRDBNet: the same keys, and bit for bit the same output.
+    With the same growth everywhere and nothing taken behind the body it is an RRDBNet: the same keys, and bit for bit
+    the same output.
     Input ``(n, num_in_ch, h, w)``, RGB in [0, 1]; output ``(n, num_out_ch, scale * h, scale * w)``.
 
     Args:

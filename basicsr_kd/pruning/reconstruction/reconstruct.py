@@ -84,8 +84,8 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
         cut: what was cut.
         images: inputs of the network, ``(n, c, h, w)``. All n run at once, up to the last layer that is refitted on
             feature maps of the smallest size; of larger maps, as behind an upsampling, so many that they take no more
-            memory, but four at least. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the original
-            made of those before.
+            memory, but four at least. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the
+            original made of those before.
         progress: show a progress bar.
 
     Returns:
