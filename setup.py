@@ -34,7 +34,7 @@ def pth(code: str) -> str:
 
 
 class BuildPy(build_py):
-    """Adds `basicsr_kd.pth` beside the package, and `options/*.yml` (the only copy in the repository) inside it."""
+    """Adds `basicsr_kd.pth` beside the package, and `options/` (the only copy in the repository) inside it."""
 
     def run(self) -> None:
         # files of an earlier build that are gone from the checkout
@@ -46,7 +46,7 @@ class BuildPy(build_py):
         Path(self.build_lib, 'basicsr_kd.pth').write_text(pth(START))
         option_files = Path(self.build_lib, 'basicsr_kd', 'option_files')
         option_files.mkdir()
-        for path in sorted((ROOT / 'options').glob('*.yml')):
+        for path in sorted((ROOT / 'options').glob('*.*')):
             shutil.copy(path, option_files)
 
 

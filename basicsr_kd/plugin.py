@@ -98,11 +98,11 @@ def _wrap_parse_options(parse_options: Callable[..., tuple[dict, Any]]) -> Calla
 
     @functools.wraps(parse_options)
     def wrapper(root_path: str, is_train: bool = True) -> tuple[dict, Any]:
-        opt, args = parse_options(root_path, is_train=is_train)
+        from basicsr_kd.preflight import check_options, parse_ours
+        opt, args = parse_ours(root_path, is_train) or parse_options(root_path, is_train=is_train)
         main: Any = sys.modules['__main__']
         if is_train and hasattr(main, 'train_pipeline') and hasattr(main, 'load_resume_state'):
             main.load_resume_state = load_resume_state  # BasicSR's train.py run as a script has its own
-        from basicsr_kd.preflight import check_options
         check_options(opt, is_train)
         return opt, args
 

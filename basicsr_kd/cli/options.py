@@ -11,10 +11,13 @@ EXAMPLE = 'basicsr-kd options --copy-to options'
 
 
 def option_files() -> list[Path]:
-    """The options files, of a wheel (`basicsr_kd/option_files`) or of the checkout behind `pip install -e .`."""
+    """The options files and the schema that editors check them by.
+
+    Of a wheel (`basicsr_kd/option_files`) or of the checkout behind `pip install -e .`.
+    """
     package = Path(basicsr_kd.__file__).resolve().parent
     folder = package / 'option_files'
-    return sorted((folder if folder.is_dir() else package.parent / 'options').glob('*.yml'))
+    return sorted((folder if folder.is_dir() else package.parent / 'options').glob('*.*'))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,6 @@
 """What is said of a fault in an options file: the key's path, what was found and what is possible."""
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -15,8 +14,8 @@ Structs = Mapping[str, Any]
 """Structs, or unions of structs that a key `type` tells apart, by their paths in the options file."""
 
 
-def unknown_keys(section: Mapping[str, Any], known: Collection[str], prefix: str) -> list[str]:
-    """Warnings, a line each: keys of a section that nobody reads.
+def refuse_unknown(section: Mapping[str, Any], known: Collection[str], prefix: str) -> None:
+    """See that a section has no key that nobody reads.
 
     Args:
         section: A section of an options file.
@@ -24,17 +23,34 @@ def unknown_keys(section: Mapping[str, Any], known: Collection[str], prefix: str
         prefix: What stands before its keys in messages: '' for the file itself, else the section's path and a dot.
 
     Raises:
-        OptionsError: An unknown key that is close to a known one.
+        OptionsError: An unknown key; the text has the closest known one.
     """
-    warnings = []
     for key in section:
-        if key in known or (not prefix and str(key).startswith('network_')):
-            continue  # BasicSR leaves further networks to the model; ours just do not use them
-        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
-        if close:
-            raise OptionsError(f'{prefix}{key}: unknown key; did you mean {close[0]!r}?')
-        warnings.append(f'{prefix}{key}: unknown key, nothing reads it')
-    return warnings
+        if key not in known:
+            raise OptionsError(f'{prefix}{key}: unknown key; {closest(str(key), known)}')
+
+
+def check_keys(section: dict[str, Any], kind: Any, path: str, structs: Structs | None = None,
+               more: Collection[str] = ()) -> None:
+    """Check a section against a struct; nothing is filled in, and an empty key (`~`) is left out where it says nothing.
+
+    Args:
+        section: A section of an options file.
+        kind: The struct.
+        path: Where it stands in the file; '' for the file itself.
+        structs: As for `convert`; left out: none but `kind`.
+        more: Keys that something else checks.
+
+    Raises:
+        OptionsError: As `convert`, and an unknown key.
+    """
+    known = {*kind.__struct_fields__, *more}
+    refuse_unknown(section, known, f'{path}.' if path else '')
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    for key in [key for key, value in section.items() if value is None and defaults.get(key, None) is not None]:
+        del section[key]
+    given = {key: value for key, value in section.items() if key in defaults and value is not None}
+    convert(given, kind, path, structs or {path: kind})
 
 
 def convert_ours(section: dict[str, Any], kind: Any, path: str, structs: Structs | None = None) -> None:
@@ -74,8 +90,8 @@ def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:
         unknown = re.search(r'unknown field `(.*)`', message)
         if unknown:
             struct = _struct(_without_indices(full), _look_up(section, where), structs)
-            raise OptionsError(f'{full}.{unknown[1]}: unknown key; '
-                               f'{closest(unknown[1], struct.__struct_fields__)}') from None
+            known = struct.__struct_fields__ if struct else ()
+            raise OptionsError(f'{full}.{unknown[1]}: unknown key; {closest(unknown[1], known)}') from None
         missing = re.search(r'missing required field `(.*)`', message)
         if missing:
             raise OptionsError(f'{full}.{missing[1]} is missing'.removeprefix('.')) from None

@@ -2,26 +2,28 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.convert import Section
+from basicsr_kd.options.convert import Section, convert
+from basicsr_kd.options.our_models import bases_of
 from basicsr_kd.options.prune import CalibrationOptions, PruneOptions
 
 Criterion = Literal['l1', 'l2', 'charbonnier']
 _NOT_EMPTY = msgspec.Meta(min_length=1)
+_BASE = 'basicsr_kd.losses.distill_loss.DistillLoss'
 _NOT_THE_LOSS = ('layers', 'depth_match', 'adapter_init', 'adapter_lr')  # where and how it is applied: the distiller's
 
 
 class TeacherOptions(Section):
     """Where the frozen teacher comes from."""
-    path: str
+    path: str  # its file
     network: dict[str, Any] | None = None  # left out: read off the file
-    param_key: str | None = None
+    param_key: str | None = None  # which of the weights of that file
     amp: Literal['bf16', 'fp16', 'fp32'] = 'bf16'  # of its forward pass; its features are compared in fp32
-    prune: PruneOptions | list[PruneOptions] | None = None
+    prune: PruneOptions | list[PruneOptions] | None = None  # what is taken away of it first
     cache: Literal['outputs'] | None = None  # its outputs for whole images are made once; no forward pass in a step
     cache_path: str | None = None  # folder for them; left out: the user's cache folder
     cache_border: Annotated[int, msgspec.Meta(ge=0)] = 8  # low-resolution pixels at a crop's edge without such a loss
@@ -29,10 +31,10 @@ class TeacherOptions(Section):
 
 class StudentOptions(Section):
     """How the student starts; all but `init` say how it inherits."""
-    init: Literal['random', 'teacher'] = 'random'
-    importance: Literal['taylor', 'l2'] = 'taylor'
-    reconstruct: bool = False
-    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)
+    init: Literal['random', 'teacher'] = 'random'  # random, or the most important channels of the teacher
+    importance: Literal['taylor', 'l2'] = 'taylor'  # how channels are chosen: by calibration images or by weights
+    reconstruct: bool = False  # whether layers are refitted on calibration images
+    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)  # the images
 
     @property
     def why_images(self) -> str:
@@ -44,9 +46,9 @@ class StudentOptions(Section):
 
 class ScheduleOptions(Section):
     """A factor on all distillation terms: up to 1 over `warmup_iter`, then from 1 to `end` at `train.total_iter`."""
-    type: Literal['constant', 'linear', 'cosine'] = 'constant'
-    warmup_iter: Annotated[int, msgspec.Meta(ge=0)] = 0
-    end: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    type: Literal['constant', 'linear', 'cosine'] = 'constant'  # how the factor goes down
+    warmup_iter: Annotated[int, msgspec.Meta(ge=0)] = 0  # iterations in which it rises
+    end: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # what it is at the end
 
     def factor(self, current_iter: int, total_iter: int) -> float:
         """The factor at an iteration, 1 … `total_iter`."""
@@ -61,13 +63,14 @@ class ScheduleOptions(Section):
 
 class DistillOptions(Section):
     """One distillation loss, without `layers` where it compares the networks' outputs."""
-    loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    loss_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # factor on the loss
 
     @property
     def loss(self) -> dict[str, Any]:
         """The type and the loss's own arguments, as BasicSR writes losses."""
         own = {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_THE_LOSS}
-        return {'type': type(self).__struct_config__.tag, **own}
+        own.update(own.pop('arguments', {}))
+        return {'type': own.pop('kind', type(self).__struct_config__.tag), **own}
 
 
 class LayersOptions(DistillOptions):
@@ -85,14 +88,14 @@ class AdaptedOptions(LayersOptions):
 
 class FeatureOptions(AdaptedOptions, tag_field='type', tag='FeatureDistillLoss'):
     """The paper's loss."""
-    criterion: Criterion = 'l2'
-    reduction: Literal['mean', 'norm'] = 'mean'
-    normalize: bool = False
+    criterion: Criterion = 'l2'  # how features are compared
+    reduction: Literal['mean', 'norm'] = 'mean'  # mean over elements, or norm of the difference
+    normalize: bool = False  # whether each layer is divided by the scale of the teacher's features
 
 
 class ResponseOptions(DistillOptions, tag_field='type', tag='ResponseDistillLoss'):
     """The outputs."""
-    criterion: Criterion = 'l1'
+    criterion: Criterion = 'l1'  # how outputs are compared
 
 
 class AttentionOptions(LayersOptions, tag_field='type', tag='AttentionTransferLoss'):
@@ -106,7 +109,25 @@ class AffinityOptions(LayersOptions, tag_field='type', tag='FeatureAffinityLoss'
 class DiscriminatorOptions(AdaptedOptions, tag_field='type', tag='DiscriminatorFeatureLoss'):
     """What the teacher's discriminator makes of the features."""
     discriminator_layers: Annotated[list[str], _NOT_EMPTY] | None = None  # left out: by the discriminator's type
-    criterion: Criterion = 'l1'
+    criterion: Criterion = 'l1'  # how features are compared
+
+
+class OutputsOfOthers(DistillOptions, kw_only=True):
+    """A loss of somebody else, on top of `basicsr_kd.losses.distill_loss.DistillLoss`, on the outputs."""
+    kind: str  # filled in: the type
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # its own
+
+
+class LayersOfOthers(LayersOptions, kw_only=True):
+    """The same on feature maps."""
+    kind: str  # filled in: the type
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # its own
+
+
+class AdaptedOfOthers(AdaptedOptions, kw_only=True):
+    """The same on feature maps that adapters bring to the teacher's channels."""
+    kind: str  # filled in: the type
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # its own
 
 
 AnyDistillOptions = FeatureOptions | ResponseOptions | AttentionOptions | AffinityOptions | DiscriminatorOptions
@@ -116,7 +137,38 @@ def distill_terms(section: Any) -> list[DistillOptions]:
     """A validated `distill_opt`, mapping or list, as a list; none for a missing section."""
     if section is None:
         return []
-    return msgspec.convert(section if isinstance(section, list) else [section], list[AnyDistillOptions])
+    return [_term(term, 'train.distill_opt') for term in (section if isinstance(section, list) else [section])]
+
+
+def with_defaults(section: Any) -> Any:
+    """A `distill_opt`, mapping or list, with all defaults filled in.
+
+    Raises:
+        OptionsError: a key or value that is not possible.
+    """
+    if section is None:
+        return None
+    if not isinstance(section, list):
+        return _flat(_term(section, 'train.distill_opt'))
+    return [_flat(_term(term, f'train.distill_opt[{index}]')) for index, term in enumerate(section)]
+
+
+def _flat(term: DistillOptions) -> dict[str, Any]:
+    own = {name: value for name, value in msgspec.to_builtins(term).items() if name not in ('kind', 'arguments')}
+    return own | term.loss
+
+
+def _term(section: Any, key: str) -> DistillOptions:
+    found = section.get('type') if isinstance(section, dict) else None
+    kind = found if isinstance(found, str) else ''
+    bases: tuple[Any, ...] = bases_of('LOSS_REGISTRY', kind)
+    ours = {struct.__struct_config__.tag for struct in get_args(AnyDistillOptions)}
+    if kind in ours or not any(f'{base.__module__}.{base.__name__}' == _BASE for base in bases):
+        return convert(section, AnyDistillOptions, key, {'train.distill_opt': AnyDistillOptions})
+    struct: Any = OutputsOfOthers if bases[0].of_outputs else AdaptedOfOthers if bases[0].adapts else LayersOfOthers
+    given = {name: value for name, value in section.items() if name in struct.__struct_fields__}
+    rest = {name: value for name, value in section.items() if name not in (*given, 'type')}
+    return convert({**given, 'kind': kind, 'arguments': rest}, struct, key, {'train.distill_opt': struct})
 
 
 def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
@@ -139,7 +191,7 @@ def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     elif not terms and not from_teacher:
         warnings.append('teacher: not used, neither train.distill_opt nor student.init: teacher is given')
     cache = (opt.get('teacher') or {}).get('cache')
-    inside = [type(term).__struct_config__.tag for term in terms if not isinstance(term, ResponseOptions)]
+    inside = [term.loss['type'] for term in terms if isinstance(term, LayersOptions)]
     if cache and inside:
         raise OptionsError(f'teacher.cache: outputs keeps what the teacher makes of images, and {inside[0]} of '
                            'train.distill_opt compares what is inside the networks. Take ResponseDistillLoss alone, or '

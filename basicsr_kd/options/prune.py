@@ -19,8 +19,8 @@ class CalibrationOptions(Section):
     """
     # left out: dataroot_lq of the training set; dataroot_gt where low resolution is made in training, as it is there
     dataroot: str | None = None
-    num: Annotated[int, msgspec.Meta(ge=1)] = 16
-    size: Annotated[int, msgspec.Meta(ge=8)] = 96
+    num: Annotated[int, msgspec.Meta(ge=1)] = 16  # how many
+    size: Annotated[int, msgspec.Meta(ge=8)] = 96  # side of the square cut out of the middle of each
 
 
 class PruneOptions(Section):
@@ -29,24 +29,25 @@ class PruneOptions(Section):
     With `steps` above 1 the ratio (or `keep`) is reached in that many stages while the network is fine-tuned: the first
     before iteration 1, each further one `every` iterations later.
     """
-    ratio: float | None = None
-    keep: int | None = None
-    of: Of = 'params'
-    layout: Layout = 'growth'
-    allocation: Allocation = 'global'
-    importance: Importance = 'taylor'
-    round_to: Literal[32, 16, 8, 4, 1] = 16
-    select: Select = 'least'
-    target: str | None = None
-    device: Device | None = None
-    runtime: Runtime | None = None
-    dtype: Dtype | None = None
-    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    reconstruct: bool = False
+    ratio: float | None = None  # share to take away, from 0 to less than 1
+    keep: int | None = None  # instead, for layout blocks: how many blocks stay
+    of: Of = 'params'  # what the share counts; latency is time measured here
+    layout: Layout = 'growth'  # what goes
+    allocation: Allocation = 'global'  # each layer has a width of its own, or all the same
+    importance: Importance = 'taylor'  # what stays; taylor and obs look at calibration images
+    round_to: Literal[32, 16, 8, 4, 1] = 16  # widths are multiples of it
+    select: Select = 'least'  # for layout blocks: which go
+    target: str | None = None  # prune this part of the network alone
+    device: Device | None = None  # of latency: where time is measured
+    runtime: Runtime | None = None  # of latency: the program; left out: openvino if it is installed
+    dtype: Dtype | None = None  # of latency: number format; left out: the fastest here
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of latency: side of the image; left out: 128
+    reconstruct: bool = False  # whether layers are refitted on calibration images
+    # how long all of it may take, with gradient steps on calibration images
     minutes: Annotated[float, msgspec.Meta(ge=0)] = 0
-    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)
-    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
-    every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    calibration: CalibrationOptions = msgspec.field(default_factory=CalibrationOptions)  # the images
+    steps: Annotated[int, msgspec.Meta(ge=1)] = 1  # stages in which the share is reached while training
+    every: Annotated[int, msgspec.Meta(ge=1)] | None = None  # iterations from stage to stage
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of `prune` and `Request`."""

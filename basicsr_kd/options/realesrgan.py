@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.convert import Section, convert_ours
+from basicsr_kd.options.basicsr_sections import AnySet, BackendOptions
+from basicsr_kd.options.convert import Section, check_keys, convert_ours
+from basicsr_kd.options.our_models import REALESRGAN_MODELS, our_model
 
-MODELS = ('KDRealESRGANModel', 'PruneRealESRGANModel')
 PHOTO_SETS = ('RealESRGANDataset', 'RealESRGANDataset_basicsr')
 TRAIN_KEYS = {'ldl_opt'}
 CROP = 400
@@ -29,57 +30,57 @@ _Kernel = Literal['iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plate
 
 class TargetOptions(Section):
     """What the losses compare with, and whether low resolution is made at all."""
-    high_order_degradation: bool = True
-    l1_gt_usm: bool = True
-    percep_gt_usm: bool = True
-    gan_gt_usm: bool = True
+    high_order_degradation: bool = True  # whether low resolution is made in training
+    l1_gt_usm: bool = True  # pixel loss against sharpened ground truth
+    percep_gt_usm: bool = True  # perceptual loss against sharpened ground truth
+    gan_gt_usm: bool = True  # adversarial loss against sharpened ground truth
 
 
 class SynthesisOptions(Section):
     """The two degradations; ranges are from … to."""
-    resize_prob: _UpDownKeep
-    resize_range: tuple[_Positive, _Positive]
-    gaussian_noise_prob: _Share
-    noise_range: tuple[_NotNegative, _NotNegative]
-    poisson_scale_range: tuple[_NotNegative, _NotNegative]
-    gray_noise_prob: _Share
-    jpeg_range: tuple[_Quality, _Quality]
-    second_blur_prob: _Share
-    resize_prob2: _UpDownKeep
-    resize_range2: tuple[_Positive, _Positive]
-    gaussian_noise_prob2: _Share
-    noise_range2: tuple[_NotNegative, _NotNegative]
-    poisson_scale_range2: tuple[_NotNegative, _NotNegative]
-    gray_noise_prob2: _Share
-    jpeg_range2: tuple[_Quality, _Quality]
-    gt_size: _Count
-    queue_size: _Count = 180
+    resize_prob: _UpDownKeep  # how often up, down, as it is
+    resize_range: tuple[_Positive, _Positive]  # factors of resizing
+    gaussian_noise_prob: _Share  # how often noise is Gaussian, else Poisson
+    noise_range: tuple[_NotNegative, _NotNegative]  # sigma of Gaussian noise, grey levels
+    poisson_scale_range: tuple[_NotNegative, _NotNegative]  # scale of Poisson noise
+    gray_noise_prob: _Share  # how often noise is grey
+    jpeg_range: tuple[_Quality, _Quality]  # JPEG quality
+    second_blur_prob: _Share  # how often it is blurred a second time
+    resize_prob2: _UpDownKeep  # how often up, down, as it is the second time
+    resize_range2: tuple[_Positive, _Positive]  # factors of resizing the second time
+    gaussian_noise_prob2: _Share  # how often noise is Gaussian, else Poisson the second time
+    noise_range2: tuple[_NotNegative, _NotNegative]  # sigma of Gaussian noise, grey levels the second time
+    poisson_scale_range2: tuple[_NotNegative, _NotNegative]  # scale of Poisson noise the second time
+    gray_noise_prob2: _Share  # how often noise is grey the second time
+    jpeg_range2: tuple[_Quality, _Quality]  # JPEG quality the second time
+    gt_size: _Count  # side of the crops, in pixels of ground truth
+    queue_size: _Count = 180  # pairs that wait to be mixed into later batches
 
 
-class PhotoOptions(Section):
+class PhotoOptions(AnySet, kw_only=True):
     """The keys of a training set of type RealESRGANDataset that must be right before it runs."""
-    dataroot_gt: str
-    io_backend: dict[str, Any]
-    kernel_list: list[_Kernel]
-    kernel_prob: list[_NotNegative]
-    blur_kernel_size: int
-    blur_sigma: tuple[_NotNegative, _NotNegative]
-    betag_range: tuple[_NotNegative, _NotNegative]
-    betap_range: tuple[_NotNegative, _NotNegative]
-    sinc_prob: _Share
-    kernel_list2: list[_Kernel]
-    kernel_prob2: list[_NotNegative]
-    blur_kernel_size2: int
-    blur_sigma2: tuple[_NotNegative, _NotNegative]
-    betag_range2: tuple[_NotNegative, _NotNegative]
-    betap_range2: tuple[_NotNegative, _NotNegative]
-    sinc_prob2: _Share
-    final_sinc_prob: _Share
-    use_hflip: bool
-    use_rot: bool
-    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0)]
-    batch_size_per_gpu: _Count
+    dataroot_gt: str  # folder or .lmdb of photos
+    kernel_list: list[_Kernel]  # kinds of blur
+    kernel_prob: list[_NotNegative]  # how often each
+    blur_kernel_size: int  # largest side of a kernel
+    blur_sigma: tuple[_NotNegative, _NotNegative]  # its sigma, from … to
+    betag_range: tuple[_NotNegative, _NotNegative]  # shape of generalized kernels
+    betap_range: tuple[_NotNegative, _NotNegative]  # shape of plateau kernels
+    sinc_prob: _Share  # how often a sinc filter
+    kernel_list2: list[_Kernel]  # kinds of blur the second time
+    kernel_prob2: list[_NotNegative]  # how often each the second time
+    blur_kernel_size2: int  # largest side of a kernel the second time
+    blur_sigma2: tuple[_NotNegative, _NotNegative]  # its sigma, from … to the second time
+    betag_range2: tuple[_NotNegative, _NotNegative]  # shape of generalized kernels the second time
+    betap_range2: tuple[_NotNegative, _NotNegative]  # shape of plateau kernels the second time
+    sinc_prob2: _Share  # how often a sinc filter the second time
+    final_sinc_prob: _Share  # how often a sinc filter at the end
+    use_hflip: bool  # mirror at random
+    use_rot: bool  # turn at random
+    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0)]  # processes that load images
+    batch_size_per_gpu: _Count  # crops a batch and process
     meta_info: str | None = None  # left out: all photos of dataroot_gt
+    gt_size: _Count | None = None  # not used: that of the file itself is
     crop_size: _Count | None = None  # ours: of what low resolution is made; left out: 400, as in BasicSR
 
 
@@ -88,7 +89,7 @@ TOP_KEYS = {*TargetOptions.__struct_fields__, *SynthesisOptions.__struct_fields_
 
 def synthesises(opt: dict[str, Any]) -> bool:
     """Whether the model of these options makes its low resolution in training."""
-    return opt['model_type'] in MODELS and opt.get('high_order_degradation', True)
+    return our_model(opt['model_type']) in REALESRGAN_MODELS and opt.get('high_order_degradation', True)
 
 
 def check_real_esrgan(opt: dict[str, Any]) -> list[str]:
@@ -128,6 +129,8 @@ def check_synthesis(opt: dict[str, Any]) -> list[str]:
     """
     _convert(opt, SynthesisOptions, '')
     photos = opt['datasets']['train']
+    check_keys(photos, PhotoOptions, 'datasets.train', {'datasets.train': PhotoOptions,
+                                                        'datasets.train.io_backend': BackendOptions})
     _convert(photos, PhotoOptions, 'datasets.train')
     for key in ('', '2'):
         kernels, weights = photos[f'kernel_list{key}'], photos[f'kernel_prob{key}']
@@ -153,11 +156,11 @@ def check_training_set(opt: dict[str, Any]) -> None:
     Raises:
         OptionsError: The training set is of the wrong kind.
     """
-    found, model = opt['datasets']['train'].get('type'), opt['model_type']
+    found, model = opt['datasets']['train'].get('type'), str(our_model(opt['model_type']))
     if found in PHOTO_SETS and not synthesises(opt):
         raise OptionsError(f'datasets.train.type: {found} has no low resolution, which {model} does not make' +
-                           (' with high_order_degradation: false; leave that out' if model in MODELS else
-                            f'; use model_type: {MODELS[model.startswith("Prune")]}'))
+                           (' with high_order_degradation: false; leave that out' if model in REALESRGAN_MODELS else
+                            f'; use model_type: {REALESRGAN_MODELS[model.startswith("Prune")]}'))
     if found not in PHOTO_SETS and synthesises(opt):
         raise OptionsError(f'datasets.train.type: found {found}, expected RealESRGANDataset, of which {model} makes '
                            'low resolution (high_order_degradation: false takes pairs of images instead)')

@@ -4,6 +4,7 @@ Imports neither torch nor BasicSR; what needs networks or files is checked in `b
 """
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any
@@ -12,44 +13,81 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options import realesrgan, video
-from basicsr_kd.options.convert import Structs, convert, convert_ours, unknown_keys
+from basicsr_kd.options.basicsr_sections import (
+    AnyScheduler,
+    DistOptions,
+    LoggerOptions,
+    PathOptions,
+    TopOptions,
+    TrainSection,
+    WandbOptions,
+)
+from basicsr_kd.options.convert import Structs, check_keys, convert, convert_ours
+from basicsr_kd.options.datasets import check_set
 from basicsr_kd.options.distill import (
-    AnyDistillOptions,
     ScheduleOptions,
     StudentOptions,
     TeacherOptions,
     check_distillation,
+    with_defaults,
 )
+from basicsr_kd.options.our_models import REALESRGAN_MODELS, VIDEO_MODEL, our_model
 from basicsr_kd.options.prune import CalibrationOptions, PruneOptions, check_steps, prune_steps
-from basicsr_kd.options.train import TRAIN_KEYS, CompileOptions, LoggerOptions, TrainOptions, check_gan
+from basicsr_kd.options.train import CompileOptions, TrainOptions, check_gan
 from basicsr_kd.options.val import check_val
+from basicsr_kd.options.values import check_values
 from basicsr_kd.runs.resume import resumes
-from basicsr_kd.utils.text import closest
 
-OUR_MODELS = ('KDGANModel', 'PruneGANModel', video.MODEL, *realesrgan.MODELS)
-_OWN_KEYS: dict[str, Any] = {video.MODEL: video,
-                             **dict.fromkeys(realesrgan.MODELS, realesrgan)}
+_OWN_KEYS: dict[str, Any] = {VIDEO_MODEL: video, **dict.fromkeys(REALESRGAN_MODELS, realesrgan)}
 
-# keys that BasicSR itself reads, beside which ours stand
-_TOP_KEYS = {
-    'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'path', 'train',
-    'val', 'logger', 'dist_params', 'find_unused_parameters', 'teacher', 'student', 'prune', 'dist', 'rank',
-    'world_size', 'auto_resume', 'is_train', 'root_path'
-}
-_PATH_KEYS = {
-    'pretrain_network_g', 'pretrain_network_d', 'param_key_g', 'param_key_d', 'strict_load_g', 'strict_load_d',
-    'resume_state', 'ignore_resume_networks', 'experiments_root', 'results_root', 'models', 'training_states', 'log',
-    'visualization'
-}
-_SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # BasicSR's
+_FILLED_IN = {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'}
+"""Keys that no file has: parse_options and BasicSR's runners fill them in."""
+_TEXTS = ('name', 'pretrain_network', 'param_key', 'resume_', 'dataroot', 'meta_info', 'path', 'suffix', 'project',
+          'filename_tmpl', 'cache_path', 'weights')
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
 _STRUCTS: Structs = {
     'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
-    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions, 'train': TrainOptions,
-    'student.calibration': CalibrationOptions, 'train.distill_opt': AnyDistillOptions, 'train.compile': CompileOptions,
+    'prune.calibration': CalibrationOptions, 'teacher.prune.calibration': CalibrationOptions, 'train': TrainSection,
+    'train.scheduler': AnyScheduler,
+    'student.calibration': CalibrationOptions, 'train.compile': CompileOptions,
     'train.distill_schedule': ScheduleOptions
 }
+
+
+def check_sections(opt: dict[str, Any], is_train: bool) -> None:
+    """Check that the sections of a file are there, and are sections; before anything else is done with them.
+
+    Args:
+        opt: The options as the file has them.
+        is_train: Whether `train.py` runs.
+
+    Raises:
+        OptionsError: A key that is missing or unknown, of a wrong type, or a phase of `datasets` that is none.
+    """
+    own = _OWN_KEYS.get(str(our_model(opt.get('model_type'))))
+    others = {key for key in opt if str(key).startswith('network_')}  # which BasicSR leaves to the model
+    for model, others_keys in _OWN_KEYS.items():
+        theirs = next((key for key in opt if others_keys is not own and key in others_keys.TOP_KEYS), None)
+        if theirs is not None:
+            raise OptionsError(f'{theirs}: a key of {model}, and model_type is {opt.get("model_type")}. Use that, or '
+                               'leave the key out')
+    check_keys(opt, TopOptions, '', more=_FILLED_IN | others | (own.TOP_KEYS if own else set()))
+    check_keys(opt['path'], PathOptions, 'path')
+    if opt['name'] in ('.', '..') or os.path.basename(opt['name']) != opt['name']:
+        raise OptionsError(f'name: found {opt["name"]!r}, expected the name of a folder in experiments/, without /')
+    expected = ('train', 'val') if is_train else ('test', 'val')
+    for phase, dataset in opt['datasets'].items():
+        if not isinstance(dataset, dict):
+            raise OptionsError(f'datasets.{phase} is missing' if dataset is None else
+                               f'datasets.{phase}: found {dataset!r}, expected a section')
+        for root in ('dataroot_gt', 'dataroot_lq'):
+            if not isinstance(dataset.get(root), str | None):
+                raise OptionsError(f'datasets.{phase}.{root}: found {dataset[root]!r}, expected a folder')
+        phase = str(phase)
+        if phase.split('_')[0] not in expected or (is_train and phase.startswith('train_')):
+            raise OptionsError(f'datasets.{phase}: {"training" if is_train else "test.py"} has no such set. Expected ' +
+                               ('train, val, val_2, …' if is_train else 'test, test_2, …'))
 
 
 def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
@@ -67,23 +105,19 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     Raises:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
-    own = _OWN_KEYS.get(opt['model_type'])
+    check_sections(opt, is_train)
+    own = _OWN_KEYS.get(str(our_model(opt['model_type'])))
     of_clips = own is video
-    warnings = unknown_keys(opt, _TOP_KEYS | (own.TOP_KEYS if own else set()), '')
-    for key in ('scale', 'datasets', 'path'):
-        if opt.get(key) is None:
-            raise OptionsError(f'{key} is missing')
-    for key in ('network_g', 'network_d', 'datasets', 'path', 'train', 'val'):
-        if not isinstance(opt.get(key), dict | None):
-            raise OptionsError(f'{key}: found {opt[key]!r}, expected a section')
-    if opt.get('name') in ('', '.', '..') or os.path.basename(str(opt.get('name'))) != str(opt.get('name')):
-        raise OptionsError(f'name: found {opt.get("name")!r}, expected the name of a folder in experiments/, without /')
     opt.update(_numbers(opt))
-    warnings += unknown_keys(opt.get('path') or {}, _PATH_KEYS, 'path.')
+    check_keys(opt.get('dist_params') or {}, DistOptions, 'dist_params')
+    if is_train and not of_clips and isinstance(opt['datasets'].get('train'), dict):
+        realesrgan.check_training_set(opt)
+    sets = {} if of_clips else opt['datasets']  # of clips `basicsr_kd.preflight.clips` says what is wrong
+    warnings = [line for phase, dataset in sets.items() for line in check_set(dataset, f'datasets.{phase}')]
     if opt.get('val') is None and not is_train:
         opt['val'] = {}  # BasicSR's test reads it
     if opt.get('val') is not None:
-        warnings += video.check_video_val(opt['val']) if of_clips else check_val(opt['val'])
+        (video.check_video_val if of_clips else check_val)(opt['val'])
     if of_clips:
         video.check_video(opt, is_train)
     if not is_train:
@@ -93,10 +127,11 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     train = opt.get('train')
     if train is None:
         raise OptionsError('train is missing: a section with total_iter, optim_g, scheduler, …')
-    warnings += unknown_keys(train, TRAIN_KEYS | (own.TRAIN_KEYS if own else set()), 'train.')
     if train.get('amp') is False:  # YAML reads `amp: false`; nothing else means fp32 as plainly
         train['amp'] = 'fp32'
+    check_keys(train, TrainSection, 'train', _STRUCTS, own.TRAIN_KEYS if own else ())
     convert_ours(train, TrainOptions, 'train', _STRUCTS)
+    train['distill_opt'] = with_defaults(train['distill_opt'])
     for key, kind in (('teacher', TeacherOptions), ('student', StudentOptions),
                       ('prune', PruneOptions | list[PruneOptions])):
         if opt.get(key) is not None:
@@ -105,14 +140,15 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
         opt['teacher']['path'] = os.path.expanduser(opt['teacher']['path'])
     warnings += _check_together(opt, train)
     opt['logger'] = opt.get('logger') or {}
+    check_keys(opt['logger'], LoggerOptions, 'logger', {'logger': LoggerOptions, 'logger.wandb': WandbOptions})
     convert_ours(opt['logger'], LoggerOptions, 'logger')
     _keep_workers(opt['datasets']['train'])
-    return warnings
+    return warnings + check_values(opt)
 
 
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     warnings: list[str] = []
-    model, path = opt['model_type'], opt.get('path') or {}
+    model, path = str(our_model(opt['model_type'])), opt.get('path') or {}
     for section, prefix, keys in ((opt, '', ('network_g',)), (opt['datasets'], 'datasets.', ('train',)),
                                   (train, 'train.', ('optim_g', 'scheduler', 'total_iter'))):
         for key in keys:
@@ -121,9 +157,7 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     if train.get('pixel_opt') is None and train.get('perceptual_opt') is None:
         raise OptionsError('train: neither pixel_opt nor perceptual_opt is given; at least one is needed')
     warnings += check_gan(opt, train)
-    if model != video.MODEL:
-        realesrgan.check_training_set(opt)
-    if model in realesrgan.MODELS:
+    if model in REALESRGAN_MODELS:
         warnings += realesrgan.check_real_esrgan(opt)
     _check_optimizers(train)
     check_steps(opt.get('prune'), 'prune', int(train['total_iter']))
@@ -157,30 +191,34 @@ def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
 
 def _keep_workers(dataset: dict[str, Any]) -> None:
     """Have a loader's workers stay between epochs: with a launcher each new one imports everything again (`spawn`)."""
-    if dataset.get('num_worker_per_gpu'):
-        dataset.setdefault('persistent_workers', True)
+    if dataset.get('num_worker_per_gpu') and dataset.get('persistent_workers') is None:
+        dataset['persistent_workers'] = True
 
 
 def _check_optimizers(train: dict[str, Any]) -> None:
-    for key in ('optim_g', 'optim_d', 'scheduler'):
+    for key in ('optim_g', 'optim_d'):
         section = train.get(key)
         if section is None and key == 'optim_d':
             continue
         if not isinstance(section, dict) or 'type' not in section:
             raise OptionsError(f'train.{key}: found {section!r}, expected a section with type:')
-        if key != 'scheduler' and (not isinstance(section.get('lr'), (int, float)) or isinstance(section['lr'], bool)):
+        if not isinstance(section.get('lr'), (int, float)) or isinstance(section['lr'], bool):
             raise OptionsError(f'train.{key}.lr: found {section.get("lr")!r}, expected a number')
-    if train['scheduler']['type'] not in _SCHEDULERS:
-        raise OptionsError(f'train.scheduler.type: found {train["scheduler"]["type"]!r}; '
-                           f'{closest(str(train["scheduler"]["type"]), _SCHEDULERS)}')
 
 
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads `1e-2` as a string; read such strings as the numbers they are, save for a run's or set's name."""
+def _numbers(value: Any, key: str = '') -> Any:
+    """YAML 1.1 reads `1e-2` as a string; read such strings as the numbers they are, save for names and files.
+
+    Raises:
+        OptionsError: A number that is not finite.
+    """
     if isinstance(value, dict):
-        return {key: item if key == 'name' else _numbers(item) for key, item in value.items()}
+        return {name: item if str(name).startswith(_TEXTS) else _numbers(item, f'{key}.{name}')
+                for name, item in value.items()}
     if isinstance(value, list):
-        return [_numbers(item) for item in value]
+        return [_numbers(item, f'{key}[{index}]') for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionsError(f'{key.removeprefix(".")}: found {value}, expected a number that is finite')
     if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
         return value
     number = float(value)

@@ -10,7 +10,7 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.convert import Section
-from basicsr_kd.options.distill import AnyDistillOptions, ScheduleOptions
+from basicsr_kd.options.distill import ScheduleOptions
 
 # and what they are where the file does not say
 _ONLY_WITH_GAN = {'warmup_iter_d': 0, 'adaptive_d': None, 'broadcast_buffers': False, 'sync_bn': False}
@@ -18,35 +18,24 @@ _ONLY_WITH_GAN = {'warmup_iter_d': 0, 'adaptive_d': None, 'broadcast_buffers': F
 
 class CompileOptions(Section):
     """What `torch.compile` is told."""
-    mode: Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = 'default'
-
-
-class LoggerOptions(Section):
-    """The keys of `logger:` that are ours (BasicSR's own stand beside them)."""
-    keep_last: Annotated[int, msgspec.Meta(ge=1)] | None = None  # sets of networks and state that stay; left out: all
-    on_save_error: Literal['stop', 'continue'] = 'stop'  # where a disk is full or read-only
+    mode: Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs'] = 'default'  # PyTorch's
 
 
 class TrainOptions(Section):
     """The keys of `train:` that are ours (BasicSR's own stand beside them)."""
-    distill_opt: AnyDistillOptions | list[AnyDistillOptions] | None = None
+    # distillation losses: type: and its keys; several add up
+    distill_opt: dict[str, Any] | list[dict[str, Any]] | None = None
+    # a factor on all of them over time
     distill_schedule: ScheduleOptions = msgspec.field(default_factory=ScheduleOptions)
     distill_every: Annotated[int, msgspec.Meta(ge=1)] = 1  # the teacher runs in every n-th iteration
     relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for the others
-    amp: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
-    channels_last: bool = True
+    amp: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # number format of forward passes
+    channels_last: bool = True  # memory format, faster in all formats
     compile: bool | CompileOptions = False  # student, teacher and discriminator
     broadcast_buffers: bool = False  # of the discriminator: rank 0's go to all ranks before each iteration
     sync_bn: bool = False  # the discriminator's BatchNorm takes the statistics of all ranks together; on GPUs
     warmup_iter_d: Annotated[int, msgspec.Meta(ge=0)] = 0  # D's learning rate rises over so many iterations
     adaptive_d: Annotated[float, msgspec.Meta(gt=0)] | None = None  # D pauses while its loss is below
-
-
-TRAIN_KEYS = {
-    'total_iter', 'warmup_iter', 'ema_decay', 'optim_g', 'optim_d', 'scheduler', 'pixel_opt', 'perceptual_opt',
-    'gan_opt', 'net_d_iters', 'net_d_init_iters'
-}.union(TrainOptions.__struct_fields__)
-"""Ours, and those of BasicSR that our models read."""
 
 
 def check_gan(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:

@@ -8,20 +8,24 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.convert import Section, Structs, convert, convert_ours, unknown_keys
-
-_BASICSR_KEYS = {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics'}
+from basicsr_kd.options.convert import Section, Structs, convert, convert_ours, refuse_unknown
 
 
 class AnyValOptions(Section):
     """The keys of `val:` that images and clips share."""
+    # iterations from one validation to the next; 0: only at the end; training needs it
+    val_freq: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    save_img: bool = False  # whether results are saved as images
+    suffix: str | None = None  # of their names, in test; left out: the name of the run
+    pbar: bool = False  # whether to show a progress bar
+    metrics: dict[str, Any] | None = None  # a section with type: for each score
     amp: Literal['fp32', 'same'] = 'fp32'  # same: as train.amp; in test, where nothing trains, fp32 too
 
 
 class ValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
     tile: Annotated[int, msgspec.Meta(ge=0)] = 0  # images in pieces of so many low-resolution pixels; 0: whole
-    tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16
+    tile_overlap: Annotated[int, msgspec.Meta(ge=0)] = 16  # low-resolution pixels that pieces share at each side
     pictures: Annotated[int, msgspec.Meta(ge=0)] = 0  # of so many images of a set, side by side in TensorBoard
 
 
@@ -32,8 +36,8 @@ class _OurMetric(Section, tag_field='type'):
 
 class LPIPSOptions(_OurMetric, tag='calculate_lpips', kw_only=True):
     """A metric of type `calculate_lpips`."""
-    crop_border: Annotated[int, msgspec.Meta(ge=0)]
-    net: Literal['alex', 'vgg', 'squeeze'] = 'alex'
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]  # pixels at each side that do not count
+    net: Literal['alex', 'vgg', 'squeeze'] = 'alex'  # the backbone
 
 
 class FIDOptions(_OurMetric, tag='calculate_fid'):
@@ -42,28 +46,38 @@ class FIDOptions(_OurMetric, tag='calculate_fid'):
 
 class KIDOptions(_OurMetric, tag='calculate_kid'):
     """A metric of type `calculate_kid`, of a whole set."""
-    patch: Annotated[int, msgspec.Meta(ge=8)] = 64
+    patch: Annotated[int, msgspec.Meta(ge=8)] = 64  # side of the pieces that are compared
 
 
 class NIQEOptions(Section, tag_field='type', tag='calculate_niqe', kw_only=True):
     """A metric of type `calculate_niqe`, BasicSR's."""
-    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]  # pixels at each side that do not count
     input_order: Literal['HWC'] = 'HWC'  # as results are
-    convert_to: Literal['y', 'gray'] = 'y'
-    better: Literal['lower'] = 'lower'
+    convert_to: Literal['y', 'gray'] = 'y'  # what of the colours counts
+    better: Literal['lower'] = 'lower'  # which is better
 
 
 class _WithTruth(Section, tag_field='type', kw_only=True):
-    crop_border: Annotated[int, msgspec.Meta(ge=0)]
+    crop_border: Annotated[int, msgspec.Meta(ge=0)]  # pixels at each side that do not count
     input_order: Literal['HWC'] = 'HWC'  # as results are
 
 
 class _HigherOptions(_WithTruth, kw_only=True):
-    better: Literal['higher'] = 'higher'
+    better: Literal['higher'] = 'higher'  # which is better
 
 
 class _LowerOptions(_WithTruth, kw_only=True):
-    better: Literal['lower'] = 'lower'
+    better: Literal['lower'] = 'lower'  # which is better
+
+
+class PSNROptions(_HigherOptions, tag='calculate_psnr', kw_only=True):
+    """A metric of type `calculate_psnr`, BasicSR's."""
+    test_y_channel: bool = False  # whether luma alone counts
+
+
+class SSIMOptions(_HigherOptions, tag='calculate_ssim', kw_only=True):
+    """A metric of type `calculate_ssim`, BasicSR's."""
+    test_y_channel: bool = False  # whether luma alone counts
 
 
 class JODOptions(_HigherOptions, tag='calculate_jod'):
@@ -91,12 +105,12 @@ class TextureOptions(_WithTruth, tag='calculate_texture'):
 
 
 _METRICS = {struct.__struct_config__.tag: struct for struct in (
-    LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions, JODOptions, JOD20Options, HaarPSIOptions, MDSIOptions,
-    GMSDOptions, TextureOptions)}
+    LPIPSOptions, FIDOptions, KIDOptions, NIQEOptions, PSNROptions, SSIMOptions, JODOptions, JOD20Options,
+    HaarPSIOptions, MDSIOptions, GMSDOptions, TextureOptions)}
 
 
 def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
-              check_metric: Callable[[dict[str, Any], str], dict[str, Any]] | None = None) -> list[str]:
+              check_metric: Callable[[dict[str, Any], str], dict[str, Any]] | None = None) -> None:
     """Check the section `val:` and fill in defaults, in place.
 
     Args:
@@ -104,27 +118,21 @@ def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
         kind: Its keys that are ours.
         check_metric: Takes a metric's section and its key, gives it with defaults; left out: of images.
 
-    Returns:
-        Warnings, a line each: keys nobody reads.
-
     Raises:
         OptionsError: A key or value that is not possible.
     """
-    warnings = unknown_keys(val, _BASICSR_KEYS.union(kind.__struct_fields__), 'val.')
+    refuse_unknown(val, kind.__struct_fields__, 'val.')
     convert_ours(val, kind, 'val')
-    val.setdefault('suffix', None)
-    val.setdefault('save_img', False)
-    metrics = val.get('metrics') or {}
-    if not isinstance(metrics, dict):
-        raise OptionsError(f'val.metrics: found {metrics!r}, expected a section with a metric a key')
+    metrics = val['metrics'] or {}
     for name, metric in metrics.items():
         if isinstance(metric, dict):  # `basicsr_kd.preflight` says what else is wrong
             metrics[name] = (check_metric or _check_metric)(metric, f'val.metrics.{name}')
-    return warnings
 
 
 def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
-    struct: Any = _METRICS.get(metric.get('type'))
+    if not isinstance(metric.get('type'), str):
+        raise OptionsError(f'{key}.type: found {metric.get("type")!r}, expected the name of a metric')
+    struct: Any = _METRICS.get(metric['type'])
     if struct is None:
         if metric.get('better', 'higher') not in ('higher', 'lower'):
             raise OptionsError(f'{key}.better: found {metric["better"]!r}. Possible: higher, lower')

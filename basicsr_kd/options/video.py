@@ -8,9 +8,9 @@ import msgspec
 
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.convert import Section, convert
+from basicsr_kd.options.our_models import VIDEO_MODEL, our_model
 from basicsr_kd.options.val import AnyValOptions, check_val
 
-MODEL = 'TecoGANModel'
 TOP_KEYS = {'degradation'}
 TRAIN_KEYS = {'warp_opt', 'pingpong_opt'}
 
@@ -23,27 +23,28 @@ class DegradationOptions(Section):
 
 class VideoValOptions(AnyValOptions):
     """The keys of `val:` that are ours (BasicSR's own stand beside them)."""
+    # how frames are scored: as TecoGAN's authors, or as while training
     protocol: Literal['official', 'training'] = 'official'
     frame_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None  # frames a second of the clips, for JOD
 
 
 class _ClipMetric(Section, tag_field='type'):
-    better: Literal['lower'] = 'lower'
+    better: Literal['lower'] = 'lower'  # which is better
 
 
 class PSNROptions(Section, tag_field='type', tag='calculate_psnr'):
     """A metric of type `calculate_psnr`; border and colours are the protocol's."""
-    better: Literal['higher'] = 'higher'
+    better: Literal['higher'] = 'higher'  # which is better
 
 
 class JODOptions(Section, tag_field='type', tag='calculate_jod'):
     """A metric of type `calculate_jod`."""
-    better: Literal['higher'] = 'higher'
+    better: Literal['higher'] = 'higher'  # which is better
 
 
 class JOD20Options(Section, tag_field='type', tag='calculate_jod20'):
     """A metric of type `calculate_jod20`."""
-    better: Literal['higher'] = 'higher'
+    better: Literal['higher'] = 'higher'  # which is better
 
 
 class LPIPSOptions(_ClipMetric, tag='calculate_lpips'):
@@ -57,7 +58,7 @@ class TOFOptions(_ClipMetric, tag='calculate_tof'):
 
 class TLPOptions(_ClipMetric, tag='calculate_tlp'):
     """A metric of type `calculate_tlp`."""
-    weights: str | None = None
+    weights: str | None = None  # of AlexNet; left out: torch's cache folder, else a download
 
 
 class FIDOptions(_ClipMetric, tag='calculate_fid'):
@@ -68,7 +69,7 @@ class FIDOptions(_ClipMetric, tag='calculate_fid'):
 class KIDOptions(_ClipMetric, tag='calculate_kid'):
     """A metric of type `calculate_kid`, over the frames of all clips."""
     weights: str | None = None  # of Inception
-    patch: Annotated[int, msgspec.Meta(ge=8)] = 64
+    patch: Annotated[int, msgspec.Meta(ge=8)] = 64  # side of the pieces that are compared
 
 
 _AnyMetric = PSNROptions | JODOptions | JOD20Options | LPIPSOptions | TOFOptions | TLPOptions | FIDOptions | KIDOptions
@@ -98,15 +99,14 @@ def check_video(opt: dict[str, Any], is_train: bool) -> None:
                            'discriminator looks at three frames together')
 
 
-def check_video_val(val: dict[str, Any]) -> list[str]:
+def check_video_val(val: dict[str, Any]) -> None:
     """`basicsr_kd.options.val.check_val` for clips."""
-    warnings = check_val(val, VideoValOptions, _check_metric)
+    check_val(val, VideoValOptions, _check_metric)
     for name, metric in (val.get('metrics') or {}).items():
         depends = isinstance(metric, dict) and metric['type'] in ('calculate_jod', 'calculate_jod20')
         if depends and not val['frame_rate']:
             raise OptionsError(f'val.frame_rate is missing: frames a second of the clips, which val.metrics.{name} '
                                'depends on')
-    return warnings
 
 
 def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
@@ -118,4 +118,4 @@ def _check_metric(metric: dict[str, Any], key: str) -> dict[str, Any]:
 
 def is_video(opt: dict[str, Any]) -> bool:
     """Whether the model of these options works on clips."""
-    return opt['model_type'] == MODEL
+    return our_model(opt['model_type']) == VIDEO_MODEL

@@ -1,6 +1,7 @@
 """What a section with `type:` may say, and whether the files it names are there."""
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 from typing import Any
@@ -16,6 +17,8 @@ def must_be_registered(name: Any, registry: Any, key: str) -> Any:
     Raises:
         OptionsError: It is not there; the text has the closest name that is.
     """
+    if not isinstance(name, str):
+        raise OptionsError(f'{key}: found {name!r}, expected a name')
     found = registered(name, registry)
     if found is None:
         raise OptionsError(f'{key}: found {name!r}; {closest(str(name), registry.keys())}')
@@ -38,11 +41,13 @@ def check_arguments(section: Any, registry: Any, key: str, given: tuple[str, ...
         raise OptionsError(f'{key}: found {section!r}, expected a section with type: and its arguments')
     named = must_be_registered(section['type'], registry, f'{key}.type')
     parameters = inspect.signature(named).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for argument in section:
-            if argument != 'type' and argument not in parameters:
-                raise OptionsError(f'{key}.{argument}: unknown argument of {section["type"]}; '
-                                   f'{closest(argument, parameters)}')
+    takes_more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for argument in section:
+        if argument == 'type' or argument in parameters:
+            continue
+        if not takes_more or difflib.get_close_matches(str(argument), parameters, n=1, cutoff=0.8):
+            raise OptionsError(f'{key}.{argument}: unknown argument of {section["type"]}; '
+                               f'{closest(str(argument), parameters)}')
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and \
                 name not in (*section, *given):

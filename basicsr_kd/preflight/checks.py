@@ -23,6 +23,7 @@ from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
 from basicsr_kd.preflight.teacher import check_teacher
+from basicsr_kd.preflight.values import check_borders, check_built, check_installed
 from basicsr_kd.runs import signals, start
 from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
 from basicsr_kd.runs.resume import resumes
@@ -39,7 +40,7 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
     last moment at which a mistake costs nothing.
     """
     everywhere = options_of_ranks(opt)
-    if not any(rank.get('model_type') in options.OUR_MODELS for rank in everywhere):
+    if not any(options.our_model(rank.get('model_type')) for rank in everywhere):
         _check_model_type(opt.get('model_type'))
         return
     warnings, mistake = [], ''
@@ -81,6 +82,7 @@ def check(opt: dict[str, Any]) -> None:
         CheckpointError: A checkpoint that cannot be read.
     """
     check_device(opt)
+    check_installed(opt)
     _check_files(opt)
     _check_names(opt)
     check_sets(opt)
@@ -95,6 +97,7 @@ def check(opt: dict[str, Any]) -> None:
         net_g = read_test_network(opt)
     if not is_video(opt):
         check_image_sizes(opt, net_g)
+        check_borders(opt)
 
 
 def _check_files(opt: dict[str, Any]) -> None:
@@ -133,6 +136,8 @@ def _check_names(opt: dict[str, Any]) -> None:
     for key in ('optim_g', 'optim_d'):
         if train.get(key):
             check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
+    if opt['is_train']:
+        check_built(opt, _optimizers())
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
         _check_metric(metric, f'val.metrics.{name}', opt)
     pictures = (opt.get('val') or {}).get('pictures')

@@ -8,7 +8,8 @@ from torch import nn
 from basicsr_kd.archs.probe import is_recurrent, makes_low_resolution
 from basicsr_kd.data.tecogan_train_dataset import check_crop
 from basicsr_kd.errors import OptionsError
-from basicsr_kd.options.video import MODEL, is_video
+from basicsr_kd.options.our_models import VIDEO_MODEL
+from basicsr_kd.options.video import is_video
 from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS
 
 _IMAGES = ('PairedImageDataset', 'SingleImageDataset', 'RealESRGANDataset', 'FFHQDataset')  # BasicSR's
@@ -26,9 +27,10 @@ def check_sets(opt: dict[str, Any]) -> None:
         if not is_video(opt):
             if found in ('TecoGANTrainDataset', 'TecoGANTestDataset'):
                 raise OptionsError(f'{key}: {found} has clips, {opt["model_type"]} takes images; use model_type: '
-                                   f'{MODEL}')
+                                   f'{VIDEO_MODEL}')
         elif phase != 'train' and found != 'TecoGANTestDataset':
-            raise OptionsError(f'{key}: found {found}, expected TecoGANTestDataset, which {MODEL} reads frame by frame')
+            raise OptionsError(f'{key}: found {found}, expected TecoGANTestDataset, which {VIDEO_MODEL} reads frame by '
+                               'frame')
         elif phase != 'train' and opt['degradation']['type'] == 'BI' and not dataset.get('dataroot_lq'):
             raise OptionsError(f'datasets.{phase}.dataroot_lq is missing: with degradation.type: BI low resolution '
                                'must be given, only BD can be made')
@@ -47,8 +49,8 @@ def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:
     if not is_video(opt):
         return
     if not is_recurrent(net):
-        raise OptionsError(f'{key}: found {type(net).__name__}, expected FRNet, the only network that {MODEL} can run '
-                           'frame by frame')
+        raise OptionsError(f'{key}: found {type(net).__name__}, expected FRNet, the only network that {VIDEO_MODEL} '
+                           'can run frame by frame')
     found, expected = 'BD' if makes_low_resolution(net) else 'BI', opt['degradation']['type']
     if found != expected:
         raise OptionsError(f'{key}: found an FRNet of degradation {found}, expected {expected} as degradation.type has '
@@ -63,4 +65,4 @@ def check_clip_metric(kind: str, key: str, opt: dict[str, Any]) -> None:
     """
     if kind in _OF_CLIPS and not is_video(opt):
         raise OptionsError(f'{key}: {kind} is a metric of clips, and {opt["model_type"]} works on single images; '
-                           f'remove it, or use model_type: {MODEL}')
+                           f'remove it, or use model_type: {VIDEO_MODEL}')

@@ -35,10 +35,15 @@ def check_image_sizes(opt: dict[str, Any], net: nn.Module) -> None:
         return
     val = opt.get('val') or {}
     tile = val.get('tile', 0) and val['tile'] + 2 * val['tile_overlap']
+    if tile % multiple:
+        raise OptionsError(f'val.tile: {val["tile"]} pixels with tile_overlap {val["tile_overlap"]} on each side are '
+                           f'{tile}, and network_g ({type(net).__name__}) takes multiples of {multiple} only. Expected '
+                           f'e.g. tile: {-(-val["tile"] // multiple) * multiple}, tile_overlap: '
+                           f'{-(-val["tile_overlap"] // multiple) * multiple}')
     for phase, dataset in opt['datasets'].items():
         if phase == 'train' or dataset['type'] not in _SETS or dataset['io_backend'].get('type') != 'disk':
             continue
-        for path, width, height in _sizes(dataset['dataroot_lq']):
+        for path, width, height in sizes(dataset['dataroot_lq']):
             if any(min(side, tile or side) % multiple for side in (width, height)):
                 raise OptionsError(f'datasets.{phase}.dataroot_lq: {path} has {width}x{height} pixels, and network_g '
                                    f'({type(net).__name__}) takes sides that are multiples of {multiple} only; cut the '
@@ -57,7 +62,7 @@ def better_size(run: Callable[[Tensor], Any], image: Tensor) -> str:
     return ''
 
 
-def _sizes(folder: str) -> Iterator[tuple[str, int, int]]:
+def sizes(folder: str) -> Iterator[tuple[str, int, int]]:
     """Path, width and height of the images in a folder."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         try:

@@ -21,6 +21,7 @@ from basicsr_kd.preflight.arguments import check_arguments
 from basicsr_kd.preflight.clips import must_take_clips
 from basicsr_kd.preflight.input_sizes import better_size
 from basicsr_kd.preflight.pruning import check_pruning
+from basicsr_kd.preflight.values import check_numbers_of_network
 from basicsr_kd.runs.resume import resumes
 
 
@@ -33,6 +34,8 @@ def check_training_networks(opt: dict[str, Any]) -> nn.Module:
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
+    for key in ('network_g', 'network_d'):
+        check_numbers_of_network(opt.get(key), key)
     net_g = build_for_check(opt['network_g'], 'network_g', training_patch(opt, torch.device('cpu')), opt['scale'])
     must_take_clips(net_g, 'network_g', opt)
     _check_pretrained(net_g, opt, 'g')
@@ -86,6 +89,7 @@ def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = N
         OptionsError: An unknown type or argument, one that the network refuses, or another scale.
     """
     arch = check_arguments(network, ARCH_REGISTRY, key)
+    check_numbers_of_network(network, key)  # also of teacher.network
     arguments = {name: value for name, value in network.items() if name != 'type'}
     net, output = _build_and_run(arch, arguments, key, image)
     if scale is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build
@@ -21,7 +21,7 @@ from basicsr_kd.errors import LayerError, OptionsError, TapError
 from basicsr_kd.losses.terms import build_terms
 from basicsr_kd.options.distill import StudentOptions, distill_terms
 from basicsr_kd.options.realesrgan import gt_size, gt_size_key
-from basicsr_kd.preflight.arguments import must_be_registered
+from basicsr_kd.preflight.arguments import check_arguments, must_be_registered
 from basicsr_kd.preflight.clips import must_take_clips
 from basicsr_kd.preflight.networks import build_for_check, must_be_finite, must_enlarge, must_fit
 from basicsr_kd.preflight.pruning import check_calibration, check_pruning
@@ -63,6 +63,8 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
     if section['prune']:
         teacher = check_pruning(teacher, section['prune'], 'teacher.prune', opt)
     terms = distill_terms(opt['train'].get('distill_opt'))
+    for term in terms:
+        check_arguments(term.loss, LOSS_REGISTRY, 'train.distill_opt')  # those that others have registered
     try:
         with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed
             Distiller(student, teacher, build_terms(terms, lambda: build(opt['network_d']), gt_size(opt)), image)

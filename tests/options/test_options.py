@@ -140,7 +140,7 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('train.distill_opt.layers', [], ['train.distill_opt.layers', '[]']),
     ('train.optim_g', {'lr': 1e-4}, ['train.optim_g', 'type']),
     ('train.optim_g', {'type': 'Adam', 'lr': 'small'}, ['train.optim_g.lr', "'small'"]),
-    ('train.scheduler', {'type': 'MultistepLR'}, ['train.scheduler.type', "'MultiStepLR'"]),
+    ('train.scheduler', {'type': 'MultistepLR'}, ['train.scheduler.type', 'Possible: MultiStepLR']),
     ('scale', None, ['scale is missing']),
     ('datasets.train', None, ['datasets.train is missing']),
     ('network_g', 'RRDBNet', ['network_g', "'RRDBNet'", 'a section']),
@@ -207,9 +207,53 @@ def test_prune_needs_a_trained_network(prune_opt):
         validate(prune_opt, is_train=True)
 
 
-def test_a_key_that_nobody_reads_is_a_warning(kd_opt):
-    put(kd_opt, 'train.my_own_remark', 'hello')
-    assert validate(kd_opt, is_train=True) == ['train.my_own_remark: unknown key, nothing reads it']
+@pytest.mark.parametrize('section', ['train', 'path', 'val', 'logger', 'datasets.val', 'datasets.train.io_backend',
+                                     'train.scheduler'])
+def test_a_key_that_nobody_reads_is_an_error(kd_opt, section):
+    put(kd_opt, f'{section}.my_own_remark', 'hello')
+    with pytest.raises(OptionsError, match=rf'^{section}.my_own_remark: unknown key; '):
+        validate(kd_opt, is_train=True)
+
+
+def test_of_sets_of_others_only_what_all_sets_have_is_checked(kd_opt):
+    kd_opt['datasets']['val'].update(type='REDSDataset', dataroot_flow='x', num_frame=5)
+    assert validate(kd_opt, is_train=True) == [
+        'datasets.val: of type REDSDataset only the keys that all sets have are checked']
+    kd_opt['datasets']['val']['pin_memory'] = 'yes please'
+    with pytest.raises(OptionsError, match=r"datasets.val.pin_memory: found 'yes please'"):
+        validate(kd_opt, is_train=True)
+
+
+@pytest.mark.parametrize(('path', 'value', 'words'), [
+    ('scale', 0, ['scale: found 0', '>= 1']), ('num_gpu', -1, ['num_gpu: found -1']),
+    ('num_gpu', 'all', ["num_gpu: found 'all'", 'auto']), ('manual_seed', 'x', ["manual_seed: found 'x'"]),
+    ('datasets.test', {}, ['datasets.test: training has no such set']), ('datasets.val', 5, ['datasets', 'found 5']),
+    ('train.ema_decay', 1, ['train.ema_decay: found 1', '< 1']), ('train.pixel_opt.loss_weight', -1, ['at least 0']),
+    ('train.total_iter', -4, ['train.total_iter: found -4']),
+    ('train.scheduler', {'type': 'CosineAnnealingRestartLR', 'periods': [2, 2], 'restart_weights': [1]},
+     ['2 periods and 1 restart_weights']),
+    ('train.scheduler', {'type': 'CosineAnnealingRestartLR', 'periods': [1]}, ['end after 1', 'total_iter is 4']),
+    ('train.scheduler.restart_weights', [1, 1], ['1 restarts and 2 restart_weights']),
+    ('logger.print_freq', -1, ['logger.print_freq: found -1']), ('logger.print_frq', 1, ["'print_freq'"]),
+    ('val.metrics.psnr.test_y_chanel', True, ['test_y_chanel: unknown key', 'test_y_channel']),
+    ('val.metrics.psnr.crop_border', -4, ['crop_border: found -4']),
+])
+def test_values_that_cannot_run(kd_opt, path, value, words):
+    put(kd_opt, path, value)
+    with pytest.raises(OptionsError) as caught:
+        validate(kd_opt, is_train=True)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_frequencies_of_0_mean_never_and_those_out_of_reach_are_told(kd_opt):
+    kd_opt['logger'].update(print_freq=0, save_checkpoint_freq=100)
+    kd_opt['val']['val_freq'] = 0
+    kd_opt['train']['warmup_iter'] = 4
+    assert validate(kd_opt, is_train=True) == [
+        'train.warmup_iter: found 4, of which training (4 iterations) reaches no end',
+        'logger.save_checkpoint_freq: found 100, which training (4 iterations) does not reach']
+    assert kd_opt['logger']['print_freq'] == kd_opt['val']['val_freq'] == 5
 
 
 def test_without_gan_the_discriminator_section_is_dropped(kd_opt):
@@ -219,6 +263,7 @@ def test_without_gan_the_discriminator_section_is_dropped(kd_opt):
 
 
 def test_test_time_needs_none_of_the_training_sections(kd_opt):
-    kd_opt['teacher'] = {'path': 'gone.pth', 'nonsense': 1}
+    kd_opt['teacher'] = {'path': 'gone.pth'}
+    del kd_opt['datasets']['train']
     validate(kd_opt, is_train=False)
     assert not {'teacher', 'student', 'prune', 'train'} & set(kd_opt)

@@ -64,7 +64,7 @@ def test_defaults_are_filled_in(opt):
     ('datasets.train.blur_sigma', [3, 0.2], ['datasets.train.blur_sigma', 'smaller number first']),
     ('datasets.train.type', 'PairedImageDataset', ['datasets.train.type', 'RealESRGANDataset']),
     ('high_order_degradation', False, ['datasets.train.type', 'high_order_degradation']),
-    ('model_type', 'KDGANModel', ['datasets.train.type', 'use model_type: KDRealESRGANModel']),
+    ('model_type', 'KDGANModel', ['resize_prob: a key of KDRealESRGANModel', 'model_type is KDGANModel']),
     ('datasets.train.meta_info', 'no/meta_info.txt', ['datasets.train.meta_info', 'does not exist']),
     ('datasets.train.batch_size_per_gpu', 4, ['3 photos']),
     ('prune', {'ratio': 0.3}, ['prune: KDRealESRGANModel prunes its teacher', 'PruneRealESRGANModel']),
@@ -96,7 +96,8 @@ def test_close_keys_other_models_and_what_is_not_used(opt, kd_opt):
     (warning,) = check(opt)
     assert warning.startswith('datasets.train.gt_size: 64 is not used')
     kd_opt['gan_gt_usm'] = True
-    assert options.validate(kd_opt, True) == ['gan_gt_usm: unknown key, nothing reads it']
+    with pytest.raises(OptionsError, match='gan_gt_usm: a key of KDRealESRGANModel'):
+        options.validate(kd_opt, True)
 
 
 def test_pairs_that_are_too_small_to_be_sharpened(kd_opt):

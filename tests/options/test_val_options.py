@@ -23,7 +23,9 @@ def test_defaults_are_filled_in(opt):
     ours = {'better': 'lower', 'weights': None}
     assert opt['val'] == {
         'val_freq': 2, 'tile': 0, 'tile_overlap': 16, 'pictures': 0, 'amp': 'fp32', 'suffix': None, 'save_img': False,
-        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4}, 'lpips': LPIPS | ours | {'net': 'alex'},
+        'pbar': False,
+        'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 4, 'input_order': 'HWC', 'test_y_channel': False,
+                             'better': 'higher'}, 'lpips': LPIPS | ours | {'net': 'alex'},
                     'fid': ours | {'type': 'calculate_fid'}, 'kid': ours | {'type': 'calculate_kid', 'patch': 64},
                     'niqe': {'type': 'calculate_niqe', 'crop_border': 4, 'input_order': 'HWC', 'convert_to': 'y',
                              'better': 'lower'}}}
@@ -38,7 +40,7 @@ def test_defaults_are_filled_in(opt):
      ['val.metrics.n.better', "'higher'", 'lower']),
     ({'tiles': 192}, ['val.tiles', "'tile'"]),
     ({'metric': {}}, ['val.metric', "'metrics'"]),
-    ({'metrics': ['calculate_psnr']}, ['val.metrics', 'a metric a key']),
+    ({'metrics': ['calculate_psnr']}, ['val.metrics', 'a section']),
     ({'metrics': {'lpips': {'type': 'calculate_lpips'}}}, ['val.metrics.lpips.crop_border is missing']),
     ({'metrics': {'lpips': LPIPS | {'net': 'alexnet'}}}, ['val.metrics.lpips.net', "'alexnet'", 'alex, vgg, squeeze']),
     ({'metrics': {'lpips': LPIPS | {'weigths': 'a.pth'}}}, ['val.metrics.lpips.weigths', "'weights'"]),
@@ -47,7 +49,7 @@ def test_defaults_are_filled_in(opt):
     ({'metrics': {'d': {'type': 'calculate_fid', 'crop_border': 4}}}, ['val.metrics.d.crop_border', 'unknown key']),
     ({'metrics': {'d': {'type': 'calculate_kid', 'patch': 0}}}, ['val.metrics.d.patch', '0']),
     ({'metrics': {'p': {'type': 'calculate_psnr', 'crop_border': 4, 'better': 'hihger'}}},
-     ['val.metrics.p.better', "'hihger'", 'higher, lower']),
+     ['val.metrics.p.better', "'hihger'", 'Possible: higher']),
     ({'metrics': {'d': {'type': 'calculate_lpip'}}}, ['val.metrics.d.type', "'calculate_lpip'", "'calculate_lpips'"]),
     ({'metrics': {'d': {'type': 'Calculate_FID'}}}, ['val.metrics.d.type', "'calculate_fid'"]),
     ({'metrics': {'d': {'type': 'sharpness'}}}, ['val.metrics.d.type', 'possible: ', 'calculate_kid']),

@@ -1,0 +1,80 @@
+"""What BasicSR's `parse_options` gives, for our models: read safely, and refused in one line where it cannot be."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import random
+from typing import Any
+
+import torch
+
+from basicsr_kd import options
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.parse import arguments, model_of, read_options
+from basicsr_kd.options.sections import check_sections
+from basicsr_kd.runs.distributed import refuse
+
+
+def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace] | None:
+    """The options of the command line's file, as BasicSR's runners want them; None: it is not for one of our models.
+
+    The result is BasicSR's (1.4.2 and master), but for numbers of the command line that it takes for texts, and for
+    `--force_yml`, which may add sections. Starts the process group, as BasicSR does there.
+
+    Args:
+        root_path: where `experiments/` and `results/` are.
+        is_train: whether `train.py` runs.
+    """
+    try:
+        args = arguments()
+        if options.our_model(model_of(args)) is None:
+            return None
+        opt = read_options(args)
+        check_sections(opt, is_train)
+    except OptionsError as error:
+        refuse(str(error))
+    _start_processes(opt, args)
+    seed = opt.get('manual_seed')
+    if seed is None:
+        seed = opt['manual_seed'] = random.randint(1, 10000)
+    importlib.import_module('basicsr.utils').set_random_seed(seed + opt['rank'])
+    opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
+    if args.debug and not opt['name'].startswith('debug'):
+        opt['name'] = 'debug_' + opt['name']
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+    for phase, dataset in opt['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]  # of val_1, val_2
+        dataset['scale'] = opt['scale']
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            if dataset.get(key) is not None:
+                dataset[key] = os.path.expanduser(dataset[key])
+    for key, value in opt['path'].items():
+        if value is not None and ('resume_state' in key or 'pretrain_network' in key):
+            opt['path'][key] = os.path.expanduser(value)
+    opt['path'].update(_folders(root_path, opt['name'], is_train))
+    if is_train and 'debug' in opt['name']:
+        opt.setdefault('logger', {}).update(print_freq=1, save_checkpoint_freq=8)
+        if 'val' in opt:
+            opt['val']['val_freq'] = 8
+    return opt, args
+
+
+def _start_processes(opt: dict[str, Any], args: argparse.Namespace) -> None:
+    dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
+    opt['dist'] = args.launcher != 'none'
+    if not opt['dist']:
+        print('Disable distributed.', flush=True)
+    else:
+        dist_util.init_dist(args.launcher, **(opt.get('dist_params') or {} if args.launcher == 'slurm' else {}))
+    opt['rank'], opt['world_size'] = dist_util.get_dist_info()
+
+
+def _folders(root_path: str, name: str, is_train: bool) -> dict[str, str]:
+    root = os.path.join(root_path, 'experiments' if is_train else 'results', name)
+    pictures = {'log': root, 'visualization': os.path.join(root, 'visualization')}
+    if not is_train:
+        return {'results_root': root, **pictures}
+    return {'experiments_root': root, 'models': os.path.join(root, 'models'),
+            'training_states': os.path.join(root, 'training_states'), **pictures}

@@ -1,0 +1,106 @@
+"""Values that only PyTorch, the machine or the images can tell wrong: arguments of losses and optimizers, packages."""
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
+
+from basicsr_kd.archs.build import registered
+from basicsr_kd.errors import OptionsError
+from basicsr_kd.preflight.input_sizes import sizes
+
+_LOSSES = ('pixel_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt')
+_MOST = 10_000
+"""Blocks or channels: a network of as many layers takes minutes to build, and one of as many channels no memory has."""
+
+
+def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
+    """Losses and optimizers can be made with the arguments that they get.
+
+    Args:
+        opt: The options; types and names of arguments have passed.
+        optimizers: PyTorch's, by name.
+
+    Raises:
+        OptionsError: One cannot.
+    """
+    train = opt['train']
+    for key in _LOSSES:
+        if train.get(key):
+            arguments = {name: value for name, value in train[key].items() if name != 'type'}
+            _must_work(f'train.{key}', train[key]['type'], registered(train[key]['type'], LOSS_REGISTRY), arguments)
+    for key in ('optim_g', 'optim_d'):
+        if train.get(key):
+            arguments = {name: value for name, value in train[key].items() if name != 'type'}
+            kind = optimizers[train[key]['type']]
+            _must_work(f'train.{key}', train[key]['type'], kind, {'params': [nn.Parameter(torch.zeros(1))],
+                                                                 **arguments})
+
+
+def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> None:
+    try:
+        kind(**arguments)
+    except Exception as error:  # whatever their own code raises
+        raise OptionsError(f'{key}: {name} cannot be made of these arguments: '
+                           f'{" ".join(str(error).split()) or type(error).__name__}') from None
+
+
+def check_numbers_of_network(network: Any, key: str) -> None:
+    """A network takes and gives images, and has no more blocks or channels than can be built.
+
+    Raises:
+        OptionsError: It does not, or has more.
+    """
+    for name, value in network.items() if isinstance(network, dict) else ():
+        if name in ('num_in_ch', 'num_out_ch', 'in_nc', 'out_nc') and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise OptionsError(f'{key}.{name}: found {value!r}, expected a whole number of at least 1')
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, int) and not isinstance(one, bool) and abs(one) > _MOST for one in values):
+            raise OptionsError(f'{key}.{name}: found {value}, expected at most {_MOST:,}')
+
+
+def check_installed(opt: dict[str, Any]) -> None:
+    """What the log wants is installed, and data can go to a GPU where there is one.
+
+    Raises:
+        OptionsError: It is not.
+    """
+    logger = opt.get('logger') or {}
+    wandb = (logger.get('wandb') or {}).get('project')
+    if wandb and not logger.get('use_tb_logger'):
+        raise OptionsError('logger.wandb: Weights & Biases gets what TensorBoard gets. Set logger.use_tb_logger: true')
+    for wanted, package, key in ((wandb, 'wandb', 'logger.wandb.project'),
+                                 (logger.get('use_tb_logger'), 'tensorboard', 'logger.use_tb_logger')):
+        if wanted and importlib.util.find_spec(package) is None:
+            raise OptionsError(f'{key} needs {package}, which is not installed: pip install {package}')
+    train = opt['datasets'].get('train') or {}
+    if train.get('prefetch_mode') == 'cuda':
+        if opt['num_gpu'] == 0:
+            raise OptionsError('datasets.train.prefetch_mode: cuda needs a GPU, and num_gpu is 0; use cpu, or leave it '
+                               'out')
+        if not train.get('pin_memory'):
+            raise OptionsError('datasets.train.prefetch_mode: cuda needs datasets.train.pin_memory: true')
+
+
+def check_borders(opt: dict[str, Any]) -> None:
+    """Metrics leave something of the smallest image.
+
+    Raises:
+        OptionsError: One leaves nothing.
+    """
+    metrics = ((opt.get('val') or {}).get('metrics') or {}).items()
+    borders = [(metric.get('crop_border', 0), name) for name, metric in metrics]
+    border, name = max(borders, default=(0, ''))
+    for phase, dataset in opt['datasets'].items() if border else ():
+        folder = dataset.get('dataroot_lq')
+        if phase == 'train' or not folder or (dataset.get('io_backend') or {}).get('type') != 'disk':
+            continue
+        for path, *sides in sizes(folder):
+            if min(sides) * opt['scale'] <= 2 * border:
+                raise OptionsError(f'val.metrics.{name}.crop_border: {border} pixels at each side leave nothing of '
+                                   f'{path} of datasets.{phase}, enlarged to {sides[0] * opt["scale"]}x'
+                                   f'{sides[1] * opt["scale"]}')
