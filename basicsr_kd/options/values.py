@@ -26,9 +26,8 @@ def check_values(opt: dict[str, Any]) -> list[str]:
     total = int(train['total_iter'])
     _check_scheduler(train['scheduler'], total)
     for key, weight in _weights(train):
-        if weight < 0:
-            raise OptionsError(f'{key}: found {weight}, expected at least 0; a loss of negative weight would be made '
-                               'larger')
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
+            raise OptionsError(f'{key}: found {weight!r}, expected a number of at least 0')
     warnings = []
     for section, key in ((train, 'train.warmup_iter'), (train, 'train.distill_every')):
         value = section.get(key.partition('.')[2]) or 0
@@ -62,10 +61,10 @@ def _check_scheduler(scheduler: dict[str, Any], total: int) -> None:
                            'Expected as many')
 
 
-def _weights(train: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def _weights(train: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The weights of all losses, by their keys."""
     for name, section in train.items():
         if name.endswith('_opt') and isinstance(section, dict):
             for key, value in section.items():
-                if key.endswith('weight') and isinstance(value, (int, float)):
+                if key.endswith('_weight'):
                     yield f'train.{name}.{key}', value

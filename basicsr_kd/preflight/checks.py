@@ -1,13 +1,11 @@
 """The order of all checks, and what ends a run that does not pass them."""
 from __future__ import annotations
 
-import difflib
 import os
-import sys
 from typing import Any
 
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from basicsr_kd import options
 from basicsr_kd.data import order
@@ -32,7 +30,7 @@ from basicsr_kd.utils.metric_names import of_type
 
 
 def check_options(opt: dict[str, Any], is_train: bool) -> None:
-    """End the process on wrong options of one of our models; on others only a misspelt name of ours is looked for.
+    """End the process on wrong options of one of our models; others are not looked at.
 
     A training that passes holds its folder from here on, and heeds signals.
 
@@ -41,7 +39,6 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
     """
     everywhere = options_of_ranks(opt)
     if not any(options.our_model(rank.get('model_type')) for rank in everywhere):
-        _check_model_type(opt.get('model_type'))
         return
     warnings, mistake = [], ''
     try:
@@ -61,12 +58,6 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
     if opt['rank'] == 0:
         for warning in warnings:
             warn(warning)
-
-
-def _check_model_type(found: Any) -> None:
-    close = difflib.get_close_matches(str(found), options.OUR_MODELS, n=1, cutoff=0.7)
-    if close and found not in MODEL_REGISTRY:
-        sys.exit(f'basicsr_kd: model_type: found {found!r}; did you mean {close[0]!r}?')
 
 
 def check(opt: dict[str, Any]) -> None:

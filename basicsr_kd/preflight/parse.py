@@ -8,11 +8,13 @@ import random
 from typing import Any
 
 import torch
+from basicsr.utils.registry import MODEL_REGISTRY
 
 from basicsr_kd import options
 from basicsr_kd.errors import OptionsError
 from basicsr_kd.options.parse import arguments, model_of, read_options
 from basicsr_kd.options.sections import check_sections
+from basicsr_kd.preflight.arguments import must_be_registered
 from basicsr_kd.runs.distributed import refuse
 
 
@@ -28,7 +30,9 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
     """
     try:
         args = arguments()
-        if options.our_model(model_of(args)) is None:
+        model = model_of(args)
+        if options.our_model(model) is None:
+            must_be_registered(model, MODEL_REGISTRY, 'model_type')
             return None
         opt = read_options(args)
         check_sections(opt, is_train)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
-from torch import nn
+from torch import Tensor, nn
 
 from basicsr_kd.archs.build import registered
 from basicsr_kd.errors import OptionsError
@@ -31,7 +31,11 @@ def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
     for key in _LOSSES:
         if train.get(key):
             arguments = {name: value for name, value in train[key].items() if name != 'type'}
-            _must_work(f'train.{key}', train[key]['type'], registered(train[key]['type'], LOSS_REGISTRY), arguments)
+            kind = train[key]['type']
+            loss = _must_work(f'train.{key}', kind, registered(kind, LOSS_REGISTRY), arguments)
+            found = _try_loss(f'train.{key}', kind, loss, key == 'gan_opt')
+            if not torch.isfinite(found).all():
+                raise OptionsError(f'train.{key}: {kind} with these arguments is not finite on images in [0, 1]')
     for key in ('optim_g', 'optim_d'):
         if train.get(key):
             arguments = {name: value for name, value in train[key].items() if name != 'type'}
@@ -40,11 +44,26 @@ def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
                                                                  **arguments})
 
 
-def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> None:
+def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> Any:
     try:
-        kind(**arguments)
+        return kind(**arguments)
     except Exception as error:  # whatever their own code raises
         raise OptionsError(f'{key}: {name} cannot be made of these arguments: '
+                           f'{" ".join(str(error).split()) or type(error).__name__}') from None
+
+
+@torch.no_grad()
+def _try_loss(key: str, name: str, loss: Any, of_discriminator: bool) -> Tensor:
+    """What a loss says of two images in [0, 1], or of what a discriminator says of them."""
+    one, other = torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
+    try:
+        if of_discriminator:
+            found = [loss(one, True, is_disc=False), loss(other, True, is_disc=True), loss(one, False, is_disc=True)]
+        else:
+            found = [loss(one, other)]
+        return torch.stack([torch.as_tensor(value, dtype=torch.float32).mean() for value in found])
+    except Exception as error:  # whatever its own code raises
+        raise OptionsError(f'{key}: {name} cannot be computed with these arguments: '
                            f'{" ".join(str(error).split()) or type(error).__name__}') from None
 
 

@@ -85,7 +85,7 @@ def test_wrong_options_of_our_models_end_in_one_error_before_anything_is_created
 def test_a_misspelt_model_of_ours_is_told_with_its_name(root, data):
     train = write_options(root / 'train.yml', stock_options('kd', data) | {'model_type': 'KDGanModel'})
     result = run_python('basicsr/train.py', '-opt', train, cwd=root)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "model_type: found 'KDGanModel'; did you mean 'KDGANModel'?" in result.stderr
     assert sorted(path.name for path in root.iterdir()) == ['basicsr', 'train.yml']
 
