@@ -19,7 +19,6 @@ from typing import Any, get_args
 import msgspec
 
 from basicsr_kd.options import basicsr_sections, clips, distill, prune, realesrgan, train, val, video
-from basicsr_kd.options.convert import Section
 from basicsr_kd.options.datasets import SETS
 from basicsr_kd.utils.text import markdown_table
 
@@ -28,6 +27,30 @@ TEXT, SCHEMA = ROOT / 'docs/options_reference.md', ROOT / 'options/basicsr_kd.sc
 _MODULES: dict[ModuleType, str] = {
     basicsr_sections: "BasicSR's, where a description does not begin with `ours`", train: 'ours', val: 'ours',
     distill: 'ours', prune: 'ours', realesrgan: "Real-ESRGAN's", video: 'ours', clips: "ours, with BasicSR's names"}
+_TITLES = {
+    'TopOptions': 'The file itself', 'PathOptions': 'path', 'WandbOptions': 'logger.wandb', 'LoggerOptions': 'logger',
+    'DistOptions': 'dist_params', 'TrainSection': "train: BasicSR's keys", 'BackendOptions': 'io_backend',
+    'AnySet': 'datasets: every set of images', '_StoredSet': 'datasets: stored images',
+    'PairedSection': 'datasets, type: PairedImageDataset', 'PhotoSection': 'datasets, type: SingleImageDataset',
+    'CompileOptions': 'train.compile', 'TrainOptions': 'train: our keys', 'AnyValOptions': 'val',
+    'ValOptions': 'val: images', '_OurMetric': 'val.metrics: with a backbone', '_WithTruth': 'val.metrics: with truth',
+    '_HigherOptions': 'val.metrics: higher is better', '_LowerOptions': 'val.metrics: lower is better',
+    'TeacherOptions': 'teacher', 'StudentOptions': 'student', 'ScheduleOptions': 'train.distill_schedule',
+    'DistillOptions': 'train.distill_opt: every loss', 'LayersOptions': 'train.distill_opt: losses on features',
+    'AdaptedOptions': 'train.distill_opt: losses with adapters',
+    'OutputsOfOthers': 'train.distill_opt: losses of others, on outputs',
+    'LayersOfOthers': 'train.distill_opt: losses of others, on features',
+    'AdaptedOfOthers': 'train.distill_opt: losses of others, with adapters',
+    'CalibrationOptions': 'prune.calibration, teacher.prune.calibration, student.calibration',
+    'PruneOptions': 'prune, teacher.prune', 'TargetOptions': "The file itself: Real-ESRGAN's targets",
+    'SynthesisOptions': "The file itself: Real-ESRGAN's low resolution",
+    'PhotoOptions': 'datasets.train, type: RealESRGANDataset', 'DegradationOptions': 'degradation',
+    'VideoValOptions': 'val: clips', '_ClipMetric': 'val.metrics of clips', 'DiskOptions': 'io_backend of clips in test',
+    'ClipOptions': 'datasets: every set of clips', 'ClipTrainOptions': 'datasets.train, type: TecoGANTrainDataset',
+    'ClipTestOptions': 'datasets, type: TecoGANTestDataset'}
+"""Where a struct stands in a file; those with a tag: below."""
+_TAGGED = {basicsr_sections: 'train.scheduler', distill: 'train.distill_opt', val: 'val.metrics',
+           video: 'val.metrics of clips'}
 _WORDS = {
     'dict[str, Any]': 'section', 'None': '~', 'str': 'text', 'Text': 'text', 'bool': 'true | false',
     'Count': 'whole number ≥ 1', '_Count': 'whole number ≥ 1', 'Frequency': 'whole number ≥ 0',
@@ -108,11 +131,18 @@ def reference() -> str:
             rows = [[cell.replace('|', '\\|') for cell in (f'`{name}`', f'`{type_}`', f'`{default}`' if default else '',
                                                            text)] for name, type_, default, text in fields(kind)]
             if rows:
-                bases = [base.__name__ for base in kind.__bases__ if base is not Section]
-                more = f' It has the keys of {", ".join(bases)} as well.' if bases and fields(kind.__bases__[0]) else ''
-                parts.append(f'## {kind.__name__}\n\n{inspect.cleandoc(kind.__doc__ or "")} Keys: {whose}.{more}\n\n' +
+                bases = [f'"{_title(base)}"' for base in kind.__mro__[1:] if base.__name__ in _TITLES and fields(base)]
+                more = f' Besides the keys of {" and ".join(bases)}.' if bases else ''
+                parts.append(f'## {_title(kind)}\n\n{inspect.cleandoc(kind.__doc__ or "")} Keys: {whose}.{more}\n\n' +
                              markdown_table(['key', 'type', 'default', 'what it says'], rows) + '\n')
     return '\n'.join(parts)
+
+
+def _title(kind: Any) -> str:
+    if kind.__name__ in _TITLES:
+        return _TITLES[kind.__name__]
+    module = next(module for module in _TAGGED if module.__name__ == kind.__module__)
+    return f'{_TAGGED[module]}, type: {kind.__struct_config__.tag}'
 
 
 def schema() -> dict[str, Any]:

@@ -44,6 +44,7 @@ def check_keys(section: dict[str, Any], kind: Any, path: str, structs: Structs |
     Raises:
         OptionsError: As `convert`, and an unknown key.
     """
+    _make_whole(section, kind)
     known = {*kind.__struct_fields__, *more}
     refuse_unknown(section, known, f'{path}.' if path else '')
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
@@ -65,8 +66,17 @@ def convert_ours(section: dict[str, Any], kind: Any, path: str, structs: Structs
     Raises:
         OptionsError: As `convert`.
     """
+    _make_whole(section, kind)
     ours = {key: section[key] for key in kind.__struct_fields__ if key in section}
     section.update(msgspec.to_builtins(convert(ours, kind, path, structs or {path: kind})))
+
+
+def _make_whole(section: dict[str, Any], kind: Any) -> None:
+    """Whole numbers that BasicSR's files write as `!!float 5e3`, in place."""
+    for key, hint in get_type_hints(kind).items():
+        kinds, value = (hint, *get_args(hint)), section.get(key)
+        if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
+            section[key] = int(value)
 
 
 def convert(section: Any, kind: Any, path: str, structs: Structs) -> Any:

@@ -246,6 +246,16 @@ def test_values_that_cannot_run(kd_opt, path, value, words):
         assert word in str(caught.value)
 
 
+def test_whole_numbers_as_basicsrs_files_write_them(kd_opt):
+    kd_opt['train']['total_iter'] = 4.0  # !!float 4
+    kd_opt['val']['val_freq'] = 2.0
+    validate(kd_opt, is_train=True)
+    assert [kd_opt['train']['total_iter'], kd_opt['val']['val_freq']] == [4, 2]
+    kd_opt['val']['val_freq'] = 2.5
+    with pytest.raises(OptionsError, match='val.val_freq: found 2.5. Expected a whole number'):
+        validate(kd_opt, is_train=True)
+
+
 def test_frequencies_of_0_mean_never_and_those_out_of_reach_are_told(kd_opt):
     kd_opt['logger'].update(print_freq=0, save_checkpoint_freq=100)
     kd_opt['val']['val_freq'] = 0
