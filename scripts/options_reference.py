@@ -45,7 +45,8 @@ _TITLES = {
     'PruneOptions': 'prune, teacher.prune', 'TargetOptions': "The file itself: Real-ESRGAN's targets",
     'SynthesisOptions': "The file itself: Real-ESRGAN's low resolution",
     'PhotoOptions': 'datasets.train, type: RealESRGANDataset', 'DegradationOptions': 'degradation',
-    'VideoValOptions': 'val: clips', '_ClipMetric': 'val.metrics of clips', 'DiskOptions': 'io_backend of clips in test',
+    'VideoValOptions': 'val: clips', '_ClipMetric': 'val.metrics of clips',
+    'DiskOptions': 'io_backend of clips in test',
     'ClipOptions': 'datasets: every set of clips', 'ClipTrainOptions': 'datasets.train, type: TecoGANTrainDataset',
     'ClipTestOptions': 'datasets, type: TecoGANTestDataset'}
 """Where a struct stands in a file; those with a tag: below."""

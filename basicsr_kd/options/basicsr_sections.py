@@ -142,7 +142,7 @@ class AnySet(Section, kw_only=True):
     io_backend: BackendOptions  # where images are
     phase: str | None = None
     scale: Count | None = None  # as the file's own
-    dataset_enlarge_ratio: Annotated[float, Meta(gt=0)] = 1  # passes an epoch
+    dataset_enlarge_ratio: Annotated[float, Meta(gt=0, le=100_000)] = 1  # passes an epoch
     use_shuffle: bool = True  # of old files; nothing reads it: training always shuffles
     # cuda: the next batch goes to the GPU meanwhile, and needs pin_memory: true
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
@@ -167,7 +167,7 @@ class PairedSection(_StoredSet, kw_only=True):
     use_hflip: bool = False  # mirror at random
     use_flip: bool = False  # an old name of use_hflip, which nothing reads
     use_rot: bool = False  # turn at random
-    num_worker_per_gpu: Annotated[int, Meta(ge=0)] = 0  # processes that load images
+    num_worker_per_gpu: Annotated[int, Meta(ge=0, le=512)] = 0  # processes that load images
     batch_size_per_gpu: Count = 1  # crops a batch and process
     cache: Literal['ram'] | None = None  # ours: all images decoded once, at the start
 

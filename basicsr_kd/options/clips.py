@@ -39,9 +39,9 @@ class ClipOptions(Section):
 class ClipTrainOptions(ClipOptions, kw_only=True):
     """A section of type TecoGANTrainDataset."""
     dataroot_gt: str  # a folder with a folder of frames a clip, or an .lmdb
-    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0)]  # processes that load frames
+    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0, le=512)]  # processes that load frames
     batch_size_per_gpu: Annotated[int, msgspec.Meta(ge=1)]  # clips a batch and process
-    dataset_enlarge_ratio: Annotated[float, msgspec.Meta(gt=0)] = 1  # passes an epoch
+    dataset_enlarge_ratio: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1  # passes an epoch
     io_backend: BackendOptions = msgspec.field(default_factory=BackendOptions)  # where frames are
     cache: Literal['ram'] | None = None  # all frames decoded once, at the start
     num_frame: Annotated[int, msgspec.Meta(ge=2)] = 10  # frames of a clip in training

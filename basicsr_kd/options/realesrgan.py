@@ -77,7 +77,7 @@ class PhotoOptions(AnySet, kw_only=True):
     final_sinc_prob: _Share  # how often a sinc filter at the end
     use_hflip: bool  # mirror at random
     use_rot: bool  # turn at random
-    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0)]  # processes that load images
+    num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0, le=512)]  # processes that load images
     batch_size_per_gpu: _Count  # crops a batch and process
     meta_info: str | None = None  # left out: all photos of dataroot_gt
     gt_size: _Count | None = None  # not used: that of the file itself is
