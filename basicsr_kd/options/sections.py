@@ -141,9 +141,10 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     warnings += _check_together(opt, train)
     opt['logger'] = opt.get('logger') or {}
     check_keys(opt['logger'], LoggerOptions, 'logger', {'logger': LoggerOptions, 'logger.wandb': WandbOptions})
+    warnings += check_values(opt)  # before defaults, which are nobody's mistake
     convert_ours(opt['logger'], LoggerOptions, 'logger')
     _keep_workers(opt['datasets']['train'])
-    return warnings + check_values(opt)
+    return warnings
 
 
 def _check_together(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:

@@ -112,7 +112,7 @@ def check_borders(opt: dict[str, Any]) -> None:
         OptionsError: One leaves nothing.
     """
     metrics = ((opt.get('val') or {}).get('metrics') or {}).items()
-    borders = [(metric.get('crop_border', 0), name) for name, metric in metrics]
+    borders = [(metric['crop_border'], name) for name, metric in metrics if isinstance(metric.get('crop_border'), int)]
     border, name = max(borders, default=(0, ''))
     for phase, dataset in opt['datasets'].items() if border else ():
         folder = dataset.get('dataroot_lq')
