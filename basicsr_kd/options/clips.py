@@ -23,7 +23,7 @@ class BackendOptions(Section):
 
 class ClipOptions(Section):
     """The keys of every set of clips."""
-    name: str  # in the log and in folders of results
+    name: Annotated[str, msgspec.Meta(min_length=1)]  # in the log and in folders of results
     type: str  # the kind of set
     phase: str  # which BasicSR fills in, and the scale
     scale: Annotated[int, msgspec.Meta(ge=1)]

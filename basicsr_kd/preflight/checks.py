@@ -122,10 +122,10 @@ def _check_names(opt: dict[str, Any]) -> None:
     for phase, dataset in opt['datasets'].items():
         must_be_registered(dataset.get('type'), DATASET_REGISTRY, f'datasets.{phase}.type')
     for key in ('pixel_opt', 'perceptual_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt'):
-        if train.get(key):
+        if train.get(key) is not None:
             check_arguments(train[key], LOSS_REGISTRY, f'train.{key}')
     for key in ('optim_g', 'optim_d'):
-        if train.get(key):
+        if train.get(key) is not None:
             check_arguments(train[key], _optimizers(), f'train.{key}', given=('params',))
     if opt['is_train']:
         check_built(opt, _optimizers())

@@ -37,7 +37,9 @@ def check(opt: dict[str, Any]) -> None:
     ('network_g.type', ['RRDBNet'], r"network_g.type: found \['RRDBNet'\], expected a name"),
     ('datasets.train.prefetch_mode', 'cuda', r'prefetch_mode: cuda needs a GPU, and num_gpu is 0'),
     ('logger.wandb', {'project': 'x'}, r'logger.wandb: .*Set logger.use_tb_logger: true'),
-    ('val.metrics.psnr.crop_border', 72, r'val.metrics.psnr.crop_border: 72 pixels at each side leave nothing of .*png'),
+    ('val.metrics.psnr.crop_border', 72, r'val.metrics.psnr.crop_border: 72 pixels at each side leave nothing of .*g'),
+    ('train.pixel_opt', {}, r'train.pixel_opt: found \{\}, expected a section with type:'),
+    ('train.gan_opt', {}, r'train.gan_opt: found \{\}, expected a section with type:'),
 ])
 def test_one_line_that_names_the_key(kd_opt, path, value, message):
     put(kd_opt, path, value)
@@ -55,6 +57,6 @@ def test_packages_of_the_log(kd_opt, monkeypatch):
 def test_pieces_that_the_network_does_not_take():
     net = RRDBNet(3, 3, scale=2, num_feat=8, num_block=1, num_grow_ch=4)
     opt = {'network_g': {'num_in_ch': 3}, 'datasets': {}, 'val': {'tile': 33, 'tile_overlap': 16}}
-    with pytest.raises(OptionsError, match='val.tile: 33 pixels .* are 65, .* multiples of 2 only. Expected e.g. tile: 34'):
+    with pytest.raises(OptionsError, match='val.tile: 33 pixels .* are 65, .* multiples of 2 only. Expected .* 34'):
         check_image_sizes(opt, net)
     check_image_sizes({**opt, 'val': {'tile': 34, 'tile_overlap': 16}}, net)
