@@ -27,9 +27,8 @@ def main(root_path: str | None = None) -> None:
     except torch.cuda.OutOfMemoryError as error:
         sys.exit(f'basicsr_kd: {out_of_memory(error, TRAINING)}')
     except URLError as error:  # BasicSR has torchvision download VGG's weights
-        sys.exit(f'basicsr_kd: weights could not be downloaded ({error.reason}). Those of train.perceptual_opt (VGG19) '
-                 'are looked for in experiments/pretrained_models/vgg19-dcbb9e9d.pth first; perceptual_opt: ~ does '
-                 'without')
+        from basicsr_kd.preflight.values import without_backbone
+        sys.exit(f'basicsr_kd: {without_backbone(error)}')
 
 
 if __name__ == '__main__':

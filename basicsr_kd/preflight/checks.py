@@ -21,7 +21,7 @@ from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
 from basicsr_kd.preflight.teacher import check_teacher
-from basicsr_kd.preflight.values import check_borders, check_built, check_installed
+from basicsr_kd.preflight.values import check_backbone, check_borders, check_built, check_installed
 from basicsr_kd.runs import signals, start
 from basicsr_kd.runs.distributed import from_all_ranks, refuse, warn
 from basicsr_kd.runs.resume import resumes
@@ -89,6 +89,8 @@ def check(opt: dict[str, Any]) -> None:
     if not is_video(opt):
         check_image_sizes(opt, net_g)
         check_borders(opt)
+    if opt['is_train']:
+        check_backbone(opt)  # last: it may be a download
 
 
 def _check_files(opt: dict[str, Any]) -> None:

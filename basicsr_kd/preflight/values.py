@@ -2,15 +2,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 import torch
+import torchvision
+from basicsr.archs.vgg_arch import VGG_PRETRAIN_PATH
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import registered
 from basicsr_kd.errors import OptionsError
+from basicsr_kd.options.video import is_video
 from basicsr_kd.preflight.input_sizes import sizes
+from basicsr_kd.runs.resume import resumes
 
 _LOSSES = ('pixel_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt')
 _MOST = 10_000
@@ -103,6 +108,33 @@ def check_installed(opt: dict[str, Any]) -> None:
                                'out')
         if not train.get('pin_memory'):
             raise OptionsError('datasets.train.prefetch_mode: cuda needs datasets.train.pin_memory: true')
+
+
+def check_backbone(opt: dict[str, Any]) -> None:
+    """The weights of VGG are here, or can be downloaded, before minutes of calibration are spent.
+
+    Raises:
+        OptionsError: They cannot.
+    """
+    section, teacher, student = (opt['train'].get('perceptual_opt'), opt.get('teacher') or {}, opt.get('student') or {})
+    calibrates = opt.get('prune') or teacher.get('prune') or student.get('init') == 'teacher'
+    if not section or not calibrates or resumes(opt) or is_video(opt):  # of clips the loss is left out without them
+        return
+    kind = section.get('vgg_type', 'vgg19')
+    if os.path.exists(VGG_PRETRAIN_PATH) or kind not in torchvision.models.list_models():
+        return
+    url = torchvision.models.get_model_weights(kind).IMAGENET1K_V1.url  # type: ignore[attr-defined]
+    try:
+        torch.hub.load_state_dict_from_url(url, map_location='cpu', progress=False)
+    except OSError as error:  # URLError is one
+        raise OptionsError(without_backbone(error)) from None
+
+
+def without_backbone(error: OSError) -> str:
+    """What to say where the weights of VGG cannot be had."""
+    reason = getattr(error, 'reason', error)
+    return (f'weights could not be downloaded ({reason}). Those of train.perceptual_opt (VGG19) are looked for in '
+            f'{VGG_PRETRAIN_PATH} first; perceptual_opt: ~ does without')
 
 
 def check_borders(opt: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from basicsr.archs.rrdbnet_arch import RRDBNet
@@ -52,6 +53,15 @@ def test_packages_of_the_log(kd_opt, monkeypatch):
     kd_opt['logger']['use_tb_logger'] = True
     with pytest.raises(OptionsError, match='logger.use_tb_logger needs tensorboard, which is not installed'):
         check(kd_opt)
+
+
+def test_weights_that_cannot_be_had_are_told_before_anything_is_calibrated(prune_opt, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise URLError('no network')
+    monkeypatch.setattr('torch.hub.load_state_dict_from_url', unreachable)
+    prune_opt['train']['perceptual_opt'] = {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1}}
+    with pytest.raises(OptionsError, match=r'could not be downloaded \(no network\).*vgg19-.*perceptual_opt: ~'):
+        check(prune_opt)
 
 
 def test_pieces_that_the_network_does_not_take():
