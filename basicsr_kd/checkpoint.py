@@ -5,6 +5,7 @@ then renamed, so a run that is killed while saving leaves the last good file unt
 """
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -103,7 +104,9 @@ def _load(path: Path) -> Any:
 
 def _load_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        content = path.read_bytes()  # once, for checksums and tensors
+        _must_be_whole(path, content)
+        return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         if _OBJECTS.search(str(error)):
             raise CheckpointError(
@@ -117,6 +120,24 @@ def _load_torch(path: Path) -> Any:
         raise CheckpointError(_not_a_checkpoint(path)) from error
     except (EOFError, OSError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(_not_a_checkpoint(path)) from error
+
+
+def _must_be_whole(path: Path, content: bytes) -> None:
+    """Compare the parts of a zip file with their checksums, which torch.load does not; older files have none.
+
+    Raises:
+        CheckpointError: one differs: a bit has changed since the file was written.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for part in archive.infolist():
+            try:
+                if part.CRC:  # 0: not recorded
+                    archive.read(part)
+            except zipfile.BadZipFile as error:
+                raise CheckpointError(f'{path} is damaged: what it holds is not what was written ({error}). Copy or '
+                                      'download it again, or use an earlier one.') from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

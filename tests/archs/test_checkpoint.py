@@ -191,3 +191,30 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_checkpoint_module_needs_no_basicsr():
     code = 'import sys, basicsr_kd.checkpoint; sys.exit("basicsr" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_a_flipped_bit_is_found_by_the_checksums(tmp_path):
+    file = tmp_path / 'net.pth'
+    write_checkpoint(file, {'weight': torch.rand(64, 64)})
+    whole = file.read_bytes()
+    place = whole.index(torch.load(file)['params']['weight'].numpy().tobytes())
+    for offset in (0, 5000, 16383):
+        broken = bytearray(whole)
+        broken[place + offset] ^= 4
+        file.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r'net\.pth is damaged: .*CRC'):
+            read_state_dict(file)
+    file.write_bytes(whole)
+    assert read_state_dict(file)['weight'].shape == (64, 64)
+
+
+def test_checksums_that_were_not_recorded_say_nothing(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        write_checkpoint(tmp_path / 'net.pth', {'weight': torch.ones(8)})
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_state_dict(tmp_path / 'net.pth')['weight'], torch.ones(8))
+    torch.save({'weight': torch.ones(8)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    assert torch.equal(read_state_dict(tmp_path / 'old.pth')['weight'], torch.ones(8))
