@@ -123,7 +123,7 @@ def check_backbone(opt: dict[str, Any]) -> None:
     kind = section.get('vgg_type', 'vgg19')
     if os.path.exists(VGG_PRETRAIN_PATH) or kind not in torchvision.models.list_models():
         return
-    url = torchvision.models.get_model_weights(kind).IMAGENET1K_V1.url  # type: ignore[attr-defined]
+    url = torchvision.models.get_model_weights(kind).IMAGENET1K_V1.url
     try:
         torch.hub.load_state_dict_from_url(url, map_location='cpu', progress=False)
     except OSError as error:  # URLError is one

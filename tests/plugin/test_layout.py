@@ -48,7 +48,7 @@ ROOMS = {
     'autoload': 'compat plugin',
     'compat': 'runs',
     'plugin': 'preflight compat runs errors archs data losses metrics models',
-    'train': 'autoload plugin errors runs.out_of_memory',
+    'train': 'autoload plugin errors preflight runs.out_of_memory',
     'test': 'autoload plugin errors runs.out_of_memory',
     'cli': f' autoload plugin report bench evaluation deploy metrics data pruning {_NETWORKS}',
 }
