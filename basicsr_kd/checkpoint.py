@@ -28,6 +28,9 @@ from basicsr_kd.utils.text import some
 
 # Under which key other projects put the generator, tried in this order after BasicSR's own two.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generator')
+_PREFIXES = ('params_ema.', 'params.', 'module.', '_orig_mod.', 'generator.', 'net_g.', 'model.')
+# What may stand beside them: other networks, the number of steps of an average.
+_BESIDE = ('params.', 'discriminator.', 'net_d.', 'generator_ema.', 'n_averaged', 'step_counter')
 # How torch's unpickler words its refusal of anything but tensors and plain containers.
 _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
@@ -35,8 +38,9 @@ _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
     """Read a network's tensors from a ``.pth`` or ``.safetensors`` file or ncnn's pair, with BasicSR's key names.
 
-    A leading ``module.`` (saved from a DataParallel network) is stripped, old ESRGAN keys become those of BasicSR's
-    RRDBNet, and half-precision tensors become float32.
+    Names that a wrapper put before all of the network's are stripped (``module.`` of DataParallel, ``_orig_mod.`` of
+    torch.compile, ``generator.`` of mmagic, ``net_g.`` and ``model.`` of Lightning), old ESRGAN keys become those of
+    BasicSR's RRDBNet, and half-precision tensors become float32.
 
     Args:
         path: the file; of ncnn's two, ``.param`` and ``.bin``, either.
@@ -57,9 +61,9 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
                  'does not exist')
         raise CheckpointError(f"Checkpoint {path} {found}. Expected a .pth or .safetensors file, or ncnn's .param.")
     content = _load(path)
-    state = {str(name).removeprefix('module.'): _plain(value)
-             for name, value in _pick(content, param_key, path).items() if isinstance(value, Tensor)}
-    return rename_esrgan_keys(state)
+    state = {str(name): _plain(value) for name, value in _pick(content, param_key, path).items()
+             if isinstance(value, Tensor)}
+    return rename_esrgan_keys(_unwrapped(state, param_key))
 
 
 def checkpoint_bytes(path: Path) -> int:
@@ -171,6 +175,18 @@ def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f'Checkpoint {path} holds no tensors; at its top are {found}. Expected the '
                               'weights of a network, e.g. net_g_latest.pth (a .state file only serves to resume).')
     return content
+
+
+def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> dict[str, Tensor]:
+    """The same without what wrappers put before the names, one within the other, and what they keep beside them."""
+    first = [f'{param_key}.'] if param_key else []
+    for prefix in (*first, *_PREFIXES):
+        inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        beside = [name for name in state if not name.startswith((prefix, *_BESIDE))]
+        # model.0 and so on are names of old ESRGAN networks, which are no wrapper's
+        if inside and not beside and not (prefix == 'model.' and any(name[0].isdigit() for name in inside)):
+            return _unwrapped(inside, None)
+    return state
 
 
 def _has_tensors(value: Any) -> bool:

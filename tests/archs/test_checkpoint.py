@@ -218,3 +218,20 @@ def test_checksums_that_were_not_recorded_say_nothing(tmp_path):
     assert torch.equal(read_state_dict(tmp_path / 'net.pth')['weight'], torch.ones(8))
     torch.save({'weight': torch.ones(8)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     assert torch.equal(read_state_dict(tmp_path / 'old.pth')['weight'], torch.ones(8))
+
+
+@pytest.mark.parametrize(('prefix', 'beside'), [
+    ('module.', {}), ('_orig_mod.', {}), ('generator.', {'discriminator.conv0.weight': torch.ones(3)}),
+    ('generator._orig_mod.', {'step_counter': torch.tensor(3)}), ('net_g.', {'net_d.conv0.weight': torch.ones(3)}),
+    ('model.', {}), ('module.', {'n_averaged': torch.tensor(7)}), ('params_ema.', {'params.body': torch.ones(2)})])
+def test_what_wrappers_put_before_the_names_is_stripped(tmp_path, prefix, beside):
+    state = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4).state_dict()
+    path = saved(tmp_path, {**{f'{prefix}{name}': tensor for name, tensor in state.items()}, **beside})
+    assert list(read_state_dict(path)) == list(state)
+
+
+def test_a_name_that_only_looks_like_a_wrappers_stays(tmp_path):
+    path = saved(tmp_path, {'model.0.weight': torch.ones(3), 'model.1.weight': torch.ones(3)})
+    assert list(read_state_dict(path)) == ['model.0.weight', 'model.1.weight']
+    path = saved(tmp_path, {'module.weight': torch.ones(3), 'other.weight': torch.ones(3)})
+    assert list(read_state_dict(path)) == ['module.weight', 'other.weight']
