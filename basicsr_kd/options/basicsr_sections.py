@@ -66,7 +66,7 @@ class PathOptions(Section):
 
 class WandbOptions(Section):
     """`logger.wandb:`."""
-    project: str | None = None  # left out: Weights & Biases is not used
+    project: Text | None = None  # left out: Weights & Biases is not used
     resume_id: str | None = None  # of the run there to go on with
 
 

@@ -93,8 +93,8 @@ def check_video(opt: dict[str, Any], is_train: bool) -> None:
         raise OptionsError('degradation.type: BI needs low-resolution frames in datasets.train, and '
                            "TecoGANTrainDataset has ground truth only; use BasicSR's REDSRecurrentDataset, or type: BD")
     train.setdefault('net_d_init_iters', 0)  # a fresh discriminator is what TecoGAN starts with
-    frames = dataset.get('num_frame', 10) * (2 if train.get('pingpong_opt') else 1)
-    if train.get('gan_opt') and isinstance(frames, int) and frames < 3:
+    frames = dataset.get('num_frame', 10)
+    if train.get('gan_opt') and isinstance(frames, int) and frames * (2 if train.get('pingpong_opt') else 1) < 3:
         raise OptionsError(f'datasets.train.num_frame: found {dataset["num_frame"]}, expected at least 3: the '
                            'discriminator looks at three frames together')
 

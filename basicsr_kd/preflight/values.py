@@ -23,7 +23,7 @@ _MOST = 10_000
 
 
 def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
-    """Losses and optimizers can be made with the arguments that they get.
+    """Losses and optimizers can be made with the arguments that they get, and losses computed.
 
     Args:
         opt: The options; types and names of arguments have passed.
@@ -40,7 +40,8 @@ def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
             loss = _must_work(f'train.{key}', kind, registered(kind, LOSS_REGISTRY), arguments)
             found = _try_loss(f'train.{key}', kind, loss, key == 'gan_opt')
             if not torch.isfinite(found).all():
-                raise OptionsError(f'train.{key}: {kind} with these arguments is not finite on images in [0, 1]')
+                raise OptionsError(f'train.{key}: {kind} with these arguments is not finite on images in [0, 1], or '
+                                   'its gradient is not')
     for key in ('optim_g', 'optim_d'):
         if train.get(key):
             arguments = {name: value for name, value in train[key].items() if name != 'type'}
@@ -57,16 +58,19 @@ def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> Any
                            f'{" ".join(str(error).split()) or type(error).__name__}') from None
 
 
-@torch.no_grad()
 def _try_loss(key: str, name: str, loss: Any, of_discriminator: bool) -> Tensor:
-    """What a loss says of two images in [0, 1], or of what a discriminator says of them."""
+    """What a loss says of two images in [0, 1], or of what a discriminator says of them; and its gradients."""
     one, other = torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
+    one.requires_grad_()
     try:
         if of_discriminator:
             found = [loss(one, True, is_disc=False), loss(other, True, is_disc=True), loss(one, False, is_disc=True)]
         else:
-            found = [loss(one, other)]
-        return torch.stack([torch.as_tensor(value, dtype=torch.float32).mean() for value in found])
+            found = [loss(one, other), loss(one, one.detach())]  # alike: where a root has no gradient
+        values = torch.stack([torch.as_tensor(value, dtype=torch.float32).mean() for value in found])
+        values.sum().backward()
+        assert one.grad is not None
+        return torch.cat([values.detach(), one.grad.flatten()])
     except Exception as error:  # whatever its own code raises
         raise OptionsError(f'{key}: {name} cannot be computed with these arguments: '
                            f'{" ".join(str(error).split()) or type(error).__name__}') from None

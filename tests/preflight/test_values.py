@@ -30,6 +30,8 @@ def check(opt: dict[str, Any]) -> None:
     ('train.optim_d.betas', [0.9], r'train.optim_d: Adam cannot be made'),
     ('train.pixel_opt.reduction', 'average', r'train.pixel_opt: L1Loss cannot be made .*average'),
     ('train.pixel_opt', {'type': 'CharbonnierLoss', 'eps': -0.5}, r'train.pixel_opt: CharbonnierLoss .* not finite'),
+    ('train.pixel_opt', {'type': 'CharbonnierLoss', 'eps': 0}, r'train.pixel_opt: CharbonnierLoss .* its gradient is not'),
+    ('logger.wandb', {'project': ''}, r"logger.wandb.project: found ''"),
     ('train.gan_opt.gan_type', 'good', r'train.gan_opt: GANLoss cannot be made .*good'),
     ('train.gan_opt.real_label_val', 'x', r'train.gan_opt: GANLoss cannot be computed'),
     ('network_g.num_block', 1_000_000, r'network_g.num_block: found 1000000, expected at most 10,000'),
