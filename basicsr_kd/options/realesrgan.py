@@ -62,14 +62,14 @@ class PhotoOptions(AnySet, kw_only=True):
     dataroot_gt: str  # folder or .lmdb of photos
     kernel_list: list[_Kernel]  # kinds of blur
     kernel_prob: list[_NotNegative]  # how often each
-    blur_kernel_size: int  # largest side of a kernel
+    blur_kernel_size: Annotated[int, msgspec.Meta(ge=1, le=21)]  # largest side of a kernel
     blur_sigma: tuple[_NotNegative, _NotNegative]  # its sigma, from … to
     betag_range: tuple[_NotNegative, _NotNegative]  # shape of generalized kernels
     betap_range: tuple[_NotNegative, _NotNegative]  # shape of plateau kernels
     sinc_prob: _Share  # how often a sinc filter
     kernel_list2: list[_Kernel]  # kinds of blur the second time
     kernel_prob2: list[_NotNegative]  # how often each the second time
-    blur_kernel_size2: int  # largest side of a kernel the second time
+    blur_kernel_size2: Annotated[int, msgspec.Meta(ge=1, le=21)]  # largest side of a kernel the second time
     blur_sigma2: tuple[_NotNegative, _NotNegative]  # its sigma, from … to the second time
     betag_range2: tuple[_NotNegative, _NotNegative]  # shape of generalized kernels the second time
     betap_range2: tuple[_NotNegative, _NotNegative]  # shape of plateau kernels the second time

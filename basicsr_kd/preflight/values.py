@@ -86,6 +86,8 @@ def check_numbers_of_network(network: Any, key: str) -> None:
         if name in ('num_in_ch', 'num_out_ch', 'in_nc', 'out_nc') and (
                 isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise OptionsError(f'{key}.{name}: found {value!r}, expected a whole number of at least 1')
+        if str(name).startswith('num_') and isinstance(value, int) and value < 0:
+            raise OptionsError(f'{key}.{name}: found {value}, expected at least 0')
         values = value if isinstance(value, list) else [value]
         if any(isinstance(one, int) and not isinstance(one, bool) and abs(one) > _MOST for one in values):
             raise OptionsError(f'{key}.{name}: found {value}, expected at most {_MOST:,}')
