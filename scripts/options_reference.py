@@ -34,6 +34,7 @@ _TITLES = {
     'PairedSection': 'datasets, type: PairedImageDataset', 'PhotoSection': 'datasets, type: SingleImageDataset',
     'CompileOptions': 'train.compile', 'TrainOptions': 'train: our keys', 'AnyValOptions': 'val',
     'ValOptions': 'val: images', '_OurMetric': 'val.metrics: with a backbone', '_WithTruth': 'val.metrics: with truth',
+    '_BasicSROptions': "val.metrics: BasicSR's",
     '_HigherOptions': 'val.metrics: higher is better', '_LowerOptions': 'val.metrics: lower is better',
     'TeacherOptions': 'teacher', 'StudentOptions': 'student', 'ScheduleOptions': 'train.distill_schedule',
     'DistillOptions': 'train.distill_opt: every loss', 'LayersOptions': 'train.distill_opt: losses on features',

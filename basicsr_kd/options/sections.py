@@ -76,7 +76,7 @@ def check_sections(opt: dict[str, Any], is_train: bool) -> None:
     check_keys(opt['path'], PathOptions, 'path')
     if opt['name'] in ('.', '..') or os.path.basename(opt['name']) != opt['name']:
         raise OptionsError(f'name: found {opt["name"]!r}, expected the name of a folder in experiments/, without /')
-    expected = ('train', 'val') if is_train else ('test', 'val')
+    expected = ('train', 'val') if is_train else ('test', 'val', 'train')  # the last is left out
     for phase, dataset in opt['datasets'].items():
         if not isinstance(dataset, dict):
             raise OptionsError(f'datasets.{phase} is missing' if dataset is None else
@@ -85,7 +85,7 @@ def check_sections(opt: dict[str, Any], is_train: bool) -> None:
             if not isinstance(dataset.get(root), str | None):
                 raise OptionsError(f'datasets.{phase}.{root}: found {dataset[root]!r}, expected a folder')
         phase = str(phase)
-        if phase.split('_')[0] not in expected or (is_train and phase.startswith('train_')):
+        if phase.split('_')[0] not in expected or phase.startswith('train_'):
             raise OptionsError(f'datasets.{phase}: {"training" if is_train else "test.py"} has no such set. Expected ' +
                                ('train, val, val_2, …' if is_train else 'test, test_2, …'))
 
@@ -93,7 +93,7 @@ def check_sections(opt: dict[str, Any], is_train: bool) -> None:
 def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
     """Check the sections of our models and fill in their defaults, in place.
 
-    In test, the sections that only training needs (`teacher`, `student`, `prune`, `train`) are dropped.
+    In test, what only training needs (`teacher`, `student`, `prune`, `train`, `datasets.train`) is dropped.
 
     Args:
         opt: The parsed options file, as BasicSR's `parse_options` returns it.
@@ -106,6 +106,10 @@ def validate(opt: dict[str, Any], is_train: bool) -> list[str]:
         OptionsError: A key that is close to one of ours, a wrong type or value, sections that do not go together.
     """
     check_sections(opt, is_train)
+    if not is_train:
+        opt['datasets'].pop('train', None)  # which BasicSR would test on, in crops
+        if not opt['datasets']:
+            raise OptionsError('datasets: there is no set to test on. Expected test, test_2, …')
     own = _OWN_KEYS.get(str(our_model(opt['model_type'])))
     of_clips = own is video
     opt.update(_numbers(opt))

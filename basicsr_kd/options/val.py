@@ -70,14 +70,17 @@ class _LowerOptions(_WithTruth, kw_only=True):
     better: Literal['lower'] = 'lower'  # which is better
 
 
-class PSNROptions(_HigherOptions, tag='calculate_psnr', kw_only=True):
+class _BasicSROptions(_WithTruth, kw_only=True):
+    better: Literal['higher', 'lower'] = 'higher'  # which is better
+    test_y_channel: bool = False  # whether luma alone counts
+
+
+class PSNROptions(_BasicSROptions, tag='calculate_psnr'):
     """A metric of type `calculate_psnr`, BasicSR's."""
-    test_y_channel: bool = False  # whether luma alone counts
 
 
-class SSIMOptions(_HigherOptions, tag='calculate_ssim', kw_only=True):
+class SSIMOptions(_BasicSROptions, tag='calculate_ssim'):
     """A metric of type `calculate_ssim`, BasicSR's."""
-    test_y_channel: bool = False  # whether luma alone counts
 
 
 class JODOptions(_HigherOptions, tag='calculate_jod'):

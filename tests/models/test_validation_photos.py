@@ -89,6 +89,7 @@ def test_photos_without_ground_truth_have_the_metrics_that_need_none(opt, photos
 def test_photos_without_ground_truth_are_enlarged_also_in_the_middle_of_training(opt, tmp_path):
     opt['val'].update(metrics=None, save_img=True)
     opt['datasets']['val']['type'] = 'SingleImageDataset'
+    del opt['datasets']['val']['dataroot_gt']
     model = start(opt)
     train(model, 1, 1)  # leaves a batch's ground truth behind
     model.validation(loader(opt), 1, None, True)

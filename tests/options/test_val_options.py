@@ -49,7 +49,7 @@ def test_defaults_are_filled_in(opt):
     ({'metrics': {'d': {'type': 'calculate_fid', 'crop_border': 4}}}, ['val.metrics.d.crop_border', 'unknown key']),
     ({'metrics': {'d': {'type': 'calculate_kid', 'patch': 0}}}, ['val.metrics.d.patch', '0']),
     ({'metrics': {'p': {'type': 'calculate_psnr', 'crop_border': 4, 'better': 'hihger'}}},
-     ['val.metrics.p.better', "'hihger'", 'Possible: higher']),
+     ['val.metrics.p.better', "'hihger'", 'Possible: higher, lower']),
     ({'metrics': {'d': {'type': 'calculate_lpip'}}}, ['val.metrics.d.type', "'calculate_lpip'", "'calculate_lpips'"]),
     ({'metrics': {'d': {'type': 'Calculate_FID'}}}, ['val.metrics.d.type', "'calculate_fid'"]),
     ({'metrics': {'d': {'type': 'sharpness'}}}, ['val.metrics.d.type', 'possible: ', 'calculate_kid']),

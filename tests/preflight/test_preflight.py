@@ -145,7 +145,6 @@ def test_a_generator_file_of_another_size(kd_opt):
 
 def test_test_needs_a_trained_network(kd_opt):
     kd_opt['is_train'] = False
-    del kd_opt['datasets']['train']
     with pytest.raises(OptionsError, match='path.pretrain_network_g is missing'):
         check(kd_opt)
 
