@@ -40,7 +40,8 @@ def read_options(path: Path, images: Path) -> dict[str, Any]:
     if not training or not opt.get('scale'):
         raise OptionsError(f'{path} has no scale or no datasets.train; expected an options file of KDRealESRGANModel, '
                            'PruneRealESRGANModel or RealESRGANModel')
-    training.update(dataroot_gt=str(images), meta_info=None, io_backend={'type': 'disk'})
+    training.update(name='photos', type='RealESRGANDataset', dataroot_gt=str(images), meta_info=None,
+                    io_backend={'type': 'disk'})
     check_synthesis(opt)
     return opt
 

@@ -23,7 +23,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 
 class TopOptions(Section, kw_only=True):
     """The options file itself."""
-    name: Text  # of the run, and of its folder in experiments/ or results/
+    name: str  # of the run, and of its folder in experiments/ or results/
     model_type: Text  # the model that trains
     scale: Count  # how many times larger the output is
     datasets: dict[str, Any]  # train, val, val_2, …; or test, test_2, …

@@ -74,7 +74,7 @@ def check_sections(opt: dict[str, Any], is_train: bool) -> None:
                                'leave the key out')
     check_keys(opt, TopOptions, '', more=_FILLED_IN | others | (own.TOP_KEYS if own else set()))
     check_keys(opt['path'], PathOptions, 'path')
-    if opt['name'] in ('.', '..') or os.path.basename(opt['name']) != opt['name']:
+    if opt['name'] in ('', '.', '..') or os.path.basename(opt['name']) != opt['name']:
         raise OptionsError(f'name: found {opt["name"]!r}, expected the name of a folder in experiments/, without /')
     expected = ('train', 'val') if is_train else ('test', 'val', 'train')  # the last is left out
     for phase, dataset in opt['datasets'].items():

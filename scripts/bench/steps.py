@@ -178,6 +178,9 @@ class TrainingStep:
                 opt['teacher'].update(cache='outputs', cache_border=4)
                 _use_an_image(opt, Path(setting.teachers[step.teacher]).parent)
             our_options.validate(opt, is_train=True)
+            if step.cached:  # which preflight fills in
+                folder = Path(setting.teachers[step.teacher]).parent
+                opt['datasets']['train']['teacher_outputs'] = str(folder / 'outputs')
         self.model = _build_silently(opt)
         if not step.compile_d:
             self.model.net_d._compiled_call_impl = None  # undoes nn.Module.compile()
@@ -203,7 +206,7 @@ def _use_an_image(opt: dict[str, Any], folder: Path) -> None:
     for kind in ('gt', 'lq'):
         train[f'dataroot_{kind}'] = str(folder / kind)
         write_image(folder / kind / '0.png', np.zeros((8, 8, 3), np.uint8))
-    train.update(phase='train', scale=opt['scale'], teacher_outputs=str(folder / 'outputs'))
+    train.update(phase='train', scale=opt['scale'])
 
 
 def _build_silently(opt: dict[str, Any]) -> Any:

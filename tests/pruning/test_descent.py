@@ -1,5 +1,7 @@
 """Gradient steps on calibration images."""
 import copy
+import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,13 @@ from basicsr_kd.errors import PruneOptionError, PruningError
 from basicsr_kd.pruning import prune
 from basicsr_kd.pruning.reconstruction import descent
 from basicsr_kd.pruning.reconstruction.descent import descend
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """A clock that says how many steps there are, whatever else the machine does."""
+    ticks = itertools.count()
+    monkeypatch.setattr(descent, 'time', SimpleNamespace(perf_counter=lambda: 0.03 * next(ticks)))
 
 
 @pytest.fixture
@@ -36,7 +45,7 @@ def same(state, net):
     return all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
 
 
-def test_comes_nearer_also_where_it_did_not_look(pair, images, monkeypatch):
+def test_comes_nearer_also_where_it_did_not_look(pair, images, monkeypatch, steady):
     monkeypatch.setattr(descent, 'RATE', 1e-3)
     net, other = pair
     others = nn.functional.interpolate(torch.rand(2, 3, 8, 8), 64, mode='bicubic').clamp(0, 1)
@@ -61,7 +70,7 @@ def test_no_time_no_steps(pair, images, seconds):
     assert found.steps == 0 and found.error_before == found.error_after and same(before, other)
 
 
-def test_steps_that_make_it_worse_are_undone(pair, images, monkeypatch):
+def test_steps_that_make_it_worse_are_undone(pair, images, monkeypatch, steady):
     monkeypatch.setattr(descent, 'RATE', 10)
     net, other = pair
     before = tensors(other)
@@ -79,7 +88,7 @@ def test_lost_detail_has_a_price_of_its_own():
     assert descent._texture_gap(torch.rand(2, 3, 64, 64), image) < 0.1 * descent._texture_gap(less, image)
 
 
-def test_steps_bring_detail_back(pair, images, monkeypatch):
+def test_steps_bring_detail_back(pair, images, monkeypatch, steady):
     monkeypatch.setattr(descent, 'RATE', 1e-3)
     net, other = pair
     with torch.no_grad():
