@@ -21,7 +21,7 @@ from basicsr_kd.runs.distributed import refuse
 def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace] | None:
     """The options of the command line's file, as BasicSR's runners want them; None: it is not for one of our models.
 
-    The result is BasicSR's (1.4.2 and master), but for numbers of the command line that it takes for texts, and for
+    The result is that of BasicSR 1.4.2, but for numbers of the command line that it takes for texts, and for
     `--force_yml`, which may add sections. Starts the process group, as BasicSR does there.
 
     Args:
