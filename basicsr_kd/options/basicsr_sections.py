@@ -55,9 +55,9 @@ class PathOptions(Section):
     resume_state: str | None = None  # the training state to go on from
     # networks that do not start as they were saved with that state
     ignore_resume_networks: list[str] | str | None = None
-    # which parse_options fills in
+    # filled in; of a newer BasicSR than 1.4.2: the folder in which runs have theirs
     experiments_root: str | None = None
-    results_root: str | None = None  # filled in: where a test writes
+    results_root: str | None = None  # the same for tests
     models: str | None = None  # filled in
     training_states: str | None = None  # filled in
     log: str | None = None  # filled in

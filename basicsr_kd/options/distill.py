@@ -69,8 +69,8 @@ class DistillOptions(Section):
     def loss(self) -> dict[str, Any]:
         """The type and the loss's own arguments, as BasicSR writes losses."""
         own = {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_THE_LOSS}
-        own.update(own.pop('arguments', {}))
-        return {'type': own.pop('kind', type(self).__struct_config__.tag), **own}
+        kind, arguments = own.pop('kind', type(self).__struct_config__.tag), own.pop('arguments', {})
+        return {'type': kind, **own, **arguments}
 
 
 class LayersOptions(DistillOptions):
@@ -130,6 +130,7 @@ class AdaptedOfOthers(AdaptedOptions, kw_only=True):
     arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # its own
 
 
+_FILLED_IN = {'kind', 'arguments'}
 AnyDistillOptions = FeatureOptions | ResponseOptions | AttentionOptions | AffinityOptions | DiscriminatorOptions
 
 
@@ -154,7 +155,7 @@ def with_defaults(section: Any) -> Any:
 
 
 def _flat(term: DistillOptions) -> dict[str, Any]:
-    own = {name: value for name, value in msgspec.to_builtins(term).items() if name not in ('kind', 'arguments')}
+    own = {name: value for name, value in msgspec.to_builtins(term).items() if name not in _FILLED_IN}
     return own | term.loss
 
 
@@ -166,7 +167,7 @@ def _term(section: Any, key: str) -> DistillOptions:
     if kind in ours or not any(f'{base.__module__}.{base.__name__}' == _BASE for base in bases):
         return convert(section, AnyDistillOptions, key, {'train.distill_opt': AnyDistillOptions})
     struct: Any = OutputsOfOthers if bases[0].of_outputs else AdaptedOfOthers if bases[0].adapts else LayersOfOthers
-    given = {name: value for name, value in section.items() if name in struct.__struct_fields__}
+    given = {name: value for name, value in section.items() if name in {*struct.__struct_fields__} - _FILLED_IN}
     rest = {name: value for name, value in section.items() if name not in (*given, 'type')}
     return convert({**given, 'kind': kind, 'arguments': rest}, struct, key, {'train.distill_opt': struct})
 

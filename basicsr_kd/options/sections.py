@@ -45,6 +45,8 @@ _FILLED_IN = {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_pat
 _TEXTS = ('name', 'pretrain_network', 'param_key', 'resume_', 'dataroot', 'meta_info', 'path', 'suffix', 'project',
           'filename_tmpl', 'cache_path', 'weights')
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
+_FASTEST = 100
+"""The largest learning rate that is no mistake, of any optimizer."""
 
 _STRUCTS: Structs = {
     'teacher': TeacherOptions, 'student': StudentOptions, 'prune': PruneOptions, 'teacher.prune': PruneOptions,
@@ -209,6 +211,8 @@ def _check_optimizers(train: dict[str, Any]) -> None:
             raise OptionsError(f'train.{key}: found {section!r}, expected a section with type:')
         if not isinstance(section.get('lr'), (int, float)) or isinstance(section['lr'], bool):
             raise OptionsError(f'train.{key}.lr: found {section.get("lr")!r}, expected a number')
+        if section['lr'] > _FASTEST:
+            raise OptionsError(f'train.{key}.lr: found {section["lr"]}, expected {_FASTEST} at most, such as 1e-4')
 
 
 def _numbers(value: Any, key: str = '') -> Any:

@@ -17,11 +17,14 @@ from basicsr_kd.options.sections import check_sections
 from basicsr_kd.preflight.arguments import must_be_registered
 from basicsr_kd.runs.distributed import refuse
 
+_ROOTS = ('experiments_root', 'results_root')
+_FOLDERS = (*_ROOTS, 'models', 'training_states', 'log', 'visualization')
+
 
 def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace] | None:
     """The options of the command line's file, as BasicSR's runners want them; None: it is not for one of our models.
 
-    The result is that of BasicSR 1.4.2, but for numbers of the command line that it takes for texts, and for
+    The result is that of the installed BasicSR, but for numbers of the command line that it takes for texts, and for
     `--force_yml`, which may add sections. Starts the process group, as BasicSR does there.
 
     Args:
@@ -36,6 +39,7 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
             return None
         opt = read_options(args)
         check_sections(opt, is_train)
+        _must_leave_folders(opt['path'])
     except OptionsError as error:
         refuse(str(error))
     _start_processes(opt, args)
@@ -57,7 +61,7 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
     for key, value in opt['path'].items():
         if value is not None and ('resume_state' in key or 'pretrain_network' in key):
             opt['path'][key] = os.path.expanduser(value)
-    opt['path'].update(_folders(root_path, opt['name'], is_train))
+    opt['path'].update(_folders(root_path, opt['path'], opt['name'], is_train))
     if is_train and 'debug' in opt['name']:
         opt.setdefault('logger', {}).update(print_freq=1, save_checkpoint_freq=8)
         if 'val' in opt:
@@ -75,8 +79,22 @@ def _start_processes(opt: dict[str, Any], args: argparse.Namespace) -> None:
     opt['rank'], opt['world_size'] = dist_util.get_dist_info()
 
 
-def _folders(root_path: str, name: str, is_train: bool) -> dict[str, str]:
-    root = os.path.join(root_path, 'experiments' if is_train else 'results', name)
+def _must_leave_folders(path: dict[str, Any]) -> None:
+    """Raise an OptionsError for keys of `path` that a file cannot set."""
+    given = [key for key in _FOLDERS if path.get(key) is not None and not (key in _ROOTS and _reads_roots())]
+    if given:
+        later = ' (BasicSR on GitHub reads it, the installed one does not)' if given[0] in _ROOTS else ''
+        raise OptionsError(f'path.{given[0]}: found {path[given[0]]!r}, but BasicSR fills it in{later}. Leave it out.')
+
+
+def _reads_roots() -> bool:
+    """Whether BasicSR is newer than 1.4.2, whose version it still has: it reads where the folders of runs are."""
+    return hasattr(importlib.import_module('basicsr.utils.options'), 'yaml_load')
+
+
+def _folders(root_path: str, path: dict[str, Any], name: str, is_train: bool) -> dict[str, str]:
+    key, folder = ('experiments_root', 'experiments') if is_train else ('results_root', 'results')
+    root = os.path.join(path.get(key) or os.path.join(root_path, folder), name)
     pictures = {'log': root, 'visualization': os.path.join(root, 'visualization')}
     if not is_train:
         return {'results_root': root, **pictures}

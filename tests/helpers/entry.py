@@ -36,6 +36,9 @@ def write_images(folder: Path, count: int = 2, lq_size: int = 16) -> None:
             cv2.imwrite(str(folder / kind / f'{index}.png'), rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
+FILLED_IN = ('experiments_root', 'models', 'training_states', 'log', 'visualization')
+
+
 def stock_options(name: str, data: Path, iterations: int = 2) -> dict:
     """Options of BasicSR's own SRModel with a tiny network on `write_images`' folder, validation and logs included."""
     pairs = {'name': 'pairs', 'type': 'PairedImageDataset', 'dataroot_gt': str(data / 'gt'),
@@ -69,6 +72,9 @@ def stock_test_options(name: str, data: Path, network: Path) -> dict:
 
 
 def write_options(path: Path, options: dict) -> Path:
+    """An options file, without what `parse_options` fills in."""
+    if 'path' in options:
+        options = {**options, 'path': {key: value for key, value in options['path'].items() if key not in FILLED_IN}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(options, sort_keys=False))
     return path

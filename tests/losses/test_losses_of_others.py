@@ -48,6 +48,24 @@ def test_options_are_filled_in_and_checked(kd_opt):
         options.validate(kd_opt, True)
 
 
+def test_its_arguments_may_have_any_name(kd_opt, monkeypatch):
+    made = []
+
+    class Named(Mine):
+        """With the names that its options have for themselves."""
+
+        def __init__(self, loss_weight: float = 1.0, kind: str = 'a', arguments: int = 0) -> None:
+            super().__init__(loss_weight)
+            made.append((kind, arguments))
+
+    monkeypatch.setitem(LOSS_REGISTRY._obj_map, 'Named', Named)
+    kd_opt['train']['distill_opt'] = {'type': 'Named', 'kind': 'b', 'arguments': 2}
+    options.validate(kd_opt, True)
+    assert kd_opt['train']['distill_opt']['kind'] == 'b' and kd_opt['train']['distill_opt']['arguments'] == 2
+    start(kd_opt)
+    assert set(made) == {('b', 2)}
+
+
 def test_an_argument_that_it_does_not_take(kd_opt):
     kd_opt['train']['distill_opt'] = {'type': 'Mine', 'powre': 3}
     with pytest.raises(OptionsError, match=r"train.distill_opt.powre: unknown argument of Mine; did you mean 'power'"):

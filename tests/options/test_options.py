@@ -140,6 +140,7 @@ def test_prune_list_and_distill_list_in_a_kd_run(kd_opt):
     ('train.distill_opt.layers', [], ['train.distill_opt.layers', '[]']),
     ('train.optim_g', {'lr': 1e-4}, ['train.optim_g', 'type']),
     ('train.optim_g', {'type': 'Adam', 'lr': 'small'}, ['train.optim_g.lr', "'small'"]),
+    ('train.optim_g', {'type': 'Adam', 'lr': 1e12}, ['train.optim_g.lr', 'expected 100 at most']),
     ('train.scheduler', {'type': 'MultistepLR'}, ['train.scheduler.type', 'Possible: MultiStepLR']),
     ('scale', None, ['scale is missing']),
     ('datasets.train', None, ['datasets.train is missing']),

@@ -99,6 +99,22 @@ def test_a_refusal_is_a_line_and_status_2(tmp_path, monkeypatch, capsys):
     assert ended.value.code == 2 and capsys.readouterr().err == 'basicsr_kd: scale is missing\n'
 
 
+@pytest.mark.parametrize(('key', 'is_train'), [('experiments_root', True), ('results_root', False)])
+def test_a_folder_for_runs_is_read_where_basicsr_reads_it(tmp_path, monkeypatch, capsys, key, is_train):
+    """BasicSR on GitHub does; 1.4.2 writes over it."""
+    name = 'kd_esrgan_s32.yml' if is_train else 'test_esrgan.yml'
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(FOLDER / name), '--force_yml', f'path:{key}=/runs'])
+    monkeypatch.delattr(basicsr_options, 'yaml_load', raising=False)
+    with pytest.raises(SystemExit):
+        parse_ours(str(tmp_path), is_train)
+    assert f"path.{key}: found '/runs', but BasicSR fills it in" in capsys.readouterr().err
+    monkeypatch.setattr(basicsr_options, 'yaml_load', None, raising=False)
+    found = parse_ours(str(tmp_path), is_train)
+    assert found is not None
+    opt = found[0]
+    assert opt['path'][key] == f'/runs/{opt["name"]}' and opt['path']['log'] == f'/runs/{opt["name"]}'
+
+
 def test_models_that_derive_from_ours_are_checked_as_their_base(monkeypatch):
     class Mine(KDGANModel):
         """Registered by somebody else."""
