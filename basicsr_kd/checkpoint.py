@@ -23,6 +23,7 @@ from basicsr_kd.errors import CheckpointError
 from basicsr_kd.formats.esrgan_keys import rename_esrgan_keys
 from basicsr_kd.formats.ncnn_layers import is_ncnn, pair_of
 from basicsr_kd.formats.ncnn_networks import read_ncnn
+from basicsr_kd.formats.tensor_checks import must_be_usable
 from basicsr_kd.utils.files import replaced
 from basicsr_kd.utils.text import some
 
@@ -31,6 +32,8 @@ _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generat
 _PREFIXES = ('params_ema.', 'params.', 'module.', '_orig_mod.', 'generator.', 'net_g.', 'model.')
 # What may stand beside them: other networks, the number of steps of an average.
 _BESIDE = ('params.', 'discriminator.', 'net_d.', 'generator_ema.', 'n_averaged', 'step_counter')
+# Weights can be packed to about half; zeros, which fill the memory, to a thousandth.
+_UNPACKED = 50
 # How torch's unpickler words its refusal of anything but tensors and plain containers.
 _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
@@ -52,8 +55,8 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
         Name to tensor, on the CPU, floating-point tensors as float32.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects or no tensors, or has no
-            weights under a ``param_key`` of the user's own.
+        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects, no tensors or such that no
+            network can use, or has no weights under a ``param_key`` of the user's own.
     """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -61,9 +64,12 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
                  'does not exist')
         raise CheckpointError(f"Checkpoint {path} {found}. Expected a .pth or .safetensors file, or ncnn's .param.")
     content = _load(path)
-    state = {str(name): _plain(value) for name, value in _pick(content, param_key, path).items()
+    state = {str(name): value.detach() for name, value in _pick(content, param_key, path).items()
              if isinstance(value, Tensor)}
-    return rename_esrgan_keys(_unwrapped(state, param_key))
+    state = _unwrapped(state, param_key)
+    must_be_usable(state, path)
+    return rename_esrgan_keys({name: value.float() if value.is_floating_point() else value
+                               for name, value in state.items()})
 
 
 def checkpoint_bytes(path: Path) -> int:
@@ -135,6 +141,9 @@ def _must_be_whole(path: Path, content: bytes) -> None:
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(part.file_size for part in archive.infolist()) > _UNPACKED * len(content):
+            raise CheckpointError(f'{path} ({len(content):,} bytes) is packed, and more than {_UNPACKED} times as '
+                                  'large unpacked, which no weights are. Expected a .pth file written by torch.save.')
         for part in archive.infolist():
             try:
                 if part.CRC:  # 0: not recorded
@@ -191,8 +200,3 @@ def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> dict[str, Ten
 
 def _has_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
-
-
-def _plain(value: Tensor) -> Tensor:
-    value = value.detach()
-    return value.float() if value.is_floating_point() else value

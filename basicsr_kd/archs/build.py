@@ -75,8 +75,12 @@ def registered(name: Any, registry: Any) -> Any | None:
 
 
 def differences(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Where a state dict does not fit a network, in words, first to last; empty where it loads strictly."""
+    """Where a state dict does not fit a network, in words, first to last; empty where it loads strictly, unchanged."""
+    numbers = [f'{name} is of {state[name].dtype} in the file, {tensor.dtype} in the network'
+               for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor) and
+               tensor.is_floating_point() and name in state and not state[name].is_floating_point()]
     own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor)}
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    return [f'{name} is {theirs.get(name, "missing")} in the file, {own.get(name, "missing")} in the network'
-            for name in dict.fromkeys((*own, *theirs)) if own.get(name) != theirs.get(name)]
+    return numbers + [
+        f'{name} is {theirs.get(name, "missing")} in the file, {own.get(name, "missing")} in the network'
+        for name in dict.fromkeys((*own, *theirs)) if own.get(name) != theirs.get(name)]

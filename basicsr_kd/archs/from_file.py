@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
 _MOST_DIFFERENCES = 3  # that an error lists
+_LARGE = 1000  # numbers up to which any network is built
 _ELSEWHERE = ', teacher.network in an options file, --arch on the command line'
 
 
@@ -88,6 +89,7 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     options = network or describe(state, path)
     if not isinstance(options, dict):
         return as_module(options)
+    _must_be_of_that_size(options, state, path)
     try:
         net = build(options)
     except ValueError as error:
@@ -101,6 +103,16 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
                               f'{_what_it_holds(state, path, options)}')
     net.load_state_dict(state)
     return net
+
+
+def _must_be_of_that_size(options: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> None:
+    """Raise a CheckpointError for numbers, as of blocks, beyond all that a file holds: building them takes the memory."""
+    most = max(_LARGE, len(state), *(max(tensor.shape, default=1) for tensor in state.values()))
+    for name, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, int) and one > most for one in values):
+            raise CheckpointError(f'The network of {path}: {name} is {value}, and the file holds {len(state)} tensors '
+                                  'of less. Expected the options of the network in it.')
 
 
 def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],

@@ -46,13 +46,13 @@ class TopOptions(Section, kw_only=True):
 
 class PathOptions(Section):
     """`path:`."""
-    pretrain_network_g: str | None = None  # weights that the generator starts with
-    pretrain_network_d: str | None = None  # weights that the discriminator starts with
-    param_key_g: str | None = None  # which of the weights of that file
-    param_key_d: str | None = None  # which of the weights of that file
+    pretrain_network_g: Text | None = None  # weights that the generator starts with
+    pretrain_network_d: Text | None = None  # weights that the discriminator starts with
+    param_key_g: Text | None = None  # which of the weights of that file
+    param_key_d: Text | None = None  # which of the weights of that file
     strict_load_g: bool = True  # whether all tensors must be there
     strict_load_d: bool = True  # whether all tensors must be there
-    resume_state: str | None = None  # the training state to go on from
+    resume_state: Text | None = None  # the training state to go on from
     # networks that do not start as they were saved with that state
     ignore_resume_networks: list[str] | str | None = None
     # filled in; of a newer BasicSR than 1.4.2: the folder in which runs have theirs

@@ -20,7 +20,7 @@ CROP = 400
 _BLUR, _USM = 21, 51  # sides of its kernels: blur and sinc filter, sharpening
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
+_Factor = Annotated[float, msgspec.Meta(gt=0, le=10)]
 _Quality = Annotated[float, msgspec.Meta(ge=1, le=100)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -39,7 +39,7 @@ class TargetOptions(Section):
 class SynthesisOptions(Section):
     """The two degradations; ranges are from … to."""
     resize_prob: _UpDownKeep  # how often up, down, as it is
-    resize_range: tuple[_Positive, _Positive]  # factors of resizing
+    resize_range: tuple[_Factor, _Factor]  # factors of resizing
     gaussian_noise_prob: _Share  # how often noise is Gaussian, else Poisson
     noise_range: tuple[_NotNegative, _NotNegative]  # sigma of Gaussian noise, grey levels
     poisson_scale_range: tuple[_NotNegative, _NotNegative]  # scale of Poisson noise
@@ -47,7 +47,7 @@ class SynthesisOptions(Section):
     jpeg_range: tuple[_Quality, _Quality]  # JPEG quality
     second_blur_prob: _Share  # how often it is blurred a second time
     resize_prob2: _UpDownKeep  # how often up, down, as it is the second time
-    resize_range2: tuple[_Positive, _Positive]  # factors of resizing the second time
+    resize_range2: tuple[_Factor, _Factor]  # factors of resizing the second time
     gaussian_noise_prob2: _Share  # how often noise is Gaussian, else Poisson the second time
     noise_range2: tuple[_NotNegative, _NotNegative]  # sigma of Gaussian noise, grey levels the second time
     poisson_scale_range2: tuple[_NotNegative, _NotNegative]  # scale of Poisson noise the second time

@@ -45,9 +45,7 @@ def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
     for key in ('optim_g', 'optim_d'):
         if train.get(key):
             arguments = {name: value for name, value in train[key].items() if name != 'type'}
-            kind = optimizers[train[key]['type']]
-            _must_work(f'train.{key}', train[key]['type'], kind, {'params': [nn.Parameter(torch.zeros(1))],
-                                                                 **arguments})
+            _must_step(f'train.{key}', train[key]['type'], optimizers, arguments)
 
 
 def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> Any:
@@ -55,6 +53,17 @@ def _must_work(key: str, name: str, kind: Any, arguments: dict[str, Any]) -> Any
         return kind(**arguments)
     except Exception as error:  # whatever their own code raises
         raise OptionsError(f'{key}: {name} cannot be made of these arguments: '
+                           f'{" ".join(str(error).split()) or type(error).__name__}') from None
+
+
+def _must_step(key: str, name: str, optimizers: dict[str, Any], arguments: dict[str, Any]) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    optimizer = _must_work(key, name, optimizers[name], {'params': [weight], **arguments})
+    try:
+        optimizer.step()
+    except Exception as error:  # whatever its own code raises, of `weight_decay: true` that a bool is no number
+        raise OptionsError(f'{key}: {name} cannot make a step with these arguments: '
                            f'{" ".join(str(error).split()) or type(error).__name__}') from None
 
 

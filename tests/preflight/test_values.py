@@ -27,6 +27,8 @@ def check(opt: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(('path', 'value', 'message'), [
     ('train.optim_g.lr', -1e-3, r'train.optim_g: Adam cannot be made .*learning rate'),
+    ('train.optim_d.weight_decay', True, r'train.optim_d: Adam cannot make a step .*Boolean'),
+    ('path.pretrain_network_g', '', r"path.pretrain_network_g: found ''"),
     ('train.optim_d.betas', [0.9], r'train.optim_d: Adam cannot be made'),
     ('train.pixel_opt.reduction', 'average', r'train.pixel_opt: L1Loss cannot be made .*average'),
     ('train.pixel_opt', {'type': 'CharbonnierLoss', 'eps': -0.5}, r'train.pixel_opt: CharbonnierLoss .* not finite'),
