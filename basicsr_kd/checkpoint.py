@@ -58,18 +58,27 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
         CheckpointError: the file is missing, is not a checkpoint, holds pickled objects, no tensors or such that no
             network can use, or has no weights under a ``param_key`` of the user's own.
     """
+    return read_named(path, param_key)[1]
+
+
+def read_named(path: str | os.PathLike[str], param_key: str | None = None) -> tuple[str, dict[str, Tensor]]:
+    """:func:`read_state_dict`, and under which key of the file they are, first; empty where it has no keys above them.
+
+    Raises:
+        CheckpointError: see :func:`read_state_dict`.
+    """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
         found = ('is a folder' if path.is_dir() else 'may not be read by this user' if path.exists() else
                  'does not exist')
         raise CheckpointError(f"Checkpoint {path} {found}. Expected a .pth or .safetensors file, or ncnn's .param.")
     content = _load(path)
-    state = {str(name): value.detach() for name, value in _pick(content, param_key, path).items()
-             if isinstance(value, Tensor)}
-    state = _unwrapped(state, param_key)
+    key, picked = _pick(content, param_key, path)
+    prefixes, state = _unwrapped({str(name): value.detach() for name, value in picked.items()
+                                  if isinstance(value, Tensor)}, param_key)
     must_be_usable(state, path)
-    return rename_esrgan_keys({name: value.float() if value.is_floating_point() else value
-                               for name, value in state.items()})
+    return key or prefixes[:-1], rename_esrgan_keys({
+        name: value.float() if value.is_floating_point() else value for name, value in state.items()})
 
 
 def checkpoint_bytes(path: Path) -> int:
@@ -168,8 +177,8 @@ def _not_a_checkpoint(path: Path) -> str:
             f'{lacks}')
 
 
-def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
-    """The one state dict that is meant, out of all that the file holds."""
+def _pick(content: Any, param_key: str | None, path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The one state dict that is meant, out of all that the file holds, and its key; '' where it is the file itself."""
     if not isinstance(content, Mapping):
         raise CheckpointError(f'Checkpoint {path} holds a {type(content).__name__}. Expected a dict of tensors.')
     nested = [key for key, value in content.items() if _has_tensors(value)]
@@ -178,24 +187,25 @@ def _pick(content: Any, param_key: str | None, path: Path) -> Mapping[str, Any]:
                               f'{", ".join(map(str, nested))}.')
     for key in (param_key, 'params_ema', 'params', *_WRAPPERS):
         if key in nested:
-            return content[key]
+            return str(key), content[key]
     if not _has_tensors(content):  # else it is the weights alone: a .safetensors file, ESRGAN's own releases
         found = some(map(repr, content), 5) or 'no keys at all'
         raise CheckpointError(f'Checkpoint {path} holds no tensors; at its top are {found}. Expected the '
                               'weights of a network, e.g. net_g_latest.pth (a .state file only serves to resume).')
-    return content
+    return '', content
 
 
-def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> dict[str, Tensor]:
-    """The same without what wrappers put before the names, one within the other, and what they keep beside them."""
+def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> tuple[str, dict[str, Tensor]]:
+    """What wrappers put before the names, one within the other, and the same without that and what they keep beside."""
     first = [f'{param_key}.'] if param_key else []
     for prefix in (*first, *_PREFIXES):
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         beside = [name for name in state if not name.startswith((prefix, *_BESIDE))]
         # model.0 and so on are names of old ESRGAN networks, which are no wrapper's
         if inside and not beside and not (prefix == 'model.' and any(name[0].isdigit() for name in inside)):
-            return _unwrapped(inside, None)
-    return state
+            further, state = _unwrapped(inside, None)
+            return prefix + further, state
+    return '', state
 
 
 def _has_tensors(value: Any) -> bool:

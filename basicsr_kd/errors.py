@@ -32,6 +32,10 @@ class ClipError(BasicSRKDError, ValueError):
     """Clips that cannot be used; the message names the file and says what was found, what is possible, what to do."""
 
 
+class PairError(BasicSRKDError, ValueError):
+    """Images that are no pairs of low resolution and ground truth; the text goes on where the key of their set ends."""
+
+
 class EvaluationError(BasicSRKDError):
     """Images or networks that cannot be evaluated; the text says what was found, what was expected, what to do."""
 

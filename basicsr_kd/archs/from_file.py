@@ -106,7 +106,7 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
 
 
 def _must_be_of_that_size(options: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> None:
-    """Raise a CheckpointError for numbers, as of blocks, beyond all that a file holds: building them takes the memory."""
+    """Raise a CheckpointError for numbers, as of blocks, beyond all that a file holds: they would fill the memory."""
     most = max(_LARGE, len(state), *(max(tensor.shape, default=1) for tensor in state.values()))
     for name, value in options.items():
         values = value if isinstance(value, list) else [value]

@@ -4,13 +4,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import FileClient
 
+from basicsr_kd.data.named_paired_image_dataset import NamedPairedImageDataset
 from basicsr_kd.data.ram import ImageName, RamImages
 
 
-class CachedPairedImageDataset(PairedImageDataset):
+class CachedPairedImageDataset(NamedPairedImageDataset):
     """PairedImageDataset with all images decoded once, in the process that makes it; the same samples.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `cache: ram`.
@@ -27,7 +27,7 @@ class CachedPairedImageDataset(PairedImageDataset):
         self.file_client = RamImages(*files_of(self))
 
 
-def files_of(dataset: PairedImageDataset) -> tuple[list[ImageName], FileClient]:
+def files_of(dataset: NamedPairedImageDataset) -> tuple[list[ImageName], FileClient]:
     """The images of a data set, and what reads their files."""
     names = [(pair[f'{kind}_path'], kind) for pair in dataset.paths for kind in ('gt', 'lq')]
     backend = dict(dataset.io_backend_opt)

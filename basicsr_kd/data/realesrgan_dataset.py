@@ -8,11 +8,12 @@ from typing import Any
 
 from basicsr.data.realesrgan_dataset import RealESRGANDataset
 
+from basicsr_kd.data.broken_images import NamesBroken
 from basicsr_kd.options.realesrgan import CROP
 from basicsr_kd.utils.images import image_files
 
 
-class RealESRGANPhotoDataset(RealESRGANDataset):
+class RealESRGANPhotoDataset(NamesBroken, RealESRGANDataset):
     """RealESRGANDataset, also without a list of files, and with crops of another size; else the same samples.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a RealESRGANDataset.
@@ -33,8 +34,8 @@ class RealESRGANPhotoDataset(RealESRGANDataset):
             self.paths = [str(path) for path in image_files(opt['dataroot_gt'])]
         self.crop_size = opt['crop_size']
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = super().__getitem__(index)
+    def sample(self, index: int) -> dict[str, Any]:
+        sample = super().sample(index)
         if self.crop_size < CROP:
             top, left = random.randint(0, CROP - self.crop_size), random.randint(0, CROP - self.crop_size)
             sample['gt'] = sample['gt'][:, top:top + self.crop_size, left:left + self.crop_size]

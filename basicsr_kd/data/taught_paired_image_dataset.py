@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, imfrombytes, img2tensor
 from torch import Tensor
 
 from basicsr_kd.data.cached_paired_image_dataset import files_of
+from basicsr_kd.data.named_paired_image_dataset import NamedPairedImageDataset
 from basicsr_kd.data.ram import RamImages
 from basicsr_kd.data.teacher_outputs import TeacherOutputs, decoded
 
 
-class TaughtPairedImageDataset(PairedImageDataset):
+class TaughtPairedImageDataset(NamedPairedImageDataset):
     """PairedImageDataset for training, with the same crops, flips and turns, of the teacher's output as well.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `teacher: cache:
@@ -34,7 +34,7 @@ class TaughtPairedImageDataset(PairedImageDataset):
             self.file_client = RamImages(*files_of(self))
         self._outputs = TeacherOutputs(opt['teacher_outputs'])
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def sample(self, index: int) -> dict[str, Tensor | str]:
         """`lq`, `gt` and `teacher`, (3, h, w) RGB, about 0 to 1, and the paths of the first two."""
         if self.file_client is None:  # in each worker its own
             backend = dict(self.io_backend_opt)

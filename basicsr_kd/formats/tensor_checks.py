@@ -50,8 +50,8 @@ def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
             raise CheckpointError(f'{path}: {name[:200]} counts further than its {len(state)} tensors go. Expected the '
                                   'layers of one network.')
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f'{path}: {name} has values that are not finite (NaN or infinity). The training that '
-                                  'wrote it has diverged, or the file is damaged: use an earlier checkpoint.')
+            raise CheckpointError(f'{path} has values that are not finite (NaN or infinity), first in {name}. The '
+                                  'training that wrote it has diverged: use an earlier checkpoint.')
 
 
 def _not_plain(name: str, tensor: Tensor) -> str:

@@ -93,9 +93,11 @@ def undefined_warning(name: str, undefined: int, images: int) -> str:
         undefined: images on which it is None.
         images: all of them.
     """
-    metric = METRICS[name]
-    return (f'{metric.title} is not defined on {undefined} of {images} images ({metric.undefined}), which its '
-            f'{metric.over_images} leaves out')
+    metric = METRICS.get(name)
+    if metric is None:
+        return f'{name} is no number on {undefined} of {images} images, which its mean leaves out'
+    return (f'{metric.title} is not defined on {undefined} of {images} images '
+            f'({metric.undefined or "too small for it"}), which its {metric.over_images} leaves out')
 
 
 def needs_truth(kind: str) -> bool:

@@ -59,6 +59,7 @@ class SecondOrder(GANTrainer):
             if self.is_train and 'gt' in data:
                 self.gt_usm: Tensor = self.degradation.usm_sharpener(self.gt)
         else:
+            self.see_broken(data.get('broken', ()))
             lq, self.gt, self.gt_usm = self.degradation(data)
             self.lq = lq.contiguous(memory_format=self.memory_format)
 

@@ -170,6 +170,8 @@ class PairedSection(_StoredSet, kw_only=True):
     num_worker_per_gpu: Annotated[int, Meta(ge=0, le=512)] = 0  # processes that load images
     batch_size_per_gpu: Count = 1  # crops a batch and process
     cache: Literal['ram'] | None = None  # ours: all images decoded once, at the start
+    # ours, in training: images that do not decode and are passed over; one more, and the run saves and ends
+    max_bad_images: Annotated[int, Meta(ge=0)] = 0
 
 
 class PhotoSection(_StoredSet, kw_only=True):

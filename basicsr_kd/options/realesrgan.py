@@ -60,6 +60,8 @@ class SynthesisOptions(Section):
 class PhotoOptions(AnySet, kw_only=True):
     """The keys of a training set of type RealESRGANDataset that must be right before it runs."""
     dataroot_gt: str  # folder or .lmdb of photos
+    # ours: photos that do not decode and are passed over; one more, and the run saves and ends
+    max_bad_images: Annotated[int, msgspec.Meta(ge=0)] = 0
     kernel_list: list[_Kernel]  # kinds of blur
     kernel_prob: list[_NotNegative]  # how often each
     blur_kernel_size: Annotated[int, msgspec.Meta(ge=1, le=21)]  # largest side of a kernel

@@ -15,10 +15,11 @@ from basicsr_kd.options.val import has_truth
 from basicsr_kd.options.video import is_video
 from basicsr_kd.preflight.arguments import check_arguments, must_be_registered, must_exist
 from basicsr_kd.preflight.clips import check_clip_metric, check_sets
-from basicsr_kd.preflight.datasets import check_datasets, check_photos
+from basicsr_kd.preflight.datasets import check_datasets, check_photos, name_images
 from basicsr_kd.preflight.devices import check_device, check_speed
 from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
+from basicsr_kd.preflight.pairs import check_pair_sizes
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
 from basicsr_kd.preflight.teacher import check_teacher
 from basicsr_kd.preflight.values import check_backbone, check_borders, check_built, check_installed
@@ -88,9 +89,11 @@ def check(opt: dict[str, Any]) -> None:
         net_g = read_test_network(opt)
     if not is_video(opt):
         check_image_sizes(opt, net_g)
+        check_pair_sizes(opt)
         check_borders(opt)
     if opt['is_train']:
         check_backbone(opt)  # last: it may be a download
+    name_images(opt)
 
 
 def _check_files(opt: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from basicsr_kd.archs.build import registered
 from basicsr_kd.data import (
     CachedPairedImageDataset,
+    NamedPairedImageDataset,
     RealESRGANPhotoDataset,
     TaughtPairedImageDataset,
     TecoGANTestDataset,
@@ -24,6 +25,7 @@ from basicsr_kd.data.teacher_outputs import folder_of, lack_of_room
 from basicsr_kd.errors import BadImageError, ClipError, EvaluationError, OptionsError
 from basicsr_kd.options.realesrgan import synthesises
 from basicsr_kd.preflight.arguments import must_exist
+from basicsr_kd.preflight.pairs import count_pairs
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
 _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
@@ -40,7 +42,7 @@ def check_datasets(opt: dict[str, Any]) -> None:
     for phase, dataset in opt['datasets'].items():
         key = f'datasets.{phase}'
         _check_cache_key(dataset, phase)
-        for root in ('dataroot_gt', 'dataroot_lq', 'meta_info'):
+        for root in ('dataroot_gt', 'dataroot_lq', 'meta_info', 'meta_info_file'):
             if isinstance(dataset.get(root), str):
                 must_exist(dataset[root], f'{key}.{root}')
         if registered(dataset['type'], DATASET_REGISTRY) in (TecoGANTestDataset, TecoGANTrainDataset):
@@ -60,19 +62,9 @@ def _check_pairs(dataset: dict[str, Any], phase: str, world_size: int) -> None:
     for needed in (*_ALWAYS, *(_TRAINING if phase == 'train' else ())):
         if dataset.get(needed) is None:
             raise OptionsError(f'{key}.{needed} is missing')
-    if dataset.get('meta_info_file') is None and dataset['io_backend'].get('type') == 'disk':
-        _check_images(dataset, key, world_size if phase == 'train' else None)
-
-
-def _check_images(dataset: dict[str, Any], key: str, world_size: int | None) -> None:
-    gt, lq = (sum(entry.is_file() and not entry.name.startswith('.') for entry in os.scandir(dataset[root]))
-              for root in ('dataroot_gt', 'dataroot_lq'))
-    if gt != lq:
-        raise OptionsError(f'{key}: {gt} images in dataroot_gt, {lq} in dataroot_lq; expected as many')
-    if gt == 0:
-        raise OptionsError(f'{key}.dataroot_gt: no images in {dataset["dataroot_gt"]}')
-    if world_size is not None:
-        _must_fill_batch(gt, 'images', dataset, key, world_size)
+    found = count_pairs(dataset, key)
+    if phase == 'train':
+        _must_fill_batch(found, 'images', dataset, key, world_size)
 
 
 def _check_clips(dataset: dict[str, Any], phase: str, world_size: int) -> None:
@@ -126,9 +118,9 @@ def _put_into_cache(dataset: dict[str, Any]) -> None:
         if dataset['type'] == TecoGANTrainDataset.__name__:
             lack = lack_of_memory(*TecoGANTrainDataset(plain).files())
         else:
-            lack = lack_of_memory(*files_of(PairedImageDataset(plain)))
+            lack = lack_of_memory(*files_of(NamedPairedImageDataset(plain)))
             dataset['type'] = CachedPairedImageDataset.__name__
-    except (BadImageError, AssertionError) as error:  # BasicSR asserts that images come in pairs
+    except BadImageError as error:
         raise OptionsError(f'datasets.train: {error}') from None
     if lack:
         raise OptionsError(f'datasets.train.cache: ram: {lack}')
@@ -158,7 +150,7 @@ def _use_teacher_outputs(dataset: dict[str, Any], opt: dict[str, Any]) -> None:
         raise OptionsError(f'teacher.path: {teacher["path"]} does not exist, and tells which outputs are its own')
     folder = folder_of(teacher)
     try:
-        names, client = files_of(PairedImageDataset(copy.deepcopy(dataset)))
+        names, client = files_of(NamedPairedImageDataset(copy.deepcopy(dataset)))
         lack = lack_of_room(folder, [name for name in names if name[1] == 'lq'], client, opt['scale'])
     except BadImageError as error:
         raise OptionsError(f'datasets.train: {error}') from None
@@ -232,3 +224,10 @@ def _check_photo(path: str, gt_size: int, dataset: dict[str, Any]) -> None:
         raise OptionsError(f'datasets.train.dataroot_gt: {path} has {width}x{height} pixels, expected at least '
                            f'{gt_size}x{gt_size} (gt_size); BasicSR would fill it up with its mirror image. Move it '
                            'away, or make gt_size smaller')
+
+
+def name_images(opt: dict[str, Any]) -> None:
+    """Make each set of type PairedImageDataset, in place, one that passes over junk and names what is broken."""
+    for dataset in opt['datasets'].values():
+        if dataset['type'] == PairedImageDataset.__name__:
+            dataset['type'] = NamedPairedImageDataset.__name__

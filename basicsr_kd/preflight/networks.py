@@ -57,7 +57,7 @@ def read_test_network(opt: dict[str, Any]) -> nn.Module:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
     """
     path, network = opt['path']['pretrain_network_g'], opt.get('network_g')
-    state = read_state_dict(path, opt['path'].get('param_key_g'))
+    state = read_weights(path, opt['path'].get('param_key_g'), 'path.pretrain_network_g')
     try:
         network = read_architecture(state, path)
     except CheckpointError as error:
@@ -131,9 +131,8 @@ def _check_pretrained(net: nn.Module, opt: dict[str, Any], which: str) -> None:
     path = opt['path'].get(f'pretrain_network_{which}')
     prunes = which == 'g' and bool(opt.get('prune'))
     if path and not resumes(opt) and (prunes or opt['path'].get(f'strict_load_{which}', True)):
-        state = read_state_dict(path, opt['path'].get(f'param_key_{which}'))
+        state = read_weights(path, opt['path'].get(f'param_key_{which}'), f'path.pretrain_network_{which}')
         must_fit(net, state, f'path.pretrain_network_{which}: {path}', f'network_{which}')
-        must_be_finite(state, f'path.pretrain_network_{which}: {path}')
 
 
 def _check_discriminator(opt: dict[str, Any]) -> None:
@@ -159,13 +158,13 @@ def must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> 
                            f'{"; ".join([*number_differences(net, state), differs[0]])}')
 
 
-def must_be_finite(state: dict[str, Tensor], found: str) -> None:
-    """No tensor of a file has a NaN or infinity.
+def read_weights(path: str, param_key: str | None, key: str) -> dict[str, Tensor]:
+    """`read_state_dict` of a file that an option names.
 
     Raises:
-        OptionsError: The first that has.
+        OptionsError: It cannot be read, or holds what no network can use.
     """
-    broken = next((name for name, tensor in state.items() if not torch.isfinite(tensor).all()), None)
-    if broken is not None:
-        raise OptionsError(f'{found} has values that are not finite (NaN or infinity), first in {broken}. Use an '
-                           'earlier checkpoint: this one has diverged')
+    try:
+        return read_state_dict(path, param_key)
+    except CheckpointError as error:
+        raise OptionsError(f'{key}: {error}') from None

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from basicsr_kd.archs.build import build
 from basicsr_kd.archs.from_file import describe
 from basicsr_kd.archs.spandrel_net import as_module
-from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.data.run_inputs import training_patch
 from basicsr_kd.distillation.distiller import Distiller
 from basicsr_kd.distillation.inheritance import InheritanceError, check_inheritable
@@ -23,7 +22,7 @@ from basicsr_kd.options.distill import StudentOptions, distill_terms
 from basicsr_kd.options.realesrgan import gt_size, gt_size_key
 from basicsr_kd.preflight.arguments import check_arguments, must_be_registered
 from basicsr_kd.preflight.clips import must_take_clips
-from basicsr_kd.preflight.networks import build_for_check, must_be_finite, must_enlarge, must_fit
+from basicsr_kd.preflight.networks import build_for_check, must_enlarge, must_fit, read_weights
 from basicsr_kd.preflight.pruning import check_calibration, check_pruning
 from basicsr_kd.runs.resume import resumes
 
@@ -47,8 +46,7 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
     if not os.path.exists(section['path']):
         return  # a resumed run, which loads models/teacher.pth
     image = training_patch(opt, torch.device('cpu'))
-    state = read_state_dict(section['path'], section['param_key'])
-    must_be_finite(state, f'teacher.path: {section["path"]}')
+    state = read_weights(section['path'], section['param_key'], 'teacher.path')
     network = section['network'] or describe(state, section['path'])
     if isinstance(network, dict):
         teacher = _built(network, state, opt, image)

@@ -8,6 +8,8 @@ import signal
 import threading
 from types import FrameType
 
+ERROR = -1
+"""In the place of a signal's number: something is wrong, and the run is to save and end as if it had been sent one."""
 _KEY = 'basicsr_kd/stop'
 _WORKER_SECONDS = 25  # torchrun ends all by SIGKILL after 30
 _asked: int | None = None
@@ -56,6 +58,12 @@ def _end_later(number: int, frame: FrameType | None) -> None:
     signal.setitimer(signal.ITIMER_REAL, _WORKER_SECONDS)  # then SIGALRM ends this process
 
 
+def end_for_an_error() -> None:
+    """Have all processes of this run save and end; the model that is asked to knows what is wrong."""
+    global _asked
+    _asked = _asked or ERROR
+
+
 def begun() -> None:
     """The first iteration is done: from here on there is something to save.
 
@@ -64,7 +72,7 @@ def begun() -> None:
             where it forks (a data loader its workers, with logging's hooks around).
     """
     global _training
-    if _asked and not _training:
+    if _asked and _asked != ERROR and not _training:
         raise SystemExit(128 + _asked)
     _training = True
 

@@ -68,8 +68,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if not (root / dataset['dataroot_gt']).exists():
                 write_clip(root / dataset['dataroot_gt'] / '001', 2, seed=0, side=144)
             continue
-        side = 256 if dataset['type'] == 'RealESRGANDataset' else 16
-        for folder in (root / dataset[key] for key in ('dataroot_gt', 'dataroot_lq') if key in dataset):
+        for key, side in (('dataroot_gt', 256), ('dataroot_lq', 64)):
+            if key not in dataset:
+                continue
+            folder = root / dataset[key]
             folder.mkdir(parents=True, exist_ok=True)
             for index in range(16):
                 cv2.imwrite(str(folder / f'{index}.png'), np.full((side, side, 3), 128, np.uint8))

@@ -90,7 +90,7 @@ def test_a_missing_file_names_what_is_there(kd_opt):
 def test_a_file_that_is_no_checkpoint(kd_opt, tmp_path):
     (tmp_path / 'notes.pth').write_text('hello')
     kd_opt['teacher']['path'] = str(tmp_path / 'notes.pth')
-    with pytest.raises(CheckpointError, match='notes.pth'):
+    with pytest.raises(OptionsError, match='teacher.path: .*notes.pth'):
         check(kd_opt)
 
 
@@ -250,7 +250,7 @@ def test_calibration_images_of_which_there_are_none(prune_opt):
 def test_the_training_sets_images_are_named_where_they_cannot_be_used(prune_opt, tmp_path):
     for index in range(3):
         (tmp_path / f'{index}.png').touch()
-    prune_opt['datasets']['train']['dataroot_lq'] = str(tmp_path)
+    prune_opt['datasets']['train'].update(dataroot_lq=str(tmp_path), max_bad_images=3)
     prune_opt['prune'] = {'keep': 1, 'layout': 'blocks'}
     with pytest.raises(OptionsError, match='prune: layout blocks with select least: datasets.train.dataroot_lq: '):
         check(prune_opt)

@@ -15,7 +15,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from basicsr_kd.checkpoint import atomic_save, read_state_dict, write_checkpoint
+from basicsr_kd.checkpoint import atomic_save, read_named, write_checkpoint
 from basicsr_kd.data import order
 from basicsr_kd.data.seeds import random_state, set_random_state
 from basicsr_kd.errors import CheckpointError, TrainingError
@@ -32,7 +32,10 @@ class Checkpoints(BaseModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.random_states: list[Any] = []  # of all ranks, when they are saved
+        self.error = ''  # for which the run is to save and end
         self.to_restore: dict[str, Any] | None = None
+        if not opt['is_train']:  # as in validation: the average where the file has one; BasicSR would take `params`
+            opt['path'].setdefault('param_key_g', None)
         self.sections = {name: json.dumps(opt.get(name)) for name in _SECTIONS}
         super().__init__(opt)
 
@@ -44,8 +47,8 @@ class Checkpoints(BaseModel):
             CheckpointError: The file is missing or no checkpoint.
         """
         net = self.get_bare_model(net)
-        state = read_state_dict(load_path, param_key)
-        get_root_logger().info(f'Loading {type(net).__name__} from {load_path}.')
+        which, state = read_named(load_path, param_key)
+        get_root_logger().info(f'Loading {type(net).__name__} from {load_path}{which and f", {which}"}.')
         self._print_different_keys_loading(net, state, strict)
         net.load_state_dict(state, strict=strict)
 
@@ -108,7 +111,15 @@ class Checkpoints(BaseModel):
             remove_old_sets(self.opt['path'], logger['keep_last'])
 
     def end_run(self, number: int, current_iter: int) -> None:
-        """Save, and end the process with the status of a signal."""
+        """Save, and end the process with the status of a signal.
+
+        Raises:
+            TrainingError: It is no signal that ends it.
+        """
+        if number == signals.ERROR:
+            self.save(signals.epoch, current_iter)
+            raise TrainingError(f'{self.error or "Another process of this run cannot go on; it says why."} Iteration '
+                                f'{current_iter:,} is saved; --auto_resume goes on.')
         name = signal.Signals(number).name
         get_root_logger().info(f'Ending at iteration {current_iter:,} for {name}; --auto_resume goes on.')
         self.save(signals.epoch, current_iter)

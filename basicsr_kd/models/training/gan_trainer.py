@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -43,6 +43,7 @@ class GANTrainer(Validation, SRGANModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         train = opt.get('train') or {}
+        self.broken: list[str] = []  # images of the training set that do not decode
         self.with_gan = bool(train.get('gan_opt'))
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
@@ -94,7 +95,24 @@ class GANTrainer(Validation, SRGANModel):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         super().feed_data(data)
+        self.see_broken(data.get('broken', ()))
         self.lq: Tensor = self.lq.contiguous(memory_format=self.memory_format)
+
+    def see_broken(self, named: Iterable[str]) -> None:
+        """Name images that do not decode; over `datasets.train.max_bad_images` of them, this run saves and ends.
+
+        Args:
+            named: Of each sample those that it is there in place of, a line each.
+        """
+        for path in (path for lines in named for path in lines.splitlines()):
+            if path not in self.broken:
+                self.broken.append(path)
+                get_root_logger().error(f'{path} cannot be read as an image; another takes its place.')
+        most = self.opt['datasets']['train'].get('max_bad_images', 0) if self.broken else 0
+        if len(self.broken) > most:
+            self.error = (f'{self.broken[-1]} cannot be read, like {len(self.broken) - 1} before it, and '
+                          f'datasets.train.max_bad_images is {most}. Replace it, or let more of them pass.')
+            signals.end_for_an_error()
 
     def optimize_parameters(self, current_iter: int) -> None:
         if self.with_gan:

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import torch
 from basicsr.archs import build_network
-from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from basicsr_kd.archs.from_file import build_from_file, like_file, read_architecture
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.data.cached_paired_image_dataset import files_of
+from basicsr_kd.data.named_paired_image_dataset import NamedPairedImageDataset
 from basicsr_kd.data.run_inputs import calibration_images
 from basicsr_kd.data.teacher_outputs import TeacherOutputs
 from basicsr_kd.deploy.tiles import run_tiled
@@ -80,7 +80,7 @@ class TaughtBefore(nn.Module):
             OSError: An output cannot be written.
         """
         dataset = opt['datasets']['train']
-        names, client = files_of(PairedImageDataset({**dataset, 'io_backend': dict(dataset['io_backend'])}))
+        names, client = files_of(NamedPairedImageDataset({**dataset, 'io_backend': dict(dataset['io_backend'])}))
 
         def enlarge(lq: np.ndarray) -> np.ndarray:
             with torch.no_grad(), autocast(device, amp), evaluating(self.net):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from basicsr_kd.data.broken_images import undecodable
 from basicsr_kd.deploy.tiles import run_tiled
 from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.image_scores import needs_truth
@@ -94,7 +95,15 @@ class Validation(Acceleration):
         for index in share:
             if self.is_asked_to_end():
                 break
-            data = dataloader.collate_fn([dataset[order[index]]])  # iterating over the loader draws a random number
+            try:
+                data = dataloader.collate_fn([dataset[order[index]]])  # iterating over the loader draws a random number
+            except Exception:  # whatever BasicSR's code raises of an image that is None
+                broken = undecodable(dataset, order[index])
+                if not broken:
+                    raise
+                get_root_logger().error(f'Validation {dataset.opt["name"]}: {broken[0]} cannot be read as an image and '
+                                        'is left out.')
+                continue
             name = os.path.splitext(os.path.basename(data['lq_path'][0]))[0]
             share.set_description(f'Test {name}')
             images = self.enlarge(data)

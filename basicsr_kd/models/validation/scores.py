@@ -1,6 +1,7 @@
 """The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -67,9 +68,10 @@ class Scores:
             if 'img2' in images:
                 as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
             own = {'device': self._device} if metric['type'] in _ON_A_DEVICE else {}
-            self._values[name][index] = (
-                niqe(images['img'], metric['crop_border'], metric['convert_to'])
-                if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
+            value = (niqe(images['img'], metric['crop_border'], metric['convert_to'])
+                     if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
+            # of an image smaller than a metric's window BasicSR gives NaN, which would be the set's mean
+            self._values[name][index] = None if value is None or math.isnan(value) else value
             return
         if name not in self._sets:
             self._sets[name] = set_scores(metric, self._device)
