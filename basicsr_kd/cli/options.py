@@ -1,11 +1,13 @@
 """`basicsr-kd options`: copies the options files that came with the plugin."""
 
 import argparse
+import contextlib
 import shutil
 import sys
 from pathlib import Path
 
 import basicsr_kd
+from basicsr_kd.utils.files import replaced
 
 EXAMPLE = 'basicsr-kd options --copy-to options'
 
@@ -39,8 +41,14 @@ def run(args: argparse.Namespace) -> int:
         print('basicsr-kd options: these differ from the files of this version, so nothing was copied:\n  '
               + '\n  '.join(changed) + '\nMove them away, choose another folder, or say --force.', file=sys.stderr)
         return 1
-    args.copy_to.mkdir(parents=True, exist_ok=True)
-    for path in new:
-        shutil.copyfile(path, targets[path])
+    try:
+        args.copy_to.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:  # all files get their names when all are written
+            for path in new:
+                shutil.copyfile(path, stack.enter_context(replaced(targets[path])))
+    except OSError as error:
+        print(f'basicsr-kd options: the files cannot be written to {args.copy_to} ({error.strerror or error}); nothing '
+              'was copied. Make room, or choose another folder.', file=sys.stderr)
+        return 1
     print(f'{len(new)} files written to {args.copy_to}, {len(files) - len(new)} already there.')
     return 0

@@ -37,7 +37,7 @@ def is_bench(path: Path) -> bool:
     """Whether a file is what `basicsr-kd bench --json` wrote, of whatever version."""
     try:
         content: Any = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False  # whoever reads evaluations says what is wrong with it
     found = content.get('format') if isinstance(content, dict) else None
     return isinstance(found, str) and found.startswith(FORMAT.rpartition(' ')[0])
@@ -63,7 +63,7 @@ def read_benches(paths: Sequence[Path], methods: Sequence[MethodGroup]) -> tuple
     for path in paths:
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Bench)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             raise ReportError(f'{path} is a benchmark with a fault: {error}. Expected a file that `basicsr-kd bench '
                               '--json FILE` wrote.') from None
         if found.format != FORMAT:

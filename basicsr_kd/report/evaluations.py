@@ -114,7 +114,7 @@ def _read(path: Path) -> Evaluation:
         content: Any = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ReportError(f'{path} cannot be read: {error.strerror}. {expected}') from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportError(f'{path} is no JSON: {error}. {expected}') from None
     found = content.get('format') if isinstance(content, dict) else None
     if not isinstance(found, str) or not found.startswith(FORMAT.rpartition(' ')[0]):

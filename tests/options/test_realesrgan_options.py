@@ -46,6 +46,7 @@ def test_defaults_are_filled_in(opt):
 
 @pytest.mark.parametrize(('path', 'value', 'words'), [
     ('noise_range', None, ['noise_range: found None']),
+    ('resize_range2', [0.3, 1e12], ['resize_range2', '<= 10']),
     ('noise_range', [30, 1], ['noise_range: found [30.0, 1.0]', 'smaller number first']),
     ('jpeg_range2', [0, 95], ['jpeg_range2[0]', '0']),
     ('jpeg_range', [30], ['jpeg_range', 'length 2']),

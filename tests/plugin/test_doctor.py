@@ -1,11 +1,15 @@
 """`basicsr-kd` itself, its doctor and its options files."""
 
+import errno
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.entry import run_python
 
+from basicsr_kd.cli import options as options_command
 from basicsr_kd.cli.main import COMMANDS, main
 from basicsr_kd.cli.options import option_files
 
@@ -62,3 +66,18 @@ def test_changed_options_files_are_kept_unless_forced(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [changed] and changed.read_text() == 'mine'
     assert main(['options', '--copy-to', str(tmp_path), '--force']) == 0
     assert changed.read_bytes() == option_files()[0].read_bytes()
+
+
+def test_a_disk_that_is_full_is_a_line_and_nothing_is_half_copied(tmp_path, monkeypatch, capsys):
+    copied: list[str] = []
+
+    def copy(source, target):
+        if len(copied) == 2:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        copied.append(target)
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr(options_command, 'shutil', SimpleNamespace(copyfile=copy))
+    assert main(['options', '--copy-to', str(tmp_path)]) == 1
+    assert 'No space left on device); nothing was copied' in capsys.readouterr().err
+    assert len(copied) == 2 and not list(tmp_path.iterdir())

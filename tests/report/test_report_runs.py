@@ -69,6 +69,7 @@ def test_tags_of_the_file_count_before_those_in_the_evaluation(tmp_path):
 @pytest.mark.parametrize('content, said', [
     (b'{"format": ', 'is no JSON'),
     (b'\x89PNG\r\n', 'is no JSON'),
+    (b'[' * 100_000, 'is no JSON'),
     (b'[1, 2]', 'is no evaluation'),
     (b'{"psnr": 1}', 'is no evaluation'),
     (b'{"format": "basicsr-kd evaluation 2"}', "'basicsr-kd evaluation 2', and this version of basicsr_kd reads"),
