@@ -23,8 +23,8 @@ from basicsr_kd.errors import CheckpointError
 from basicsr_kd.formats.esrgan_keys import rename_esrgan_keys
 from basicsr_kd.formats.ncnn_layers import is_ncnn, pair_of
 from basicsr_kd.formats.ncnn_networks import read_ncnn
-from basicsr_kd.formats.tensor_checks import must_be_usable
 from basicsr_kd.utils.files import replaced
+from basicsr_kd.utils.tensor_checks import must_be_usable
 from basicsr_kd.utils.text import some
 
 # Under which key other projects put the generator, tried in this order after BasicSR's own two.

@@ -13,6 +13,8 @@ SETS: dict[str, Any] = {
     'PairedImageDataset': PairedSection, 'SingleImageDataset': PhotoSection, 'TecoGANTrainDataset': ClipTrainOptions,
     'TecoGANTestDataset': ClipTestOptions, **dict.fromkeys(PHOTO_SETS, PhotoOptions)
 }
+_IN_PLACE_OF = {'NamedPairedImageDataset': 'PairedImageDataset'}
+"""What the preflight puts there, in options that are checked again."""
 _CHECKED_ELSEWHERE = (ClipTrainOptions, ClipTestOptions, PhotoOptions)
 """Where what they say is read."""
 
@@ -33,7 +35,7 @@ def check_set(dataset: dict[str, Any], key: str) -> list[str]:
     if not isinstance(dataset.get('type'), str):
         raise OptionsError(f'{key}.type: found {dataset.get("type")!r}, expected the kind of set, such as '
                            'PairedImageDataset')
-    kind = SETS.get(dataset['type'])
+    kind = SETS.get(_IN_PLACE_OF.get(dataset['type'], dataset['type']))
     if kind in _CHECKED_ELSEWHERE:
         return []
     if kind is None:

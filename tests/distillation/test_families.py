@@ -1,6 +1,7 @@
 """The layers that are distilled where an options file names none."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -135,7 +136,11 @@ def test_a_student_learns_across_families_with_no_layers_named(kd_opt, tmp_path,
     kd_opt.update(scale=scale, teacher={'path': str(tmp_path / 'net.pth')}, network_g=dict(FAMILIES[student]))
     kd_opt['network_g']['scale' if student == 'RRDBNet' else 'upscale'] = scale
     kd_opt['datasets'].pop('val')
-    kd_opt['datasets']['train'].update(scale=scale, gt_size=32)
+    kd_opt['datasets']['train'].update(scale=scale, gt_size=32, dataroot_lq=str(tmp_path / 'LR'))
+    (tmp_path / 'LR').mkdir()
+    for path in Path(kd_opt['datasets']['train']['dataroot_gt']).iterdir():
+        low = cv2.resize(cv2.imread(str(path)), None, fx=1 / scale, fy=1 / scale)
+        cv2.imwrite(str(tmp_path / 'LR' / path.name), low)
     kd_opt['train'].update(pixel_opt={**kd_opt['train']['pixel_opt'], 'loss_weight': 0.0},
                            distill_opt=[{'type': 'FeatureDistillLoss'}, {'type': 'FeatureAffinityLoss'}])
     for key in ('gan_opt', 'optim_d'):

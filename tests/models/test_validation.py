@@ -333,9 +333,9 @@ def test_of_a_set_that_is_too_small_the_other_scores_remain(opt, log, monkeypatc
 
 def test_lpips_is_on_the_models_device_and_lower_is_better(opt, monkeypatch):
     monkeypatch.setattr(lpips, 'backbone_state', random_alexnet)
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)  # a GPU that this run does not use: num_gpu is 0
     opt['val']['metrics'] = {'lpips': {'type': 'calculate_lpips', 'crop_border': 4}}
     model = start(opt)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)  # a GPU that this run does not use: num_gpu is 0
     model.validation(loader(opt), 2, None, False)
     network = lpips.lpips_network('alex', None, torch.device('cpu'))
     expected = np.mean([lpips.lpips_distance(network, *pair, 4) for pair in images(opt, model)])
