@@ -336,3 +336,21 @@ def test_in_test_no_teacher_is_needed_and_the_file_says_what_it_is(kd_opt, tmp_p
     kd_opt['path'].update(pretrain_network_g=str(saved), param_key_g='params_ema')
     tested = start(kd_opt)
     assert same(weights(tested.net_g), weights(model.net_g_ema))
+
+
+@pytest.mark.parametrize(('asked', 'which', 'value'), [(None, 'params_ema', 2), ('params', 'params', 1)])
+def test_a_test_takes_the_average_unless_it_is_told_otherwise(kd_opt, teacher_file, tmp_path, log, asked, which, value):
+    """BasicSR's takes `params`, while its validation scores the average."""
+    state = torch.load(teacher_file, weights_only=True)['params']
+    torch.save({key: {name: torch.full_like(tensor, filled) for name, tensor in state.items()}
+                for key, filled in (('params', 1), ('params_ema', 2))}, tmp_path / 'net.pth')
+    kd_opt.update(is_train=False)
+    kd_opt['path']['pretrain_network_g'] = str(tmp_path / 'net.pth')
+    if asked:
+        kd_opt['path']['param_key_g'] = asked
+    for key in ('train', 'teacher', 'logger', 'network_d'):
+        del kd_opt[key]
+    kd_opt['datasets'] = {'test_1': {**kd_opt['datasets']['val'], 'phase': 'test'}}
+    model = start(kd_opt)
+    assert all((parameter == value).all() for parameter in model.net_g.parameters())
+    assert any(line.endswith(f'net.pth, {which}.') for line in log)
