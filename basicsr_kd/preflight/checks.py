@@ -19,7 +19,7 @@ from basicsr_kd.preflight.datasets import check_datasets, check_photos, name_ima
 from basicsr_kd.preflight.devices import check_device, check_speed
 from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
-from basicsr_kd.preflight.pairs import check_pair_sizes
+from basicsr_kd.preflight.pairs import check_channels, check_pair_sizes
 from basicsr_kd.preflight.ranks import must_agree, options_of_ranks
 from basicsr_kd.preflight.teacher import check_teacher
 from basicsr_kd.preflight.values import check_backbone, check_borders, check_built, check_installed
@@ -89,6 +89,7 @@ def check(opt: dict[str, Any]) -> None:
         net_g = read_test_network(opt)
     if not is_video(opt):
         check_image_sizes(opt, net_g)
+        check_channels(opt, net_g)
         check_pair_sizes(opt)
         check_borders(opt)
     if opt['is_train']:

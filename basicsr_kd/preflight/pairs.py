@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
+from torch import nn
 
+from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.data import CachedPairedImageDataset, TaughtPairedImageDataset
 from basicsr_kd.data.header_sizes import Size, header_sizes
 from basicsr_kd.data.pairs import Pair, find_pairs
@@ -26,6 +28,20 @@ def count_pairs(dataset: dict[str, Any], key: str) -> int:
         return len(find_pairs(dataset))
     except PairError as error:
         raise OptionsError(f'{key}{error}') from None
+
+
+def check_channels(opt: dict[str, Any], net: nn.Module) -> None:
+    """Pairs have as many channels as `network_g` takes: one of luma with `color: y`, else three.
+
+    Raises:
+        OptionsError: They have not, and the first iteration or validation would fail.
+    """
+    takes = input_channels(net)
+    for phase, dataset in opt['datasets'].items():
+        has = 1 if dataset.get('color') == 'y' else 3
+        if dataset['type'] in _PAIRS and has != takes:
+            better = {1: '. Expected color: y there', 3: '. Leave color: y out there'}.get(takes, '')
+            raise OptionsError(f'datasets.{phase}: its images have {has} channels, and network_g takes {takes}{better}')
 
 
 def check_pair_sizes(opt: dict[str, Any]) -> None:

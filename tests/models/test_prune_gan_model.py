@@ -213,6 +213,8 @@ def test_a_network_of_grey_images(prune_opt, tmp_path):
     del prune_opt['train']['gan_opt']
     prune_opt.update(network_g=grey, prune={'ratio': 0.25, 'round_to': 1, 'calibration': {'num': 2}})
     prune_opt['path']['pretrain_network_g'] = str(tmp_path / 'grey.pth')
+    for dataset in prune_opt['datasets'].values():
+        dataset['color'] = 'y'
     assert parameters(start(prune_opt).net_g) == pytest.approx(0.75 * whole(prune_opt), rel=0.05)
 
 

@@ -99,3 +99,21 @@ def test_sizes_of_many_are_remembered_until_a_file_changes(tmp_path, monkeypatch
     assert set(header_sizes(paths).values()) == {(8, 4)} and not read
     write(Path(paths[0]), 16, 4)
     assert header_sizes(paths)[paths[0]] == (1, 1) and read == paths[:1]
+
+
+@pytest.mark.parametrize(('color', 'channels', 'words'), [
+    ('y', 3, r'datasets.train: its images have 1 channels, and network_g takes 3. Leave color: y out there'),
+    (None, 1, r'datasets.train: its images have 3 channels, and network_g takes 1. Expected color: y there'),
+    ('y', 1, '')])
+def test_images_have_the_channels_that_the_network_takes(kd_opt, color, channels, words):
+    for key in ('distill_opt', 'gan_opt', 'optim_d'):
+        del kd_opt['train'][key]
+    del kd_opt['teacher'], kd_opt['network_d']
+    kd_opt['network_g'].update(num_in_ch=channels, num_out_ch=channels)
+    for dataset in kd_opt['datasets'].values():
+        dataset['color'] = color
+    if not words:
+        check(kd_opt)
+        return
+    with pytest.raises(OptionsError, match=words):
+        check(kd_opt)
