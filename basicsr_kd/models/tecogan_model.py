@@ -18,6 +18,7 @@ from basicsr_kd.models.kdgan_model import KDGANModel
 from basicsr_kd.models.prune_gan_model import PruneGANModel
 from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets, triplet_flow
 from basicsr_kd.models.training.balance import is_below
+from basicsr_kd.models.training.divergence import check_flow
 from basicsr_kd.models.training.gan_trainer import GANTrainer
 from basicsr_kd.models.validation.clips import VideoValidation
 from basicsr_kd.runs.distributed import on_master_first
@@ -73,6 +74,7 @@ class VideoGAN(VideoValidation, GANTrainer):
 
     def run_generator(self, current_iter: int, train_g: bool) -> Tensor:
         self.sequence: dict[str, Tensor] = self.net_g(self.lq, with_flow=True)
+        check_flow(self.sequence['lr_flow'], current_iter, self.opt['path']['models'])
         return self.sequence['hr']
 
     def train_networks(self, train_g: bool) -> OrderedDict[str, Tensor]:

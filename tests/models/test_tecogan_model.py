@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 
 from basicsr_kd.archs.warp import backward_warp
 from basicsr_kd.data.tecogan_degradation import gaussian_downsample
-from basicsr_kd.errors import BackboneError
+from basicsr_kd.errors import BackboneError, TrainingError
 from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets
 
 
@@ -216,3 +216,11 @@ def test_without_vggs_weights_the_perceptual_loss_is_left_out_with_one_warning(t
     assert 'l_g_percep' not in model.get_current_log()
     told = [line for line in log if 'VGG19' in line]
     assert told == ['train.perceptual_opt: left out, since the weights of VGG19 are not on this machine']
+
+
+def test_motion_that_is_not_finite_ends_the_run_before_its_backward_pass(frvsr_opt):
+    model = start(frvsr_opt)
+    train(model, 1, 1)
+    next(model.net_g.fnet.parameters()).data.fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r'motion between frames is not finite at iteration 2; training stops'):
+        train(model, 2, 2)

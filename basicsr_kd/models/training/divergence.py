@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from basicsr_kd.errors import TrainingError
 
@@ -42,6 +42,24 @@ def check_weights(nets: Mapping[str, nn.Module], current_iter: int, folder: str)
         for name, weight in net.named_parameters():
             if not torch.isfinite(weight).all():
                 raise TrainingError(f'{name} of the {which} is no longer finite {when}; {_way_out(folder)}')
+
+
+def check_flow(flow: Tensor, current_iter: int, folder: str) -> None:
+    """The motion that a network finds is finite.
+
+    Where it is not, `grid_sample` gives values that are, so no loss tells, and its backward pass reads memory that is
+    not its own: it can end the process with a segmentation fault.
+
+    Args:
+        flow: The motion, any shape.
+        current_iter: The iteration.
+        folder: Where the checkpoints are.
+
+    Raises:
+        TrainingError: It is NaN or infinite somewhere.
+    """
+    if not torch.isfinite(flow).all():
+        raise TrainingError(f'the motion between frames is not finite at iteration {current_iter:,}; {_way_out(folder)}')
 
 
 def _way_out(folder: str) -> str:
