@@ -59,7 +59,8 @@ def check_flow(flow: Tensor, current_iter: int, folder: str) -> None:
         TrainingError: It is NaN or infinite somewhere.
     """
     if not torch.isfinite(flow).all():
-        raise TrainingError(f'the motion between frames is not finite at iteration {current_iter:,}; {_way_out(folder)}')
+        raise TrainingError('the motion between frames is not finite at iteration '
+                            f'{current_iter:,}; {_way_out(folder)}')
 
 
 def _way_out(folder: str) -> str:
