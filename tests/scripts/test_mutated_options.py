@@ -1,4 +1,5 @@
 """scripts/torture.py --options, in short: changed options files are refused in a line, or pass."""
+import pickle
 import random
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import basicsr.utils
 import pytest
 import yaml
+from helpers.warm import run_processes
 from studies.mutated_options import Bench, Mutation, mutations, outcome_table, run
 
 from basicsr_kd import options, preflight
@@ -54,10 +56,16 @@ def test_nothing_but_refusals_of_one_line(bench, monkeypatch, capsys):
     assert sum(map(bool, said.values())) > COUNT / 3
 
 
-def test_a_run_of_one_iteration_and_a_refusal_beside_an_earlier_run(bench):
-    files = bench.files()
-    good = run(Mutation('kd_esrgan_s16.yml', '', files['kd_esrgan_s16.yml']), bench.folder)
+def outcomes(rank: int, folder: Path, started: list[Mutation], results: Path) -> None:
+    """In a process without threads: `run` forks, and a fork of one that had some may wait for them forever."""
+    results.write_bytes(pickle.dumps([run(one, folder) for one in started]))
+
+
+def test_a_run_of_one_iteration_and_a_refusal_beside_an_earlier_run(bench, tmp_path):
+    whole = bench.files()['kd_esrgan_s16.yml']
+    started = [Mutation('kd_esrgan_s16.yml', '', opt) for opt in (whole, {**whole, 'scale': 'x'})]
+    run_processes(outcomes, (bench.folder, started, tmp_path / 'results'), 1)
+    good, bad = pickle.loads((tmp_path / 'results').read_bytes())
     assert good.end == 'ran'
-    bad = run(Mutation('kd_esrgan_s16.yml', '', {**files['kd_esrgan_s16.yml'], 'scale': 'x'}), bench.folder)
     assert (bad.end, bad.said) == ('refused', "basicsr_kd: scale: found 'x'. Expected a whole number, got a text")
     assert 'refused' in outcome_table([good, bad])
