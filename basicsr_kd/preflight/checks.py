@@ -89,7 +89,7 @@ def check(opt: dict[str, Any]) -> None:
         net_g = read_test_network(opt)
     if not is_video(opt):
         check_image_sizes(opt, net_g)
-        check_channels(opt, net_g)
+        check_channels(opt)
         check_pair_sizes(opt)
         check_borders(opt)
     if opt['is_train']:

@@ -6,9 +6,7 @@ import re
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
-from torch import nn
 
-from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.data import CachedPairedImageDataset, TaughtPairedImageDataset
 from basicsr_kd.data.header_sizes import Size, header_sizes
 from basicsr_kd.data.pairs import Pair, find_pairs
@@ -30,13 +28,14 @@ def count_pairs(dataset: dict[str, Any], key: str) -> int:
         raise OptionsError(f'{key}{error}') from None
 
 
-def check_channels(opt: dict[str, Any], net: nn.Module) -> None:
+def check_channels(opt: dict[str, Any]) -> None:
     """Pairs have as many channels as `network_g` takes: one of luma with `color: y`, else three.
 
     Raises:
         OptionsError: They have not, and the first iteration or validation would fail.
     """
-    takes = input_channels(net)
+    network = opt['network_g']
+    takes = network.get('base', network).get('num_in_ch', 3)  # base: of PrunedNet; a first layer may be unshuffled
     for phase, dataset in opt['datasets'].items():
         has = 1 if dataset.get('color') == 'y' else 3
         if dataset['type'] in _PAIRS and has != takes:

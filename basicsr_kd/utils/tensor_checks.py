@@ -35,15 +35,16 @@ def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
             bool, a value is not finite, or a shape or a name declares more than there is in the file.
     """
     last = _INDEX[0] + _INDEX[1] * len(state)
-    declared, held = 0, {}
+    spare, seen = _SHARED, set()
     for name, tensor in state.items():
         kind = _not_plain(name, tensor)
         if kind:
             raise CheckpointError(f'{path}: {name} is {kind}. Expected plain tensors of floating-point numbers: save '
                                   "the network's float weights, before it is quantised or converted.")
-        declared += tensor.numel() * tensor.element_size()
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        if declared > sum(held.values()) + _SHARED:
+        storage = tensor.untyped_storage()
+        spare += (0 if storage.data_ptr() in seen else storage.nbytes()) - tensor.numel() * tensor.element_size()
+        seen.add(storage.data_ptr())
+        if spare < 0:
             raise CheckpointError(f'{path}: {name} is {tuple(tensor.shape)}, more values than the file holds. '
                                   'Expected tensors with all of their values.')
         if any(len(part) > _DIGITS or int(part) > last for part in name.split('.') if part.isdecimal()):
