@@ -13,7 +13,7 @@ from torch import Tensor
 from basicsr_kd.bench.peak import opened, peaks
 from basicsr_kd.bench.plan import Entry, entries
 from basicsr_kd.bench.schema import Bench, Row
-from basicsr_kd.deploy.export.export import Plan, export
+from basicsr_kd.deploy.export.export import Plan, export, must_take_colours
 from basicsr_kd.deploy.export.formats import FORMATS, KINDS
 from basicsr_kd.deploy.export.writers import Job
 from basicsr_kd.deploy.network import TorchNetwork, TrainedNetwork
@@ -39,6 +39,7 @@ class Request:
         calibration: (n, 3, h, w), RGB in [0, 1], for int8.
         turns: How often each runs.
         budget: Seconds after which no new turn starts, once there are three.
+        param_key: Which of a checkpoint's state dicts.
     """
 
     files: Mapping[str, Path]
@@ -50,6 +51,7 @@ class Request:
     calibration: Tensor | None = None
     turns: int = 10
     budget: float = 30.0
+    param_key: str | None = None
 
 
 def bench(request: Request, say: Callable[[str], None] = lambda text: None, progress: bool = False) -> Bench:
@@ -62,15 +64,19 @@ def bench(request: Request, say: Callable[[str], None] = lambda text: None, prog
 
     Raises:
         CheckpointError, InferError: A file cannot be opened.
+        ExportError: A network takes images of one channel.
         BenchError: The image's size is not one for a network, or nothing is left to time.
     """
-    networks = {name: open_network(name, file) for name, file in request.files.items()}
+    networks = {name: open_network(name, file, param_key=request.param_key) for name, file in request.files.items()}
+    for network in networks.values():
+        if isinstance(network, TorchNetwork):
+            must_take_colours(network)
     _check_size(networks.values(), request.lr_size)
     wanted, left_out = entries(networks, request.runtimes, request.precisions, request.threads)
     with tempfile.TemporaryDirectory() as folder:
         files = _written(request, wanted, networks, Path(folder), left_out, say)
         taken, programs = _timed(request, files, left_out, progress)
-        memory = peaks({entry: files[entry] for entry in taken}, request.lr_size, progress)
+        memory = peaks({entry: files[entry] for entry in taken}, request.lr_size, request.param_key, progress)
     if not taken:
         raise BenchError(f'nothing is left to time. {" ".join(left_out)}')
     macs = _macs(networks, request.lr_size, left_out)
@@ -111,7 +117,8 @@ def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, T
         if key not in made:
             say(f'writing {entry.network} for {entry.runtime}, {precision}')
             path = folder / f'{len(made)}{FORMATS[kind].suffix}'
-            job = Job(network.file, kind, precision, request.calibration if precision == 'int8' else None)
+            job = Job(network.file, kind, precision, request.calibration if precision == 'int8' else None,
+                      param_key=request.param_key)
             try:
                 export(Plan(job, network, folder, Path(path.name)), [request.trial], timed=False)
                 made[key] = path
@@ -128,7 +135,7 @@ def _timed(request: Request, files: Mapping[Entry, Path], left_out: list[str],
     """Seconds of each turn, and the program with its version."""
     calls, programs = {}, {}
     for entry, file in files.items():
-        network = opened(entry, file)
+        network = opened(entry, file, request.param_key)
         calls[entry] = partial(network.run_net, *network.sample(request.lr_size))
         programs[entry] = network.run_net.name
     taken, failures = time_in_turns(calls, request.turns, request.budget, progress)

@@ -41,7 +41,7 @@ def _bench(args: argparse.Namespace) -> int:
     names = unique_names(args.weights, [*map(name_of, args.weights)])
     calibration = read_calibration(args.calibration, args.num) if args.calibration else None
     request = Request(dict(zip(names, args.weights, strict=True)), args.size, runtimes, precisions, args.threads,
-                      middle(sample_photo(), _TRIAL), calibration, args.turns, args.budget)
+                      middle(sample_photo(), _TRIAL), calibration, args.turns, args.budget, args.param_key)
     found = bench(request, say, sys.stderr.isatty())
     found = msgspec.structs.replace(found, left_out=[*left_out, *found.left_out])
     write_json(args.json, msgspec.to_builtins(found))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from basicsr_kd.cli.common import Refusal
+from basicsr_kd.cli.common import Refusal, add_param_key
 
 EXAMPLE = """basicsr-kd bench --weights teacher.pth student.pth --plot bench.png
          basicsr-kd bench --weights teacher.pth student.pth --threads 1,4 --dtype fp32,bf16 --json bench.json
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE', nargs='+', type=Path, required=True,
                         help='trained networks, .pth or .safetensors, which are written\nfor each runtime first, or '
                              'files of a runtime (.onnx, .xml,\n.param), which run there alone')
+    add_param_key(parser)
     parser.add_argument('--size', metavar='N', type=_size, default=(128, 128),
                         help='side of the image to enlarge, or HEIGHTxWIDTH (default: 128)')
     parser.add_argument('--threads', metavar='N,N', type=_list(_threads), default=[1],

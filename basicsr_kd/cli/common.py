@@ -70,6 +70,12 @@ def _check_parent(path: Path) -> None:
         raise Refusal(f'{path} cannot be written: {folder} is {"not writable" if folder.is_dir() else "a file"}.')
 
 
+def add_param_key(parser: Any) -> None:
+    """Adds `--param-key`."""
+    parser.add_argument('--param-key', metavar='KEY',
+                        help='which of its weights, if a checkpoint has several\n(default: params_ema, else params)')
+
+
 def usable_device(name: str | None) -> str:
     """The device of this name, seen to work; left out: a GPU, if there is one, else the CPU.
 

@@ -1,4 +1,4 @@
-"""`basicsr-kd doctor`: what is installed, whether the plugin is active, and what to do about what is missing."""
+"""`basicsr-kd doctor`: what is installed, is the plugin active, what to do about what is missing; broken images."""
 
 import argparse
 import importlib
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_kd import __version__, autoload
+from basicsr_kd.cli.common import refuse
 
 EXAMPLE = 'basicsr-kd doctor'
 
@@ -27,10 +28,35 @@ FROM_SOURCE = ('pip cannot build basicsr 1.4.2 on Python 3.13 and later; scripts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    parser.add_argument('--data', metavar='FILE', type=Path,
+                        help='an options file: decode every image of its sets and list what is broken, instead of '
+                             'looking at what is installed')
 
 
 def run(args: argparse.Namespace) -> int:
+    """Looks at what is installed, or at data; returns 1 where something is missing or broken."""
+    return _data(args.data) if args.data else _installed()
+
+
+def _data(file: Path) -> int:
+    """Prints a line a set and one an image that is broken."""
+    from basicsr_kd import plugin
+    from basicsr_kd.errors import BasicSRKDError
+    plugin.register()
+    from basicsr_kd.preflight.all_images import see_all_images
+    broken = False
+    try:
+        for found in see_all_images(str(file)):
+            print(f'{found.key}: {found.images:,} images' + (':' if found.faults else ', all whole'), flush=True)
+            for fault in found.faults:
+                print(f'  {fault}', flush=True)
+            broken = broken or bool(found.faults)
+    except BasicSRKDError as error:
+        return refuse('doctor', error)
+    return int(broken)
+
+
+def _installed() -> int:
     """Prints a line a fact, then what to do; returns 1 where something that training needs is missing."""
     todo: list[str] = []
     _line('basicsr-kd', f'{__version__} in {Path(autoload.__file__).parent}')

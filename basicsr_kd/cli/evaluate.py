@@ -136,14 +136,16 @@ def _networks(args: argparse.Namespace, files: Mapping[str, Path], device: str) 
     from basicsr_kd.deploy.pieces import Tiling
     from basicsr_kd.evaluation.methods import Network
     tiling = Tiling(args.tile)
-    return {name: Network(name, file, device, tiling) for name, file in files.items() if str(file) != BICUBIC}
+    return {name: Network(name, file, device, tiling, args.param_key) for name, file in files.items()
+            if str(file) != BICUBIC}
 
 
 def _teacher(args: argparse.Namespace, device: str) -> 'Network | None':
     from basicsr_kd.deploy.open import name_of
     from basicsr_kd.deploy.pieces import Tiling
     from basicsr_kd.evaluation.methods import Network
-    return Network(name_of(args.teacher), args.teacher, device, Tiling(args.tile)) if args.teacher else None
+    return Network(name_of(args.teacher), args.teacher, device, Tiling(args.tile),
+                   args.param_key) if args.teacher else None
 
 
 def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':

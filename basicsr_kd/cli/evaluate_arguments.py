@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
-from basicsr_kd.cli.common import Refusal
+from basicsr_kd.cli.common import Refusal, add_param_key
 from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
 BICUBIC = 'bicubic'
@@ -41,6 +41,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                          help='trained networks, .pth or .safetensors, whose\narchitecture is read off the file, or '
                               'what\n`basicsr-kd export` wrote (.onnx, .xml, .param), which\nruns in its runtime; the '
                               f'word {BICUBIC} stands for\nbicubic enlargement')
+    add_param_key(methods)
     methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
                          help='folders of finished images, or with a folder of\nfinished frames a clip; with several '
                               'sets, each has a\nfolder in it with the name of the set')

@@ -3,7 +3,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from basicsr_kd.cli.common import Refusal, check_outputs, refuse, say, write_json
+from basicsr_kd.cli.common import Refusal, add_param_key, check_outputs, refuse, say, write_json
 from basicsr_kd.deploy.export.formats import FORMATS, QUANTISED
 from basicsr_kd.errors import BasicSRKDError
 
@@ -44,7 +44,7 @@ def _export(args: argparse.Namespace) -> int:
     plugin.register()
     precision = 'int8' if args.int8 else 'fp16' if args.half else 'fp32'
     calibration = read_calibration(args.calibration, args.num) if args.int8 else None
-    job = Job(args.weights, args.format, precision, calibration)
+    job = Job(args.weights, args.format, precision, calibration, param_key=args.param_key)
     planned = plan(job, args.out)
     check_outputs([*planned.files, args.json], args.force)
     done = export(planned, _images(args), say, compared=args.int8 and not args.no_compare)
@@ -93,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats = '\n'.join(f'{name:<12} {form.what}' for name, form in FORMATS.items())
     parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
                         help='the trained network, whose architecture is read off the\nfile')
+    add_param_key(parser)
     parser.add_argument('--format', metavar='NAME', choices=FORMATS, required=True, help=formats)
     parser.add_argument('--out', metavar='PATH', type=Path, required=True,
                         help='the file to write, or a folder: NAME-x4.onnx in it, for\nncnn models/NAME-x4.param')

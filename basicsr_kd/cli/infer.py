@@ -44,7 +44,7 @@ def _infer(args: argparse.Namespace) -> int:
     device = usable_device(args.device)
     with precision(device, args.half):
         network, distance = open_in(args.weights.stem, args.weights, args.runtime, half=args.half, device=device,
-                                    tiling=_tiling(args, device), say=say)
+                                    tiling=_tiling(args, device), param_key=args.param_key, say=say)
         if args.device and device != 'cpu' and not isinstance(network, TorchNetwork):
             raise Refusal(f'--device {args.device} is for PyTorch, and {network.run_net.name} runs on the CPU. Leave '
                           'it out.')

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basicsr_kd.cli.common import Refusal
+from basicsr_kd.cli.common import Refusal, add_param_key
 from basicsr_kd.deploy.export.formats import KINDS
 from basicsr_kd.deploy.pieces import OVERLAP
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
                         help='the trained network, whose architecture is read off the\nfile; or what `basicsr-kd '
                              'export` wrote: .onnx, .xml, .param')
+    add_param_key(parser)
     parser.add_argument('--input', metavar='PATH', type=Path, required=True,
                         help='for FRNet (TecoGAN): a clip, which is a folder of\nnumbered frames of one size, or a '
                              'video; for networks of\nimages: a folder, one image or a video')

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from basicsr_kd.cli.common import Refusal, check_outputs, refuse, write_json
+from basicsr_kd.cli.common import Refusal, add_param_key, check_outputs, refuse, write_json
 from basicsr_kd.errors import BasicSRKDError, PruneOptionError
 from basicsr_kd.utils.prune_request import CHOICES, Request
 
@@ -211,8 +211,7 @@ def _add_files(files: argparse._ArgumentGroup) -> None:
                             '(network_g:)')
     files.add_argument('--json', metavar='FILE', type=Path, help='write the figures into this file as well')
     files.add_argument('--force', action='store_true', help='write over files that exist')
-    files.add_argument('--param-key', metavar='KEY',
-                       help='which of its weights, if --weights has several\n(default: params_ema, else params)')
+    add_param_key(files)
     files.add_argument('--arch', metavar='YAML',
                        help="its architecture, if neither its tensors nor a .yml\nbeside it tell: '{type: EDSR, "
                             "num_in_ch: 3, ...}', or a\n.yml file with network_g: (needed for EDSR and RCAN)")

@@ -5,6 +5,7 @@ from typing import Any
 
 from basicsr.utils import FileClient, imfrombytes
 
+from basicsr_kd.data.ram import ImageName
 from basicsr_kd.errors import BadImageError
 
 
@@ -47,14 +48,20 @@ def undecodable(dataset: Any, index: int) -> list[str]:
     """
     if not getattr(dataset, 'paths', None) or not hasattr(dataset, 'io_backend_opt'):
         return []
+    client = dataset.file_client or reader_of(dataset)
+    return [path for path, key in images_of(dataset, index) if not _decodes(path, key, client)]
+
+
+def images_of(dataset: Any, index: int) -> list[ImageName]:
+    """The images that a sample is made of."""
     found, own = dataset.paths[index % len(dataset.paths)], 'gt' if 'dataroot_gt' in dataset.opt else 'lq'
-    files = [(found, own)] if isinstance(found, str) else [(found[f'{key}_path'], key) for key in ('gt', 'lq')]
-    if dataset.file_client is None:  # BasicSR takes the type out of its options when it makes one
-        backend = dict(dataset.io_backend_opt)
-        client = FileClient(backend.pop('type'), **backend)
-    else:
-        client = dataset.file_client
-    return [path for path, key in files if not _decodes(path, key, client)]
+    return [(found, own)] if isinstance(found, str) else [(found[f'{key}_path'], key) for key in ('gt', 'lq')]
+
+
+def reader_of(dataset: Any) -> FileClient:
+    """What reads its files, by the options that the set was given; BasicSR takes the type out of its own at first."""
+    backend = dict(dataset.io_backend_opt)
+    return FileClient(backend.pop('type'), **backend)
 
 
 def _decodes(path: str, key: str, client: Any) -> bool:

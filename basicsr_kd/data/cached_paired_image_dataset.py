@@ -6,6 +6,7 @@ from typing import Any
 
 from basicsr.utils import FileClient
 
+from basicsr_kd.data.broken_images import images_of, reader_of
 from basicsr_kd.data.named_paired_image_dataset import NamedPairedImageDataset
 from basicsr_kd.data.ram import ImageName, RamImages
 
@@ -29,6 +30,4 @@ class CachedPairedImageDataset(NamedPairedImageDataset):
 
 def files_of(dataset: NamedPairedImageDataset) -> tuple[list[ImageName], FileClient]:
     """The images of a data set, and what reads their files."""
-    names = [(pair[f'{kind}_path'], kind) for pair in dataset.paths for kind in ('gt', 'lq')]
-    backend = dict(dataset.io_backend_opt)
-    return names, FileClient(backend.pop('type'), **backend)
+    return [name for index in range(len(dataset.paths)) for name in images_of(dataset, index)], reader_of(dataset)

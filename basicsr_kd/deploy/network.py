@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.utils import tensor2img
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr_kd.archs.from_file import build_from_file, describe
 from basicsr_kd.archs.probe import enlargement, is_recurrent
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
+from basicsr_kd.deploy.luma import OfLuma
 from basicsr_kd.deploy.pieces import Tiling
 from basicsr_kd.deploy.planes import Bar, NotFiniteError, enlarge_planes
 from basicsr_kd.deploy.runner import Runner, Torch
@@ -125,31 +126,40 @@ class TorchNetwork(TrainedNetwork):
         tiling: How it takes images in pieces, in LR pixels.
         precision: See `Torch`.
         threads: See `Torch`.
+        param_key: Which of the checkpoint's state dicts; see `read_state_dict`.
 
     Raises:
         CheckpointError: The file holds no network that can be built.
-        InferError: It takes no RGB images, or does not enlarge them.
+        InferError: It takes neither RGB nor luma alone, or does not enlarge.
     """
 
     def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE,
-                 precision: str = 'fp32', threads: int | None = None) -> None:
-        described = describe(read_state_dict(str(file)), str(file), elsewhere='')
+                 precision: str = 'fp32', threads: int | None = None, param_key: str | None = None) -> None:
+        described = describe(read_state_dict(str(file), param_key), str(file), elsewhere='')
         if isinstance(described, dict):
             self.options: dict[str, Any] = described
-            net = build_from_file(str(file), network=described)
+            net = build_from_file(str(file), param_key, described)
         else:
             self.options = {'type': described.architecture.name}
             net = as_module(described)
-        self.device = torch.device(device)
+        self.device, self.param_key = torch.device(device), param_key
         self.net: Any = net.eval().to(self.device).to(memory_format=torch.channels_last)
-        try:
-            scale, multiple = enlargement(self.net, out_channels=3)
-        except ValueError as error:
-            raise InferError(f'{file} does not enlarge RGB images: {error}') from None
+        self.channels, scale, multiple = _found(self.net, file)
         side = -(-_TRIAL // multiple) * multiple
-        super().__init__(name, file, Torch(self.net, device, precision, threads=threads, side=side), scale, multiple,
-                         tiling)
+        runner = Torch(self.net, device, precision, threads=threads, side=side, channels=self.channels)
+        super().__init__(name, file, OfLuma(runner) if self.channels == 1 else runner, scale, multiple, tiling)
         self.recurrent = is_recurrent(self.net)
 
     def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
         return self.net.step(lr_curr, lr_prev, hr_prev)
+
+
+def _found(net: nn.Module, file: Path) -> tuple[int, int, int]:
+    """Channels of its images, three or one, and what `enlargement` says."""
+    errors = []
+    for channels in (3, 1):
+        try:
+            return channels, *enlargement(net, channels, channels)
+        except ValueError as error:
+            errors.append(str(error))
+    raise InferError(f'{file} enlarges images neither of three channels nor of one: {errors[0]}')

@@ -17,7 +17,7 @@ from basicsr_kd.utils.modes import fast_formats
 
 def open_network(name: str, file: Path, *, runtime: str | None = None, precision: str | None = None,
                  threads: int | None = None, device: str | torch.device = 'cpu',
-                 tiling: Tiling = WHOLE) -> TrainedNetwork:
+                 tiling: Tiling = WHOLE, param_key: str | None = None) -> TrainedNetwork:
     """Open a file.
 
     Args:
@@ -29,6 +29,7 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
         threads: How many on a CPU; None: as the runtime has it.
         device: Where PyTorch runs; the others run on the CPU.
         tiling: How it takes images in pieces, in LR pixels.
+        param_key: Which of a checkpoint's state dicts; see `read_state_dict`.
 
     Raises:
         InferError: The file cannot be opened in this runtime and precision, or does not enlarge RGB images.
@@ -44,7 +45,7 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
                          'export` writes a checkpoint for other runtimes.')
     if own is None or runtime == 'torch':
         check_precision('PyTorch', precision, fast_formats(device), file)
-        return TorchNetwork(name, file, device, tiling, precision or 'fp32', threads)
+        return TorchNetwork(name, file, device, tiling, precision or 'fp32', threads, param_key)
     if not file.is_file():
         raise InferError(f'{file} does not exist. Expected a network that was written for {own}.')
     runner = RUNTIMES[runtime or own](file, precision, threads)

@@ -54,12 +54,15 @@ class Torch(Runner):
         channels_last: Whether channels lie last in memory, which is faster; people's scripts do without.
         threads: How many on a CPU; None: as PyTorch has it.
         side: Of an image that it can run, on which memory is measured.
+        channels: Of its input.
     """
 
     def __init__(self, net: nn.Module, device: str | torch.device = 'cpu', precision: str = 'fp32',
-                 channels_last: bool = True, threads: int | None = None, side: int = 64) -> None:
+                 channels_last: bool = True, threads: int | None = None, side: int = 64,
+                 channels: int = 3) -> None:
         self.name, self.precision = f'PyTorch {torch.__version__.partition("+")[0]}', precision
-        self._device, self._threads, self._side = torch.device(device), threads, side
+        self._device, self._threads = torch.device(device), threads
+        self._trial = 1, channels, side, side
         self._format: Any = torch.channels_last if channels_last else torch.contiguous_format
         self._net = net.eval().to(self._device).to(memory_format=self._format)
 
@@ -91,11 +94,11 @@ class Torch(Runner):
         layers = [module for module in self._net.modules() if isinstance(module, nn.Conv2d)]
         hooks = [layer.register_forward_hook(note) for layer in layers]
         try:
-            self(np.zeros((1, 3, self._side, self._side), np.float32))
+            self(np.zeros(self._trial, np.float32))
         finally:
             for hook in hooks:
                 hook.remove()
-        return max(sizes) // self._side**2
+        return max(sizes) // self._trial[-1]**2
 
     def free_memory(self) -> float:
         if self._device.type == 'cuda':

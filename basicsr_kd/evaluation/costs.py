@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from msgspec.structs import replace
+from torch import nn
 
 from basicsr_kd.checkpoint import checkpoint_bytes
 from basicsr_kd.deploy.network import TorchNetwork
@@ -36,11 +37,14 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
     """
     nets = {name: network.trained.net for name, network in networks.items()
             if isinstance(network.trained, TorchNetwork)}
+    channels = {name: network.trained.channels for name, network in networks.items()
+                if isinstance(network.trained, TorchNetwork)}
     speeds: dict[str, dict[str, Speed]] = {}
     if networks and formats:
         others = _others(networks, lr_size, device, warnings)
         try:
-            speeds, failures = measure_speed(nets, (lr_size, lr_size), formats, device, progress=progress,
+            given = {name: net if channels[name] == 3 else _OfFirst(net) for name, net in nets.items()}
+            speeds, failures = measure_speed(given, (lr_size, lr_size), formats, device, progress=progress,
                                              others=others)
             warnings += [f'{name}: it cannot be timed in {kind} at {lr_size}x{lr_size}: {reason}'
                          for (name, kind), reason in failures.items()]
@@ -49,11 +53,22 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
     counts: dict[str, Complexity] = {}
     for name, net in nets.items():
         try:
-            counts[name] = replace(complexity(net, (lr_size, lr_size)),
+            counts[name] = replace(complexity(net, (lr_size, lr_size), channels[name]),
                                    file_bytes=checkpoint_bytes(networks[name].file))
         except Exception as error:  # whatever tracing makes of the network's own code
             warnings.append(f'{name}: its operations cannot be counted: {error}')
     return {name: (counts.get(name), speeds.get(name, {})) for name in networks}
+
+
+class _OfFirst(nn.Module):
+    """A network of one channel, given three."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images[:, :1])
 
 
 def _others(networks: Mapping[str, Network], lr_size: int, device: str | torch.device,

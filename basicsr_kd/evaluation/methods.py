@@ -75,10 +75,12 @@ class Network(Method):
 
     kind = 'network'
 
-    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE) -> None:
+    def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE,
+                 param_key: str | None = None) -> None:
         self.name = name
         self.file: Path = file
-        self.trained = open_network(name, file, threads=torch.get_num_threads(), device=device, tiling=tiling)
+        self.trained = open_network(name, file, threads=torch.get_num_threads(), device=device, tiling=tiling,
+                                    param_key=param_key)
         self.scale = self.trained.scale
 
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:

@@ -52,12 +52,7 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
         opt['name'] = 'debug_' + opt['name']
     if opt['num_gpu'] == 'auto':
         opt['num_gpu'] = torch.cuda.device_count()
-    for phase, dataset in opt['datasets'].items():
-        dataset['phase'] = phase.split('_')[0]  # of val_1, val_2
-        dataset['scale'] = opt['scale']
-        for key in ('dataroot_gt', 'dataroot_lq'):
-            if dataset.get(key) is not None:
-                dataset[key] = os.path.expanduser(dataset[key])
+    fill_sets(opt)
     for key, value in opt['path'].items():
         if value is not None and ('resume_state' in key or 'pretrain_network' in key):
             opt['path'][key] = os.path.expanduser(value)
@@ -67,6 +62,16 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
         if 'val' in opt:
             opt['val']['val_freq'] = 8
     return opt, args
+
+
+def fill_sets(opt: dict[str, Any]) -> None:
+    """What BasicSR adds to the sets of a file: their phase and scale, and the home folder for `~`."""
+    for phase, dataset in opt['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]  # of val_1, val_2
+        dataset['scale'] = opt['scale']
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            if dataset.get(key) is not None:
+                dataset[key] = os.path.expanduser(dataset[key])
 
 
 def _start_processes(opt: dict[str, Any], args: argparse.Namespace) -> None:

@@ -38,7 +38,8 @@ def tool(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def no_peaks(monkeypatch):
     """Memory is not measured, which takes processes and their time."""
-    monkeypatch.setattr('basicsr_kd.bench.measure.peaks', lambda files, lr_size, progress: dict.fromkeys(files))
+    monkeypatch.setattr('basicsr_kd.bench.measure.peaks',
+                        lambda files, lr_size, param_key, progress: dict.fromkeys(files))
 
 
 SHORT = ('--size', '16x24', '--turns', '3', '--dtype', 'fp32')

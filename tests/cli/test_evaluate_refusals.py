@@ -18,7 +18,7 @@ from basicsr_kd.evaluation.methods import Bicubic
 def bad_input(folder):
     """Files and folders that are not what they should be."""
     torch.save({'params': VGGStyleDiscriminator(3, 2).state_dict()}, 'net_d.pth')
-    for name, net in {'x2': SRVGGNetCompact(3, 3, 4, 1, 2), 'grey': SRVGGNetCompact(1, 1, 4, 1, 4)}.items():
+    for name, net in {'x2': SRVGGNetCompact(3, 3, 4, 1, 2), 'two': SRVGGNetCompact(2, 2, 4, 1, 4)}.items():
         write_checkpoint(f'{name}.pth', net.state_dict())
     for file in ('a/net', 'b/net', 'a_net'):
         write_checkpoint(f'{file}.pth', SRVGGNetCompact(3, 3, 4, 1, 4).state_dict())
@@ -67,7 +67,8 @@ HR = ('--hr', 'Set/HR')
     (('--weights', 'text.pth', *SETS), 'text.pth (16 bytes) is not a checkpoint that can be read'),
     (('--weights', 'net_d.pth', *SETS), 'net_d.pth is no RRDBNet, SRVGGNetCompact'),
     (('--weights', 'x2.pth', *SETS), 'x2.pth enlarges 2 times, and the ground truth is 4 times as large as LR'),
-    (('--weights', 'grey.pth', *SETS), 'grey.pth does not enlarge RGB images'),
+    (('--weights', 'two.pth', *SETS), 'two.pth enlarges images neither of three channels nor of one'),
+    (('--weights', 'a/net.pth', *SETS, '--param-key', 'mine'), 'has no weights under param_key'),
     (('--weights', 'x2.pth', 'x2.pth', *SETS), 'Two methods would both be called x2'),
 ])
 def test_a_refusal_is_one_line_and_nothing_is_written(tool, bad_input, args, said):

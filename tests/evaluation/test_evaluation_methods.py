@@ -1,6 +1,7 @@
 """evaluation/methods.py: what enlarges the images, and what of it is refused."""
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
-from basicsr.utils import tensor2img
+from basicsr.utils import bgr2ycbcr, tensor2img
 
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.deploy.pieces import Tiling
@@ -113,9 +114,29 @@ def test_a_network_that_fails_is_told_with_the_image_and_a_way_out(network):
         method.run(PAIR, LR)
 
 
-def test_a_network_of_grey_images_is_refused(network):
-    with pytest.raises(InferError, match=r'net\.pth does not enlarge RGB images: RuntimeError: .* 1 channels?'):
-        network(compact(num_in_ch=1, num_out_ch=1))
+def test_a_network_of_two_channels_is_refused(network):
+    with pytest.raises(InferError, match=r'net\.pth enlarges images neither of three channels nor of one: .* 2 ch'):
+        network(compact(num_in_ch=2, num_out_ch=2))
+
+
+def test_a_network_of_luma_enlarges_the_rest_bicubically(network):
+    method = network(compact(num_in_ch=1, num_out_ch=1))
+    colours = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
+    found = method.trained.enlarge(colours, 'x')
+    luma = bgr2ycbcr(colours.astype(np.float32) / 255, y_only=True)
+    with torch.no_grad():
+        expected = method.trained.net(torch.from_numpy(luma)[None, None])[0, 0].numpy()
+    scale = method.scale
+    assert found.shape == (12 * scale, 10 * scale, 3)
+    inside = (found > 0).all(2) & (found < 255).all(2)  # elsewhere a colour was cut off
+    assert inside.any()
+    np.testing.assert_allclose(bgr2ycbcr(found.astype(np.float32) / 255, y_only=True)[inside], expected[inside],
+                               atol=0.003)
+    rest = cv2.resize(bgr2ycbcr(colours.astype(np.float32) / 255), None, fx=scale, fy=scale,
+                      interpolation=cv2.INTER_CUBIC)[:, :, 1:]
+    np.testing.assert_allclose(bgr2ycbcr(found.astype(np.float32) / 255)[:, :, 1:][inside], rest[inside], atol=0.004)
+    grey = method.trained.enlarge(np.repeat(colours[:, :, :1], 3, axis=2), 'x')
+    assert (np.ptp(grey, axis=2) <= 1).all()
 
 
 def test_a_file_without_a_generator_is_refused_with_the_way_out_that_there_is(tmp_path):

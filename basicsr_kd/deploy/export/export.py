@@ -55,8 +55,16 @@ def plan(job: Job, out: Path) -> Plan:
         ExportError: The name does not go with the network or the format.
         CheckpointError, InferError: There is no network of RGB images in the file.
     """
-    network = TorchNetwork(job.weights.stem, job.weights)
+    network = TorchNetwork(job.weights.stem, job.weights, param_key=job.param_key)
+    must_take_colours(network)
     return Plan(job, network, *place(job.kind, out, job.weights.stem, network.scale, job.precision))
+
+
+def must_take_colours(network: TorchNetwork) -> None:
+    """Raise an ExportError for a network of luma, which other programs would give colours."""
+    if network.channels != 3:
+        raise ExportError(f'{network.file} takes images of one channel. Expected a network of three: what other '
+                          'programs give a network is RGB. `basicsr-kd infer` and `evaluate` run it in PyTorch.')
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 
 from basicsr_kd import __version__
 from basicsr_kd.archs.sidecar import fragment_path
-from basicsr_kd.deploy.export.export import Plan, export
+from basicsr_kd.deploy.export.export import Plan, export, must_take_colours
 from basicsr_kd.deploy.export.formats import FORMATS, KINDS
 from basicsr_kd.deploy.export.writers import Job
 from basicsr_kd.deploy.network import WHOLE, TorchNetwork, TrainedNetwork
@@ -28,7 +28,7 @@ _SIDE = 64  # of the piece of a photo that a network is tried on
 
 
 def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, threads: int | None = None,
-            device: str = 'cpu', tiling: Tiling = WHOLE,
+            device: str = 'cpu', tiling: Tiling = WHOLE, param_key: str | None = None,
             say: Callable[[str], None] = lambda text: None) -> tuple[TrainedNetwork, str]:
     """Open a network in the runtime that the user names; a checkpoint is written for it first.
 
@@ -40,6 +40,7 @@ def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, t
         threads: How many on a CPU; None: as the runtime has it.
         device: Where PyTorch runs.
         tiling: How it takes images in pieces.
+        param_key: Which of a checkpoint's state dicts.
         say: Is told what comes next.
 
     Returns:
@@ -53,20 +54,20 @@ def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, t
 
     def opened(precision: str | None, written: Path = file, runtime: str | None = None) -> TrainedNetwork:
         return open_network(name, written, runtime=runtime, precision=precision, threads=threads, device=device,
-                            tiling=tiling)
+                            tiling=tiling, param_key=param_key)
 
     if runtime in (None, 'torch') or own:
         return opened('bf16' if half and own and runtime != 'torch' else None,
                       runtime=None if automatic else runtime), ''
     if not automatic:
-        return _named(opened('bf16' if half else 'fp32', written_for(file, str(runtime), say)), file), ''
+        return _named(opened('bf16' if half else 'fp32', written_for(file, str(runtime), say, param_key)), file), ''
     original = opened(None)
     assert isinstance(original, TorchNetwork)
     if original.recurrent:
         return original, ''
     taken, precision = choose(device)
     try:
-        network = opened(precision, file if taken == 'torch' else written_for(file, taken, say))
+        network = opened(precision, file if taken == 'torch' else written_for(file, taken, say, param_key))
     except ExportError:
         network = opened(choose_of_torch(device))
     distance = likeness(network.enlarge, original)
@@ -102,28 +103,31 @@ def choose_of_torch(device: str) -> str:
     return next((name for name in HALF if name in fast), 'fp32')
 
 
-def written_for(file: Path, runtime: str, say: Callable[[str], None]) -> Path:
+def written_for(file: Path, runtime: str, say: Callable[[str], None], param_key: str | None = None) -> Path:
     """The file of a checkpoint for a runtime, from the cache folder; written and tried where it is not there.
 
     Args:
         file: The checkpoint.
         runtime: One of `KINDS`.
         say: Is told what comes next.
+        param_key: Which of its state dicts.
 
     Raises:
         ExportError: The runtime cannot run it.
         CheckpointError: It cannot be read.
         MissingExtraError: A package is missing.
     """
-    content = hashlib.sha256(__version__.encode())
+    content = hashlib.sha256(f'{__version__} {param_key}'.encode())
     for part in (file, fragment_path(file)):
         content.update(part.read_bytes() if part.is_file() else b'')
     kind = KINDS[runtime]
     folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # two kinds have a .bin
     inside = Path(f'{file.stem}{FORMATS[kind].suffix}')
     if not (folder / inside).is_file():
-        network = TorchNetwork(file.stem, file)
-        export(Plan(Job(file, kind), network, folder, inside), [middle(sample_photo(), _SIDE)], say, timed=False)
+        network = TorchNetwork(file.stem, file, param_key=param_key)
+        must_take_colours(network)
+        planned = Plan(Job(file, kind, param_key=param_key), network, folder, inside)
+        export(planned, [middle(sample_photo(), _SIDE)], say, timed=False)
     return folder / inside
 
 

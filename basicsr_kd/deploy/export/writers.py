@@ -32,6 +32,7 @@ class Job:
         precision: Of the file: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
         calibration: (n, 3, h, w), RGB in [0, 1], for int8.
         by_nncf: Whether NNCF turns it into 8 bits, with its defaults.
+        param_key: Which of the checkpoint's state dicts.
     """
 
     weights: Path
@@ -39,6 +40,7 @@ class Job:
     precision: str = 'fp32'
     calibration: Tensor | None = None
     by_nncf: bool = False
+    param_key: str | None = None
 
 
 def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
@@ -82,7 +84,7 @@ def _write_operators(job: Job, graph: Graph, path: Path) -> list[Path]:
 
 
 def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
-    state = read_state_dict(job.weights)
+    state = read_state_dict(job.weights, job.param_key)
     if job.kind == 'esrgan':
         write_esrgan(state, path)
         return [path]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ class Descent:
 
 
 def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tensor, seconds: float,
-            progress: bool = False) -> Descent:
+            progress: bool = False, whole: Sequence[Tensor] | None = None) -> Descent:
     """Change the weights of a pruned network's convolutions so that it gives what the original gives.
 
     A step takes random crops of the images, turned, mirrored, resized and recoloured: the original says what should
@@ -73,6 +74,8 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tenso
             are undone.
         seconds: wall time for all of it; nothing is done where it is too short for ten steps.
         progress: whether to show a progress bar.
+        whole: the images that those were cut out of, ``(1, c, h, w)`` each, of any sizes: the steps see all of them.
+            None: those themselves.
 
     Returns:
         Steps and errors.
@@ -86,7 +89,7 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tenso
             net.to(memory_format=torch.channels_last)
         errors = [_error(original, pruned, judge)]
         left = seconds - (time.perf_counter() - start)
-        steps = _steps(original, pruned, layers, images, left, half, progress)
+        steps = _steps(original, pruned, layers, whole or images.split(1), left, half, progress)
         errors.append(_error(original, pruned, judge) if steps else errors[0])
         if not errors[1] <= errors[0]:  # also where it is no number
             pruned.load_state_dict(before)
@@ -153,8 +156,8 @@ def _whitened(net: nn.Module, images: Tensor) -> list[_Whitened]:
     return found
 
 
-def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], images: Tensor, seconds: float, half: bool,
-           progress: bool) -> int:
+def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], images: Sequence[Tensor], seconds: float,
+           half: bool, progress: bool) -> int:
     """Take steps for some seconds; returns how many, 0 where there is no time for ten."""
     generator = torch.Generator().manual_seed(0)
     groups = [{'params': [layer.moved, layer.raised], 'size': layer.size} for layer in layers]
@@ -191,21 +194,23 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
     return steps
 
 
-def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
+def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
     """A piece of an image, changed at random: ``(1, c, s, s)``."""
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
     def start(size: int) -> int:
-        return int(torch.randint(size - side + 1, (), generator=generator))
+        return int(torch.randint(size - taken + 1, (), generator=generator))
 
-    image = images[torch.randint(len(images), (1,), generator=generator)]
-    side = min(SIZE, *image.shape[2:])
+    image = images[int(torch.randint(len(images), (), generator=generator))]
+    smallest = min(image.shape[2:])
+    side = taken = min(SIZE, smallest)
     if draw(0, 1) < 0.6:
-        factor = draw(max(0.6, side / min(image.shape[2:])), 1.4)
-        image = interpolate(image, scale_factor=factor, mode='bicubic', antialias=True).clamp(0, 1)
+        taken = round(side / draw(max(0.6, side / smallest), 1.4))
     top, left = start(image.shape[2]), start(image.shape[3])
-    piece = image[:, :, top:top + side, left:left + side]
+    piece = image[:, :, top:top + taken, left:left + taken]
+    if taken != side:
+        piece = interpolate(piece, size=(side, side), mode='bicubic', antialias=True).clamp(0, 1)
     for dim in (2, 3):
         piece = piece.flip(dim) if draw(0, 1) < 0.5 else piece
     piece = piece.transpose(2, 3) if draw(0, 1) < 0.5 else piece
