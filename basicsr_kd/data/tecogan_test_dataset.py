@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from basicsr_kd.data.clips import PARTITIONS, Clip, Listed, find_clips, read_listing, words
-from basicsr_kd.errors import ClipError, OptionsError
+from basicsr_kd.errors import BadImageError, ClipError, OptionsError
 from basicsr_kd.options.clips import ClipTestOptions, read_section
 from basicsr_kd.utils.images import read_image
 
@@ -59,6 +59,7 @@ class TecoGANTestDataset(Dataset):
                       for name, clip in (gt or lq).items()}
         for pair in self.pairs.values():
             self._check_pair(pair)
+        self._broken: dict[str, str | None] = {}
 
     def __len__(self) -> int:
         """How many clips there are."""
@@ -68,6 +69,19 @@ class TecoGANTestDataset(Dataset):
         """A clip's name, `clip`, and those of its frames, `frames`, in their order."""
         name = list(self.pairs)[index]
         return {'clip': name, 'frames': self.pairs[name].frames}
+
+    def broken_frame(self, clip: str) -> str | None:
+        """The first frame of a clip that is no whole image; they are read once, and what was found is kept."""
+        if clip not in self._broken:
+            pair = self.pairs[clip]
+            self._broken[clip] = None
+            for path in (path for found in (pair.gt, pair.lq) if found for path in found.frames):
+                try:
+                    read_image(path)
+                except BadImageError as error:
+                    self._broken[clip] = error.path
+                    break
+        return self._broken[clip]
 
     def frame(self, clip: str, index: int) -> dict[str, Tensor]:
         """Read one frame of a clip.

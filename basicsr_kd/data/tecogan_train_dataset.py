@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from basicsr_kd.data.clips import PARTITIONS, Clip, find_clips, read_listing, words
 from basicsr_kd.data.ram import ImageName, RamImages
 from basicsr_kd.data.tecogan_degradation import BORDER
-from basicsr_kd.errors import ClipError, OptionsError
+from basicsr_kd.errors import BadImageError, ClipError, OptionsError
 from basicsr_kd.options.clips import ClipTrainOptions, read_section
 
 LR_MULTIPLE = 8  # FNet halves its input three times
@@ -63,15 +63,26 @@ class TecoGANTrainDataset(Dataset):
         return len(self.starts)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One crop of a clip.
+        """One crop of a clip; where a frame does not decode, that from the next frame on which all do.
 
         Returns:
             `gt`: (t, 3, gt_size + 8, gt_size + 8) RGB float32 in [0, 1], with the border of 4 pixels that
-            `gaussian_downsample` uses up, so that the ground truth is `gt[..., 4:-4, 4:-4]`; `key`: clip/first frame.
+            `gaussian_downsample` uses up, so that the ground truth is `gt[..., 4:-4, 4:-4]`; `key`: clip/first frame;
+            `broken`: frames that it is there in place of, a line each.
 
         Raises:
-            ClipError: A frame that cannot be read or has another size than its clip.
+            ClipError: A frame that has another size than its clip.
+            BadImageError: There is no crop without a frame that does not decode.
         """
+        broken: list[str] = []
+        for further in range(len(self)):
+            try:
+                return {**self._crop((index + further) % len(self)), 'broken': '\n'.join(broken)}
+            except BadImageError as error:
+                broken += [error.path] if error.path not in broken else []
+        raise BadImageError(broken[0], 'cannot be read as an image, and no crop of these clips goes without such')
+
+    def _crop(self, index: int) -> dict[str, Any]:
         clip, start = self.starts[index]
         options = self.options
         moving = random.random() < options.moving_first_frame
@@ -101,8 +112,8 @@ class TecoGANTrainDataset(Dataset):
         content = self.file_client.get(clip.frames[number], 'gt')
         image = imfrombytes(content) if content else None
         if image is None:
-            raise ClipError(f'{clip.frames[number]} in {self.options.dataroot_gt} cannot be read as an image. '
-                            'Replace it.')
+            raise BadImageError(clip.frames[number], f'in {self.options.dataroot_gt} cannot be read as an image. '
+                                                     'Replace it.')
         if image.shape[:2] != clip.size:
             raise ClipError(f'{clip.frames[number]} in {self.options.dataroot_gt} has {words(image.shape[:2])}, '
                             f'expected {words(clip.size)} as its clip. Replace it, or correct the list of sizes.')

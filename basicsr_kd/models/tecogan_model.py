@@ -64,6 +64,7 @@ class VideoGAN(VideoValidation, GANTrainer):
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         gt: Tensor = data['gt'].to(self.device)
+        self.see_broken(data.get('broken', ()))
         if 'lq' in data:
             self.lq, self.gt = data['lq'].to(self.device), gt
         else:

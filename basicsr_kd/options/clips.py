@@ -43,6 +43,8 @@ class ClipTrainOptions(ClipOptions, kw_only=True):
     batch_size_per_gpu: Annotated[int, msgspec.Meta(ge=1)]  # clips a batch and process
     dataset_enlarge_ratio: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1  # passes an epoch
     io_backend: BackendOptions = msgspec.field(default_factory=BackendOptions)  # where frames are
+    # frames that do not decode, whose clips are passed over; one more, and the run saves and ends
+    max_bad_images: Annotated[int, msgspec.Meta(ge=0)] = 0
     cache: Literal['ram'] | None = None  # all frames decoded once, at the start
     num_frame: Annotated[int, msgspec.Meta(ge=2)] = 10  # frames of a clip in training
     gt_size: Annotated[int, msgspec.Meta(ge=1)] = 128  # side of the crops, in pixels of ground truth

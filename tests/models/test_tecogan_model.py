@@ -18,6 +18,7 @@ from basicsr_kd.archs.warp import backward_warp
 from basicsr_kd.data.tecogan_degradation import gaussian_downsample
 from basicsr_kd.errors import BackboneError, TrainingError
 from basicsr_kd.models.tecogan_triplets import mirrored, mirrored_flow, teco_triplets
+from basicsr_kd.runs import signals
 
 
 def charbonnier(found: Tensor, expected: Tensor) -> Tensor:
@@ -224,3 +225,15 @@ def test_motion_that_is_not_finite_ends_the_run_before_its_backward_pass(frvsr_o
     next(model.net_g.fnet.parameters()).data.fill_(torch.nan)
     with pytest.raises(TrainingError, match=r'motion between frames is not finite at iteration 2; training stops'):
         train(model, 2, 2)
+
+
+def test_a_broken_frame_too_many_ends_the_run(frvsr_opt, monkeypatch):
+    monkeypatch.setattr(signals, '_asked', None)
+    frvsr_opt['datasets']['train']['max_bad_images'] = 1
+    model = start(frvsr_opt)
+    for iteration, broken in enumerate((['a.png', ''], ['', 'a.png']), start=1):
+        model.feed_data({**clip_batch(iteration), 'broken': broken})
+        model.optimize_parameters(iteration)
+    model.feed_data({**clip_batch(3), 'broken': ['b.png', '']})
+    with pytest.raises(TrainingError, match=r'b.png cannot be read, like 1 before it'):
+        model.optimize_parameters(3)

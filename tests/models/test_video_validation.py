@@ -250,3 +250,21 @@ def test_the_generator_is_tested_where_there_is_no_average(frvsr_opt, clips):
     model.validation(loader(frvsr_opt), 1, None, save_img=False)
     net = copy.deepcopy(model.net_g).eval()
     assert model.metric_results['psnr'] == pytest.approx(expected_scores(net, clips)['psnr']['frames'], rel=1e-5)
+
+
+def test_a_clip_with_a_broken_frame_is_left_out_by_name(frvsr_opt, tmp_path, log):
+    for number, name in enumerate(('whole', 'broken')):
+        write_clip(tmp_path / 'two' / name, 9, number)
+    frame = sorted((tmp_path / 'two' / 'broken').iterdir())[3]
+    content = frame.read_bytes()
+    frame.write_bytes(content[:60] + bytes(len(content) - 60))
+    frvsr_opt['datasets']['val']['dataroot_gt'] = str(tmp_path / 'two')
+    model = start(frvsr_opt)
+    model.validation(loader(frvsr_opt), 2, None)
+    alone = copy.deepcopy(model.metric_results)
+    assert any(f'{frame} cannot be read as an image, so clip broken is left out' in line for line in log)
+    for path in (tmp_path / 'two' / 'broken').iterdir():
+        path.unlink()
+    (tmp_path / 'two' / 'broken').rmdir()
+    model.validation(loader(frvsr_opt), 3, None)
+    assert model.metric_results == alone and alone['psnr'] > 0

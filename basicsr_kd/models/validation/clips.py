@@ -39,7 +39,7 @@ class VideoValidation(Validation):
 
         Raises:
             MetricError: Frames that a metric cannot take; names the clip.
-            ClipError, EvaluationError: A frame that cannot be read.
+            EvaluationError: A frame that cannot be read any more.
         """
         dataset: Any = dataloader.dataset
         val, first = self.opt['val'], self.opt['rank'] == 0
@@ -49,6 +49,10 @@ class VideoValidation(Validation):
                    disable=not (first and val.get('pbar')))
         for item in share:
             bar.set_description(f'Test {item["clip"]}')
+            if broken := dataset.broken_frame(item['clip']):
+                get_root_logger().error(f'Validation {dataset.opt["name"]}: {broken} cannot be read as an image, so '
+                                        f'clip {item["clip"]} is left out.')
+                continue
             for index, (result, truth) in enumerate(self.enlarge_clip(dataset, item)):
                 if self.is_asked_to_end():
                     break
