@@ -49,8 +49,9 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     images, judged = kept_out(read_images(args, net)) if args.calibration else (None, None)
     if images is not None and images.dim() == 5 and args.minutes is None:
         request = dataclasses.replace(request, minutes=0)  # gradient steps are for single images
+    whole = _whole(args, net) if images is not None and request.minutes else None
     start = time.perf_counter()
-    report = prune(net, **dataclasses.asdict(request), calibration=images, judge=judged, progress=True)
+    report = prune(net, **dataclasses.asdict(request), calibration=images, judge=judged, whole=whole, progress=True)
     seconds = time.perf_counter() - start
     state = report.network.state_dict()
     write_network_file(args.out, state, network)
@@ -158,6 +159,14 @@ def read_images(args: argparse.Namespace, net: Any) -> Any:
                       f'{images.shape[-2]} pixels, as they come from {args.calibration}: {type(error).__name__}: '
                       f'{error}. Try another --calibration or --calibration-size.') from error
     return images
+
+
+def _whole(args: argparse.Namespace, net: Any) -> Any:
+    """The same images as large as they are, without those that judge."""
+    from basicsr_kd.archs.probe import input_channels
+    from basicsr_kd.metrics.likeness import kept_out
+    from basicsr_kd.pruning import read_whole
+    return kept_out(read_whole(args.calibration, args.calibration_num, input_channels(net)))[0]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,10 +18,13 @@ from basicsr_kd.data.clips import Clip, find_clips, read_clip, words
 from basicsr_kd.data.tecogan_degradation import BORDER, SIGMA, gaussian_downsample
 from basicsr_kd.data.tecogan_train_dataset import LR_MULTIPLE, reflected
 from basicsr_kd.errors import ClipError, PruningError
-from basicsr_kd.utils.images import SUFFIXES
+from basicsr_kd.utils.images import SUFFIXES, middle
 
 FRAMES = 10
 """Of each clip, as in TecoGAN's training."""
+
+_WHOLE = 512
+"""Side of the most that is kept of an image."""
 
 _T = TypeVar('_T')
 
@@ -44,16 +47,36 @@ def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int 
         PruningError: no such folder, no image in it, one that cannot be read, or ``num`` is less than 1 or
             ``size`` than 4, or a network of other channels.
     """
-    check_numbers(num=(num, 1), size=(size, 4))
+    check_numbers(size=(size, 4))
+    images = list(_decoded(dataroot, num, channels))
+    size = max(4, min([size] + [min(image.shape[:2]) for image in images]) // 4 * 4)
+    return torch.stack([img2tensor(centre(image, size), bgr2rgb=True, float32=True) for image in images])
+
+
+def read_whole(dataroot: str | os.PathLike[str], num: int = 16, channels: int = 3) -> list[Tensor]:
+    """The images whose centres :func:`read_calibration` gives, as large as they are.
+
+    Returns:
+        In the same order ``(1, channels, h, w)`` each, RGB in [0, 1], float32 on the CPU; of larger images than 512 x
+        512 pixels the middle.
+
+    Raises:
+        PruningError: see :func:`read_calibration`.
+    """
+    return [img2tensor(np.ascontiguousarray(middle(image, _WHOLE)), bgr2rgb=True, float32=True)[None]
+            for image in _decoded(dataroot, num, channels)]
+
+
+def _decoded(dataroot: str | os.PathLike[str], num: int, channels: int) -> Iterator[np.ndarray]:
+    """Some images of a folder or LMDB, (h, w, channels) BGR float32 in [0, 1]."""
+    check_numbers(num=(num, 1))
     check_channels(channels)
     root = Path(dataroot)
     if not root.is_dir():
         raise PruningError(f'calibration: {root} {"is a file" if root.exists() else "does not exist"} (from '
                            f'{os.getcwd()}). Expected a folder of images or an .lmdb folder.')
     files = _from_lmdb(root, num) if root.suffix == '.lmdb' else _from_folder(root, num)
-    images = [decode(content, where, channels) for where, content in files]
-    size = max(4, min([size] + [min(image.shape[:2]) for image in images]) // 4 * 4)
-    return torch.stack([img2tensor(centre(image, size), bgr2rgb=True, float32=True) for image in images])
+    return (decode(content, where, channels) for where, content in files)
 
 
 def _from_folder(root: Path, num: int) -> Iterator[tuple[str, bytes]]:

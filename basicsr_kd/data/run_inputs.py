@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from basicsr_kd.archs.probe import is_recurrent, probe_image
+from basicsr_kd.archs.probe import input_channels, is_recurrent, probe_image
 from basicsr_kd.data import RealESRGANPhotoDataset, TecoGANTrainDataset
-from basicsr_kd.data.calibration import read_calibration_for, spread
+from basicsr_kd.data.calibration import read_calibration_for, read_whole, spread
 from basicsr_kd.data.realesrgan_degradation import SecondOrderDegradation
 from basicsr_kd.data.seeds import seeded
 from basicsr_kd.data.tecogan_degradation import SIGMA
@@ -56,6 +56,14 @@ def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dic
         clips = TecoGANTrainDataset(section).clips
     sigma = (opt.get('degradation') or {}).get('sigma', SIGMA)
     return read_calibration_for(net, root, calibration.num, calibration.size, sigma, clips)
+
+
+def whole_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> list[Tensor] | None:
+    """The images of `calibration_images` as large as they are; None of clips and where they are made in training."""
+    root, _ = calibration_root(net, calibration, opt)
+    if root is None or is_recurrent(net) or (synthesises(opt) and not calibration.dataroot):
+        return None
+    return read_whole(root, calibration.num, input_channels(net))
 
 
 def _degraded_patches(opt: dict[str, Any], calibration: CalibrationOptions) -> Tensor:

@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from basicsr_kd.utils.modes import evaluating
 from basicsr_kd.utils.text import markdown_table
 
 SCORES = ('psnr', 'jod', 'texture')
+_Images = TypeVar('_Images', Tensor, list[Tensor])
 _BORDER = 4  # pixels left out on each side, as in `basicsr-kd evaluate --teacher`
 
 
@@ -123,9 +127,11 @@ def _last(images: Tensor) -> Tensor:
     return images[:, -1] if images.dim() == 5 else images
 
 
-def kept_out(images: Tensor) -> tuple[Tensor, Tensor]:
+def kept_out(images: _Images) -> tuple[_Images, _Images]:
     """Images to work with, and a quarter of them to judge by; where there are fewer than four, the same for both."""
     if len(images) < 4:
         return images, images
-    judged = torch.arange(len(images)) % 4 == 0
-    return images[~judged], images[judged]
+    judged = [number % 4 == 0 for number in range(len(images))]
+    if isinstance(images, Tensor):
+        return images[~torch.tensor(judged)], images[judged]
+    return list(compress(images, map(not_, judged))), list(compress(images, judged))

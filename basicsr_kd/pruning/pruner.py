@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ def prune(net: nn.Module,
           minutes: float = 0,
           calibration: Tensor | None = None,
           judge: Tensor | None = None,
+          whole: Sequence[Tensor] | None = None,
           example: Tensor | None = None,
           progress: bool = False) -> PruneReport:
     """Make a smaller network out of the most important parts of a trained one.
@@ -80,6 +82,8 @@ def prune(net: nn.Module,
             image is to it a step in a clip where nothing moves.
         judge: further images, of the same shape, that nothing is fitted to: the result is compared with the original on
             them, and gradient steps that make it worse there are undone.
+        whole: the images that ``calibration`` was cut out of, ``(1, c, h, w)`` each, from which gradient steps take
+            their crops (:func:`read_whole`); left out: ``calibration`` itself.
         example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 
@@ -138,17 +142,17 @@ def prune(net: nn.Module,
                              'to, or larger ones.')
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
-            notes.append(_take_steps(job, network, given(images), judge, left, progress))
+            notes.append(_take_steps(job, network, given(images), judge, whole, left, progress))
         return job.finish(cut, network, net.training, kept, notes, judge, latency)
 
 
-def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | None, seconds: float,
-                progress: bool) -> str:
+def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | None, whole: Sequence[Tensor] | None,
+                seconds: float, progress: bool) -> str:
     """Bring a pruned network nearer by gradient steps while there is time; returns what that did, in words."""
     if seconds <= 0:
         return 'no gradient steps: the minutes were over'
-    found = job.run(lambda: descend(job.net, network, images, images if judge is None else judge, seconds, progress),
-                    images)
+    judge = images if judge is None else judge
+    found = job.run(lambda: descend(job.net, network, images, judge, seconds, progress, whole), images)
     if not found.steps:
         return 'no gradient steps: the minutes were nearly over, or the steps made it worse and were undone'
     return (f'{found.steps} gradient steps: squared error of the output, geometric mean over the images to judge by, '

@@ -6,7 +6,7 @@ import pytest
 import torch
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from basicsr_kd.pruning import PruningError, read_calibration
+from basicsr_kd.pruning import PruningError, read_calibration, read_whole
 
 
 def write(path, image):
@@ -126,3 +126,12 @@ def test_folder_that_is_no_lmdb(tmp_path):
 def test_impossible_numbers(tmp_path, numbers):
     with pytest.raises(PruningError, match='Expected a whole number of at least [14]'):
         read_calibration(numbered(tmp_path, 1), **numbers)
+
+
+def test_whole_images_are_in_the_same_order_and_as_large_as_they_are(tmp_path):
+    for name, size in (('a', (40, 52)), ('b', (700, 30))):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
+    squares, whole = read_calibration(tmp_path, size=28), read_whole(tmp_path)
+    assert [tuple(image.shape) for image in whole] == [(1, 3, 40, 52), (1, 3, 512, 30)]
+    assert torch.equal(whole[0][0, :, 6:34, 12:40], squares[0])
+    assert torch.equal(whole[1][0, :, 242:270, 1:29], squares[1])

@@ -56,6 +56,7 @@ def test_a_quarter_of_the_images_is_kept_out():
     images = torch.arange(9.0)[:, None, None, None]
     used, judged = kept_out(images)
     assert judged.flatten().tolist() == [0, 4, 8] and used.flatten().tolist() == [1, 2, 3, 5, 6, 7]
+    assert kept_out([*images]) == ([*used], [*judged])
     assert all(part is images[:3] or len(part) == 3 for part in kept_out(images[:3]))
 
 

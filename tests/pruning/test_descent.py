@@ -62,6 +62,25 @@ def test_comes_nearer_also_where_it_did_not_look(pair, images, monkeypatch, stea
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in one.modules())
 
 
+def test_crops_are_taken_from_all_of_the_whole_images():
+    image = torch.arange(100.0 * 130).reshape(1, 1, 100, 130).expand(1, 3, 100, 130) / 13000
+    generator = torch.Generator().manual_seed(0)
+    crops = [descent._crop([image], generator) for _ in range(300)]
+    assert {crop.shape for crop in crops} == {(1, 3, descent.SIZE, descent.SIZE)}
+    means = [crop.mean().item() for crop in crops]
+    assert min(means) < 0.3 and max(means) > 0.65  # a square in the middle alone would give nearly 0.5 (or darker)
+    assert descent._crop([torch.rand(1, 3, 23, 30)], generator).shape == (1, 3, 20, 20)
+
+
+def test_whole_images_take_the_place_of_the_squares(pair, images, monkeypatch, steady):
+    net, other = pair
+    seen = []
+    monkeypatch.setattr(descent, '_crop', lambda given, generator: seen.append(given) or given[0][:, :, :16, :16])
+    whole = [torch.rand(1, 3, 40, 50), torch.rand(1, 3, 30, 20)]
+    descend(net, other, images, images, 3, whole=whole)
+    assert seen and all(given is whole for given in seen)
+
+
 @pytest.mark.parametrize('seconds', [0, -5, 1e-9])
 def test_no_time_no_steps(pair, images, seconds):
     net, other = pair

@@ -9,7 +9,7 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from basicsr_kd.archs.from_file import write_network_file
-from basicsr_kd.data.run_inputs import calibration_images
+from basicsr_kd.data.run_inputs import calibration_images, whole_images
 from basicsr_kd.metrics.likeness import kept_out
 from basicsr_kd.options.prune import PruneOptions
 from basicsr_kd.pruning import Cut, prune
@@ -39,7 +39,9 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
                                ('. Looking at the calibration images takes minutes on a CPU.' if looks else '.'))
         images = calibration_images(net, step.calibration, opt) if looks else None
         images, judged = (None, None) if images is None else kept_out(images)
-        report = prune(net, **step.arguments(), calibration=images, judge=judged, progress=True)
+        whole = whole_images(net, step.calibration, opt) if looks and step.request().minutes else None
+        report = prune(net, **step.arguments(), calibration=images, judge=judged, whole=whole and kept_out(whole)[0],
+                       progress=True)
         get_root_logger().info(report.table())
         if report.likeness is not None:
             get_root_logger().info(report.likeness.words(kept_out=judged is not images))

@@ -204,7 +204,7 @@ def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
 
     image = images[int(torch.randint(len(images), (), generator=generator))]
     smallest = min(image.shape[2:])
-    side = taken = min(SIZE, smallest)
+    side = taken = min(SIZE, smallest) // 4 * 4  # as networks with a pixel-unshuffle want it
     if draw(0, 1) < 0.6:
         taken = round(side / draw(max(0.6, side / smallest), 1.4))
     top, left = start(image.shape[2]), start(image.shape[3])
