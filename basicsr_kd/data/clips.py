@@ -13,6 +13,7 @@ from PIL import Image
 
 from basicsr_kd.errors import ClipError, EvaluationError
 from basicsr_kd.utils.images import image_files
+from basicsr_kd.utils.pictures import of_any_size
 from basicsr_kd.utils.text import closest
 
 _META_LINE = re.compile(r'(?P<key>.+?)\.\w+ \((?P<height>\d+), *(?P<width>\d+)\b.*')
@@ -143,7 +144,7 @@ def _size_of_file(path: str) -> Size:
 def _size_in_header(path: str, changed: int, length: int) -> Size:
     """Kept, as long as the file is the same: a run's checks open what its data set opens once more."""
     try:
-        with Image.open(path) as image:
+        with of_any_size(), Image.open(path) as image:
             return image.height, image.width
     except OSError as error:
         reason = error.strerror or 'no known format'

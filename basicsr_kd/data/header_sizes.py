@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from basicsr_kd.utils.files import cache_folder, write_whole
+from basicsr_kd.utils.pictures import of_any_size
 from basicsr_kd.utils.progress import progressing
 
 Size = tuple[int, int]
@@ -29,7 +30,7 @@ def header_sizes(paths: Sequence[str]) -> dict[str, Size | None]:
     stamps = {path: _stamp(path) for path in paths}
     known = {path: tuple(memory[path][1]) for path in paths if path in memory and memory[path][0] == stamps[path]}
     missing = [path for path in paths if path not in known]
-    with ThreadPoolExecutor() as pool:
+    with of_any_size(), ThreadPoolExecutor() as pool:
         found = dict(zip(missing, progressing(pool.map(_size, missing), 'sizes of images', len(missing),
                                               len(missing) >= _MANY), strict=True))
     if len(missing) >= _MANY:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from basicsr_kd.errors import BadImageError
 from basicsr_kd.utils.memory import free_memory, in_words
+from basicsr_kd.utils.pictures import of_any_size
 
 _HEADER = 54  # bytes of a BMP file
 _SHARED = '/dev/shm'  # where Linux keeps what processes share
@@ -94,7 +95,7 @@ def image_size(name: ImageName, client: FileClient) -> tuple[int, int]:
         BadImageError: It cannot be read.
     """
     try:
-        with Image.open(name[0] if client.backend == 'disk' else io.BytesIO(client.get(*name))) as image:
+        with of_any_size(), Image.open(name[0] if client.backend == 'disk' else io.BytesIO(client.get(*name))) as image:
             return image.size
     except OSError as error:
         raise BadImageError(name[0], f'cannot be read as an image: {error}') from error

@@ -8,7 +8,6 @@ from typing import Any
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils import scandir
 from basicsr.utils.registry import DATASET_REGISTRY
-from PIL import Image
 
 from basicsr_kd.archs.build import registered
 from basicsr_kd.data import (
@@ -20,12 +19,13 @@ from basicsr_kd.data import (
     TecoGANTrainDataset,
 )
 from basicsr_kd.data.cached_paired_image_dataset import files_of
+from basicsr_kd.data.header_sizes import header_sizes
 from basicsr_kd.data.ram import lack_of_memory
 from basicsr_kd.data.teacher_outputs import folder_of, lack_of_room
 from basicsr_kd.errors import BadImageError, ClipError, EvaluationError, OptionsError
 from basicsr_kd.options.realesrgan import synthesises
 from basicsr_kd.preflight.arguments import must_exist
-from basicsr_kd.preflight.pairs import count_pairs
+from basicsr_kd.preflight.pairs import count_pairs, must_pass_over
 
 _ALWAYS = ('name', 'dataroot_gt', 'dataroot_lq', 'io_backend')
 _TRAINING = ('gt_size', 'use_hflip', 'use_rot', 'num_worker_per_gpu', 'batch_size_per_gpu')
@@ -179,18 +179,16 @@ def _check_photo_folder(folder: str, key: str) -> None:
     photos = sorted(scandir(folder, full_path=True)) if os.path.isdir(folder) else []
     if not photos:
         raise OptionsError(f'{key}: no photos in {folder}; expected a folder of images')
-    for photo in photos:
-        try:
-            Image.open(photo).close()  # reads no more than the header
-        except OSError:
+    for photo, size in header_sizes(photos).items():
+        if size is None:
             raise OptionsError(f'{key}: {photo} cannot be read as an image, and BasicSR takes every file of the '
-                               'folder; move it away') from None
+                               'folder; move it away')
 
 
 def _use_photos(dataset: dict[str, Any], gt_size: int) -> int:
     """Make `datasets.train`, in place, one that does without a list of files, and look at what it has.
 
-    Files are opened no further than their headers, and not at all in an LMDB. Grey photos and such with transparency or
+    Files are read no further than their headers, and not at all in an LMDB. Grey photos and such with transparency or
     16 bits are none of its business: BasicSR has OpenCV turn all into 8-bit colour.
 
     Returns:
@@ -205,23 +203,22 @@ def _use_photos(dataset: dict[str, Any], gt_size: int) -> int:
         paths = RealESRGANPhotoDataset(copy.deepcopy(dataset)).paths
     except (EvaluationError, OSError, ValueError) as error:
         raise OptionsError(f'datasets.train: {error}') from None
-    for path in paths if disk else ():
-        _check_photo(path, gt_size, dataset)
+    if disk:
+        _check_photo_files(paths, gt_size, dataset)
     return len(paths)
 
 
-def _check_photo(path: str, gt_size: int, dataset: dict[str, Any]) -> None:
-    if not os.path.isfile(path):
-        raise OptionsError(f'datasets.train.meta_info: {dataset["meta_info"]} lists {path}, which is not there. '
+def _check_photo_files(paths: list[str], gt_size: int, dataset: dict[str, Any]) -> None:
+    missing = next((path for path in paths if not os.path.isfile(path)), None)
+    if missing:
+        raise OptionsError(f'datasets.train.meta_info: {dataset["meta_info"]} lists {missing}, which is not there. '
                            'Expected paths below dataroot_gt, one a line; leave meta_info out to take all its images')
-    try:
-        with Image.open(path) as photo:
-            width, height = photo.size
-    except OSError:
-        raise OptionsError(f'datasets.train.dataroot_gt: {path} cannot be read as an image; replace it or move it '
-                           'away') from None
-    if min(width, height) < gt_size:
-        raise OptionsError(f'datasets.train.dataroot_gt: {path} has {width}x{height} pixels, expected at least '
+    sizes = header_sizes(paths)
+    must_pass_over([path for path in paths if sizes[path] is None], dataset, 'datasets.train')
+    small = next((path for path in paths if min(sizes[path] or (gt_size,)) < gt_size), None)
+    if small:
+        width, height = sizes[small] or (0, 0)
+        raise OptionsError(f'datasets.train.dataroot_gt: {small} has {width}x{height} pixels, expected at least '
                            f'{gt_size}x{gt_size} (gt_size); BasicSR would fill it up with its mirror image. Move it '
                            'away, or make gt_size smaller')
 

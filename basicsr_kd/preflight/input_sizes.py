@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from PIL import Image
 from torch import Tensor, nn
 
 from basicsr_kd.archs.probe import enlargement
+from basicsr_kd.data.header_sizes import header_sizes
 from basicsr_kd.errors import OptionsError
 
 _MULTIPLE = 8  # of what a better size is one
@@ -63,10 +63,6 @@ def better_size(run: Callable[[Tensor], Any], image: Tensor) -> str:
 
 
 def sizes(folder: str) -> Iterator[tuple[str, int, int]]:
-    """Path, width and height of the images in a folder."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        try:
-            with Image.open(entry.path) as image:
-                yield entry.path, *image.size
-        except OSError:  # no image, or a folder
-            continue
+    """Path, width and height of the images in a folder; of what is none nothing."""
+    found = header_sizes([entry.path for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)])
+    return ((path, *size) for path, size in found.items() if size)

@@ -63,14 +63,20 @@ def _check_set(dataset: dict[str, Any], key: str, backend: str, scale: int, trai
     sizes = _sizes(dataset, pairs)
     broken = sorted({path for pair, two in zip(pairs, sizes, strict=True)
                      for path, size in zip((pair['lq_path'], pair['gt_path']), two, strict=True) if size is None})
-    if training and backend == 'disk' and len(broken) > dataset.get('max_bad_images', 0):
-        raise OptionsError(f'{key}: {broken[0]} cannot be read as an image' +
-                           (f', and {len(broken) - 1} more' if len(broken) > 1 else '') +
-                           f'. Replace it or move it away with its other half, or let the run pass over it '
-                           f'({key}.max_bad_images: {len(broken)})')
+    if training and backend == 'disk':
+        must_pass_over(broken, dataset, key)
     for pair, (low, high) in zip(pairs, sizes, strict=True):
         if low is not None and high is not None:
             _check_sizes(pair, low, high, scale, dataset['gt_size'] if training else None, key)
+
+
+def must_pass_over(broken: list[str], dataset: dict[str, Any], key: str) -> None:
+    """Raise an OptionsError where more files of a training set cannot be read than `max_bad_images` lets pass."""
+    if len(broken) > dataset.get('max_bad_images', 0):
+        raise OptionsError(f'{key}: {broken[0]} cannot be read as an image' +
+                           (f', and {len(broken) - 1} more' if len(broken) > 1 else '') +
+                           '. Replace it or move it away (of a pair, its other half, too), or let the run pass over '
+                           f'it ({key}.max_bad_images: {len(broken)})')
 
 
 def _sizes(dataset: dict[str, Any], pairs: list[Pair]) -> list[tuple[Size | None, Size | None]]:

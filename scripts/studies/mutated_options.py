@@ -1,10 +1,8 @@
 """Options files with one thing wrong, or at least other: what becomes of each when a run is started with it."""
 import copy
 import math
-import os
 import random
-import signal
-import time
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,12 +11,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 import yaml
 from basicsr.archs import build_network
 
 from basicsr_kd.checkpoint import write_checkpoint
 from basicsr_kd.report import markdown_table
+from studies.in_child import end_of, in_child
 from studies.killed_runs import TINY
 
 OPTIONS = Path(__file__).resolve().parents[2] / 'options'
@@ -192,60 +190,17 @@ def run(mutation: Mutation, folder: Path) -> Outcome:
     for file in earlier:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    child = os.fork()
-    if not child:
-        _work(options, log, folder, 'train' in mutation.options or 'teacher' in mutation.options)
-    end, status = time.monotonic() + SECONDS, None
-    while status is None and time.monotonic() < end:
-        found, code = os.waitpid(child, os.WNOHANG)
-        status = code if found else None
-        time.sleep(0.01)
-    if status is None:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    said = log.read_text(errors='replace')
-    moved = not all(file.exists() for file in earlier)
-    return Outcome(mutation.file, mutation.what, _end(status, said, moved), _last_line(said))
+    trains = 'train' in mutation.options or 'teacher' in mutation.options
+    status, said = in_child(lambda: _start(options, folder, trains), folder, log, SECONDS)
+    end = end_of(status, said)
+    moved = end == 'refused' and not all(file.exists() for file in earlier)
+    return Outcome(mutation.file, mutation.what, 'moved' if moved else end, _last_line(said))
 
 
-def _work(options: Path, log: Path, folder: Path, trains: bool) -> None:
-    """The child: never returns."""
-    import sys
-
+def _start(options: Path, folder: Path, trains: bool) -> None:
     from basicsr_kd import test, train
-    code = 1
-    try:
-        os.chdir(folder)
-        written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(written, stream)
-        sys.stdout, sys.stderr = (open(stream, 'w', closefd=False) for stream in (1, 2))
-        sys.argv = ['train.py', '-opt', str(options)]
-        (train if trains else test).main(str(folder))
-        code = 0
-    except SystemExit as ended:
-        if isinstance(ended.code, str):
-            print(ended.code, file=sys.stderr)
-        code = 0 if ended.code is None else ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _end(status: int | None, said: str, moved: bool) -> str:
-    if status is None:
-        return 'hung'
-    if os.WIFSIGNALED(status):
-        return 'crashed'
-    if 'Traceback' in said:
-        return 'traceback'
-    if os.WEXITSTATUS(status) == 0:
-        return 'ran'
-    return 'moved' if moved else 'refused'
+    sys.argv = ['train.py', '-opt', str(options)]
+    (train if trains else test).main(str(folder))
 
 
 def _last_line(said: str) -> str:
@@ -265,6 +220,3 @@ def outcome_table(outcomes: list[Outcome]) -> str:
 
 def as_json(outcomes: list[Outcome]) -> list[dict[str, Any]]:
     return [asdict(outcome) for outcome in outcomes]
-
-
-torch.set_num_threads(1)  # a pool of threads does not outlive a fork
