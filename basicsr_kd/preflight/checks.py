@@ -15,7 +15,7 @@ from basicsr_kd.options.val import has_truth
 from basicsr_kd.options.video import is_video
 from basicsr_kd.preflight.arguments import check_arguments, must_be_registered, must_exist
 from basicsr_kd.preflight.clips import check_clip_metric, check_sets
-from basicsr_kd.preflight.datasets import check_datasets, check_photos, name_images
+from basicsr_kd.preflight.datasets import check_datasets, check_photos, name_images, name_sets
 from basicsr_kd.preflight.devices import check_device, check_speed
 from basicsr_kd.preflight.input_sizes import check_image_sizes
 from basicsr_kd.preflight.networks import check_training_networks, read_test_network
@@ -94,6 +94,7 @@ def check(opt: dict[str, Any]) -> None:
         check_borders(opt)
     if opt['is_train']:
         check_backbone(opt)  # last: it may be a download
+    name_sets(opt)
     name_images(opt)
 
 

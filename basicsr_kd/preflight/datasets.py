@@ -223,6 +223,16 @@ def _check_photo_files(paths: list[str], gt_size: int, dataset: dict[str, Any]) 
                            'away, or make gt_size smaller')
 
 
+def name_sets(opt: dict[str, Any]) -> None:
+    """Tell sets to validate or test on that have one name apart, in place: the later ones by their phase, too."""
+    names: set[str] = set()
+    for phase, dataset in opt['datasets'].items():
+        if phase != 'train':
+            while dataset.get('name') in names:
+                dataset['name'] = f'{dataset["name"]}_{phase}'
+            names.add(dataset.get('name'))
+
+
 def name_images(opt: dict[str, Any]) -> None:
     """Make each set of type PairedImageDataset, in place, one that passes over junk and names what is broken."""
     for dataset in opt['datasets'].values():

@@ -20,6 +20,7 @@ from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.models.training.acceleration import Acceleration
 from basicsr_kd.models.validation.clip_scores import VideoScores
+from basicsr_kd.models.validation.image_names import ImageNames
 from basicsr_kd.models.validation.journal import Journal
 from basicsr_kd.models.validation.panels import Pictures
 from basicsr_kd.models.validation.scores import Score, Scores
@@ -43,6 +44,7 @@ class Validation(Acceleration):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.left_out: dict[str, str] = {}  # metrics whose backbone cannot be had, and why
         self.warned: set[str] = set()
+        self.image_names = ImageNames()
         super().__init__(opt)
 
     def test(self) -> None:
@@ -90,6 +92,7 @@ class Validation(Acceleration):
         number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # in test there is no TensorBoard
         shown: dict[str, np.ndarray] = {}
         order = _in_order(dataset)
+        names = self._names(dataset)
         share = tqdm(range(self.opt['rank'], len(order), self.opt['world_size']), unit='image',
                      disable=not (first and self.opt['val'].get('pbar')))
         for index in share:
@@ -104,7 +107,7 @@ class Validation(Acceleration):
                 get_root_logger().error(f'Validation {dataset.opt["name"]}: {broken[0]} cannot be read as an image and '
                                         'is left out.')
                 continue
-            name = os.path.splitext(os.path.basename(data['lq_path'][0]))[0]
+            name = names[order[index]] if names else os.path.splitext(os.path.basename(data['lq_path'][0]))[0]
             share.set_description(f'Test {name}')
             images = self.enlarge(data)
             if save_img:
@@ -123,6 +126,11 @@ class Validation(Acceleration):
         if first:
             self._report(scores, dataset.opt['name'], current_iter, tb_logger)
         self.left_out = scores.left_out
+
+    def _names(self, dataset: Any) -> list[str]:
+        """How its images are called; none where the set does not tell its files."""
+        paths = [found if isinstance(found, str) else found['lq_path'] for found in getattr(dataset, 'paths', ())]
+        return self.image_names.of(dataset.opt['name'], paths, share_folder=self.opt['is_train'])
 
     def is_asked_to_end(self) -> bool:
         """Whether this process was sent a signal while it trains."""

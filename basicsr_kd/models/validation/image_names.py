@@ -1,0 +1,42 @@
+"""How the images of validation sets are called in the log and in files: as they are, but for those of one name."""
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+
+class ImageNames:
+    """Names of images of several sets; a set's own are told apart by their endings or folders, and sets by theirs.
+
+    Every process of a run asks for the same sets in the same order, and so has the same names.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+
+    def of(self, dataset: str, paths: Sequence[str], share_folder: bool) -> list[str]:
+        """The names of a set's images.
+
+        Args:
+            dataset: the name of the set.
+            paths: its images.
+            share_folder: whether files of all sets lie in one folder, as BasicSR has it in training; names that an
+                earlier set has are then followed by the set's.
+        """
+        names = told_apart(paths)
+        if not share_folder:
+            return names
+        return [name if self._owners.setdefault(name, dataset) == dataset else f'{name}_{dataset}' for name in names]
+
+
+def told_apart(paths: Sequence[str]) -> list[str]:
+    """The base names of files without their endings; of several of one name with these, or all folders, or a number."""
+    names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    longer = [[os.path.basename(path).replace('.', '_') for path in paths],
+              ['_'.join(path.replace('.', '_').strip(os.sep).split(os.sep)) for path in paths],
+              [f'{name}_{number}' for number, name in enumerate(names)]]
+    for others in longer:
+        counts = Counter(names)
+        names = [other if counts[name] > 1 else name for name, other in zip(names, others, strict=True)]
+    return names
