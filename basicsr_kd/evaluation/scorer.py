@@ -15,13 +15,13 @@ from basicsr_kd.evaluation.sets import ImagePair
 from basicsr_kd.metrics.clip_protocol import PROTOCOLS, cut_to_one_size
 from basicsr_kd.metrics.clip_scores import ClipScores
 from basicsr_kd.metrics.fid import inception_network
-from basicsr_kd.metrics.image_scores import image_score, undefined_warning
+from basicsr_kd.metrics.image_scores import image_score
+from basicsr_kd.metrics.image_values import ImageValues
 from basicsr_kd.metrics.lpips import lpips_network
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.utils.extras import load
 from basicsr_kd.utils.measured import Fid
 from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, SET_METRICS
-from basicsr_kd.utils.text import some
 
 
 class Scorer:
@@ -77,8 +77,7 @@ class MethodScores:
 
     def __init__(self, scorer: Scorer, truths: dict[str | int, dict[str, Tensor]]) -> None:
         self._scorer = scorer
-        self._images: dict[str, dict[str, float | None]] = {
-            name: {} for name in scorer.metrics if name in IMAGE_METRICS}
+        self._images = ImageValues({name: name for name in scorer.metrics if name in IMAGE_METRICS})
         self._set = scorer.of_set(truths)
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray | None) -> None:
@@ -88,30 +87,25 @@ class MethodScores:
             MetricError: They cannot be compared.
         """
         protocol = self._scorer.protocol
-        for name, values in self._images.items():
-            values[image] = image_score(name, result, truth, border=protocol.border, channel=protocol.channel,
-                                        lpips=self._scorer.lpips, device=self._scorer.device)
+        for name in self._images.by_metric:
+            self._images.put(name, image, image_score(
+                name, result, truth, border=protocol.border, channel=protocol.channel, lpips=self._scorer.lpips,
+                device=self._scorer.device))
         if self._set and truth is not None:
             self._set.add(image, result, truth)
 
     def results(self) -> SetFigures:
         """Values by image, and their mean (or median) over images where they are defined."""
-        defined = {name: [value for value in values.values() if value is not None]
-                   for name, values in self._images.items()}
+        means = {name: self._images.mean(name) for name in self._images.by_metric}
         return SetFigures(
-            images={name: {image: None if value is None else figure(value) for image, value in values.items()}
-                    for name, values in self._images.items()},
-            mean={name: figure(METRICS[name].of_set(values)) if values else None for name, values in defined.items()},
+            images={name: {str(image): None if value is None else figure(value) for image, value in values.items()}
+                    for name, values in self._images.by_metric.items()},
+            mean={name: None if mean is None else figure(mean) for name, mean in means.items()},
             **figures_of_set(self._set))
 
     def warnings(self) -> list[str]:
         """What a reader has to know."""
-        of_set = self._set.warnings() if self._set else []
-        of_images = []
-        for name, values in self._images.items():
-            if undefined := [image for image, value in values.items() if value is None]:
-                of_images.append(f'{undefined_warning(name, len(undefined), len(values))}: {some(undefined)}.')
-        return [*of_images, *of_set]
+        return [*self._images.warnings(), *(self._set.warnings() if self._set else [])]
 
 
 def figures_of_set(found: SetScores | None) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """The metrics of one validation set, over all ranks: of single images, and of the set as a whole (FID, KID)."""
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +9,13 @@ import torch
 from basicsr.metrics import calculate_metric
 
 from basicsr_kd.errors import BackboneError
-from basicsr_kd.metrics.image_scores import niqe, undefined_warning
+from basicsr_kd.metrics.image_scores import niqe
+from basicsr_kd.metrics.image_values import ImageValues
 from basicsr_kd.metrics.set_scores import SetScores
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.utils.arrays import as_pair
 from basicsr_kd.utils.measured import Kid
-from basicsr_kd.utils.metric_names import SET_TYPES, of_type
+from basicsr_kd.utils.metric_names import SET_TYPES
 
 _ON_A_DEVICE = ('calculate_lpips', 'calculate_jod', 'calculate_jod20')
 
@@ -41,7 +40,7 @@ class Scores:
         self.left_out = dict(left_out)
         self._metrics = metrics
         self._device = device
-        self._values: dict[str, dict[int, float | None]] = {name: {} for name in metrics}
+        self._values = ImageValues({name: _kind(metric) for name, metric in metrics.items()})
         self._sets: dict[str, SetScores] = {}
 
     def add(self, index: int, images: Mapping[str, np.ndarray]) -> None:
@@ -70,8 +69,7 @@ class Scores:
             own = {'device': self._device} if metric['type'] in _ON_A_DEVICE else {}
             value = (niqe(images['img'], metric['crop_border'], metric['convert_to'])
                      if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
-            # of an image smaller than a metric's window BasicSR gives NaN, which would be the set's mean
-            self._values[name][index] = None if value is None or math.isnan(value) else value
+            self._values.put(name, index, value)
             return
         if name not in self._sets:
             self._sets[name] = set_scores(metric, self._device)
@@ -79,12 +77,11 @@ class Scores:
 
     def gather(self) -> None:
         """Give every rank what all have; a metric that one of them left out is left out."""
-        shares = from_all_ranks((self._values, {name: scores.state() for name, scores in self._sets.items()},
+        shares = from_all_ranks((self._values.by_metric, {name: scores.state() for name, scores in self._sets.items()},
                                  self.left_out))
-        for values, _, left_out in shares:
+        self._values.merge(values for values, _, _ in shares)
+        for _, _, left_out in shares:
             self.left_out = {**left_out, **self.left_out}
-            for name, found in values.items():
-                self._values[name].update(found)
         for name, scores in self._sets.items():
             scores.merge(states[name] for _, states, _ in shares if name in states)
 
@@ -94,11 +91,8 @@ class Scores:
         for name, metric in self._metrics.items():
             if name in self.left_out:
                 continue
-            # in the same order for any number of ranks
-            values = [value for _, value in sorted(self._values[name].items()) if value is not None]
-            if values:
-                ours = of_type(metric['type'])
-                found[name] = Score(ours.of_set(values) if ours else fmean(values))
+            if (mean := self._values.mean(name)) is not None:
+                found[name] = Score(mean)
             elif name in self._sets:
                 result = self._sets[name].results().get(SET_TYPES[metric['type']])
                 if result is not None:
@@ -108,12 +102,8 @@ class Scores:
     def warnings(self) -> list[str]:
         """What a reader of the scores should know."""
         asked = {SET_TYPES.get(metric['type'], '') for metric in self._metrics.values()}
-        found = [warning for name, scores in self._sets.items() if name not in self.left_out
-                 for warning in scores.warnings(asked)]
-        for name, values in self._values.items():
-            if undefined := sum(value is None for value in values.values()):
-                found.append(f'{name}: {undefined_warning(_kind(self._metrics[name]), undefined, len(values))}.')
-        return found
+        return [*(warning for name, scores in self._sets.items() if name not in self.left_out
+                  for warning in scores.warnings(asked)), *self._values.warnings()]
 
 
 def _kind(metric: Mapping[str, Any]) -> str:
