@@ -30,6 +30,9 @@ from basicsr_kd.utils.text import some
 # Under which key other projects put the generator, tried in this order after BasicSR's own two.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generator')
 _PREFIXES = ('params_ema.', 'params.', 'module.', '_orig_mod.', 'generator.', 'net_g.', 'model.')
+# By which a network is known behind a prefix that is none of these: RRDBNet, MSRResNet, EDSR, RCAN; SRVGGNetCompact;
+# ESRGAN's own releases; FRNet.
+_FIRST_LAYERS = ('conv_first.weight', 'body.0.weight', 'model.0.weight', 'fnet.encoder1.0.weight')
 # What may stand beside them: other networks, the number of steps of an average.
 _BESIDE = ('params.', 'discriminator.', 'net_d.', 'generator_ema.', 'n_averaged', 'step_counter')
 # Weights can be packed to about half; zeros, which fill the memory, to a thousandth.
@@ -42,8 +45,8 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     """Read a network's tensors from a ``.pth`` or ``.safetensors`` file or ncnn's pair, with BasicSR's key names.
 
     Names that a wrapper put before all of the network's are stripped (``module.`` of DataParallel, ``_orig_mod.`` of
-    torch.compile, ``generator.`` of mmagic, ``net_g.`` and ``model.`` of Lightning), old ESRGAN keys become those of
-    BasicSR's RRDBNet, and half-precision tensors become float32.
+    torch.compile, ``generator.`` of mmagic, ``net_g.`` and ``model.`` of Lightning; any other before a network that is
+    known), old ESRGAN keys become those of BasicSR's RRDBNet, and half-precision tensors become float32.
 
     Args:
         path: the file; of ncnn's two, ``.param`` and ``.bin``, either.
@@ -198,7 +201,7 @@ def _pick(content: Any, param_key: str | None, path: Path) -> tuple[str, Mapping
 def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> tuple[str, dict[str, Tensor]]:
     """What wrappers put before the names, one within the other, and the same without that and what they keep beside."""
     first = [f'{param_key}.'] if param_key else []
-    for prefix in (*first, *_PREFIXES):
+    for prefix in (*first, *_PREFIXES, *_unknown_prefixes(state)):
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         beside = [name for name in state if not name.startswith((prefix, *_BESIDE))]
         # model.0 and so on are names of old ESRGAN networks, which are no wrapper's
@@ -206,6 +209,14 @@ def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> tuple[str, di
             further, state = _unwrapped(inside, None)
             return prefix + further, state
     return '', state
+
+
+def _unknown_prefixes(state: Mapping[str, Tensor]) -> list[str]:
+    """What stands before the first layer of a network that we know, the shortest first; nothing where it is first."""
+    if any(name in state for name in _FIRST_LAYERS):
+        return []
+    return sorted({name.removesuffix(first) for name in state for first in _FIRST_LAYERS if name.endswith(f'.{first}')},
+                  key=len)
 
 
 def _has_tensors(value: Any) -> bool:

@@ -8,7 +8,9 @@ from collections import OrderedDict
 import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
+from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.checkpoint import atomic_save, read_state_dict, write_checkpoint
 from basicsr_kd.errors import CheckpointError
 
@@ -228,6 +230,20 @@ def test_what_wrappers_put_before_the_names_is_stripped(tmp_path, prefix, beside
     state = RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4).state_dict()
     path = saved(tmp_path, {**{f'{prefix}{name}': tensor for name, tensor in state.items()}, **beside})
     assert list(read_state_dict(path)) == list(state)
+
+
+@pytest.mark.parametrize('net', [
+    RRDBNet(3, 3, num_feat=8, num_block=1, num_grow_ch=4), SRVGGNetCompact(3, 3, 4, 1, 4), FRNet(nf=4, nb=1)])
+@pytest.mark.parametrize('prefix', ['sr_net.', 'module.sr_net.', 'a.b.c.', 'params_ema.a.'])
+def test_a_prefix_that_nobody_knows_is_stripped_before_a_network_that_we_know(tmp_path, net, prefix):
+    state = net.state_dict()
+    path = saved(tmp_path, {f'{prefix}{name}': tensor for name, tensor in state.items()})
+    assert list(read_state_dict(path)) == list(state)
+
+
+def test_a_part_of_another_network_is_not_taken_for_a_network(tmp_path):
+    names = ['sub.conv_first.weight', 'sub.body.0.weight', 'head.weight']
+    assert list(read_state_dict(saved(tmp_path, dict.fromkeys(names, torch.ones(3))))) == names
 
 
 def test_a_name_that_only_looks_like_a_wrappers_stays(tmp_path):
