@@ -1,6 +1,7 @@
 """Reading and writing of checkpoints."""
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -251,3 +252,21 @@ def test_a_name_that_only_looks_like_a_wrappers_stays(tmp_path):
     assert list(read_state_dict(path)) == ['model.0.weight', 'model.1.weight']
     path = saved(tmp_path, {'module.weight': torch.ones(3), 'other.weight': torch.ones(3)})
     assert list(read_state_dict(path)) == ['module.weight', 'other.weight']
+
+
+def test_damaged_old_files_are_refused_in_one_line_or_read(tmp_path):
+    torch.save({'weight': torch.ones(40)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    whole = (tmp_path / 'old.pth').read_bytes()
+    key = re.search(rb'\d{10,}', whole)  # of the storage, which torch only asserts to be there
+    assert key is not None
+    changed = [whole[:length] for length in range(0, len(whole), 3)]
+    changed.append(whole[:key.start()] + b'1' * len(key[0]) + whole[key.end():])
+    refused = 0
+    for content in changed:
+        (tmp_path / 'old.pth').write_bytes(content)
+        try:
+            read_state_dict(tmp_path / 'old.pth')
+        except CheckpointError as error:
+            assert '\n' not in str(error)
+            refused += 1
+    assert refused > len(changed) / 2
