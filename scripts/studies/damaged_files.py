@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
+from common.ncnn_files import write_ncnn
 
 from basicsr_kd.archs.from_file import write_network_file
 from basicsr_kd.cli.main import main
@@ -66,11 +67,12 @@ class FileBench:
         torch.save({'params': state}, folder / 'net.pth')
         torch.save({'params': state}, folder / 'old.pth', _use_new_zipfile_serialization=False)
         safetensors.torch.save_file(state, folder / 'net.safetensors')
+        write_ncnn(net, folder / 'ncnn')
         pruned = prune(EDSR(3, 3, num_feat=8, num_block=2, upscale=4), ratio=0.1, round_to=1).network
         write_network_file(folder / 'pruned.pth', pruned.state_dict(), {  # its .yml is needed to build it
             'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 2, 'upscale': 4})
-        self.files = {name: (folder / name).read_bytes()
-                      for name in ('net.pth', 'old.pth', 'net.safetensors', 'pruned.pth', 'pruned.yml')}
+        self.files = {name: (folder / name).read_bytes() for name in (
+            'net.pth', 'old.pth', 'net.safetensors', 'pruned.pth', 'pruned.yml', 'ncnn.param', 'ncnn.bin')}
         with contextlib.redirect_stdout(io.StringIO()):  # here, so that the children find everything imported
             main(['infer', '--weights', str(folder / 'net.pth'), '--input', str(folder / 'LR'), '--output',
                   str(folder / 'out'), '--device', 'cpu'])
@@ -92,7 +94,8 @@ class FileBench:
 
     def _infer(self, name: str) -> tuple[int | None, str]:
         shutil.rmtree(self.folder / 'out', ignore_errors=True)
-        arguments = ['infer', '--weights', name, '--input', 'LR', '--output', 'out', '--device', 'cpu']
+        arguments = ['infer', '--weights', name, '--input', 'LR', '--output', 'out', '--device', 'cpu',
+                     '--runtime', 'torch']  # ncnn's own reader is not ours
         return in_child(lambda: main(arguments), self.folder, self.folder / 'infer.log', SECONDS)
 
     def _output(self) -> np.ndarray | None:
@@ -106,7 +109,7 @@ class FileBench:
 
 
 def _network_of(name: str) -> str:
-    return 'pruned.pth' if name == 'pruned.yml' else name
+    return {'pruned.yml': 'pruned.pth', 'ncnn.bin': 'ncnn.param'}.get(name, name)
 
 
 def damaged(bench: FileBench, count: int, seed: int) -> Iterator[Tried]:

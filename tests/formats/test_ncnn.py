@@ -9,7 +9,7 @@ import pytest
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers.ncnn import write_ncnn
+from common.ncnn_files import write_ncnn
 from helpers.networks import largest_difference, varied_rrdbnet
 from torch import nn
 

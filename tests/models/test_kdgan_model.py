@@ -9,8 +9,8 @@ import torch
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
+from common.ncnn_files import write_ncnn
 from helpers.models import batch, first_logs, same, start, start_and_save, train, weights
-from helpers.ncnn import write_ncnn
 
 from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.checkpoint import read_state_dict

@@ -9,8 +9,8 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from common.ncnn_files import write_ncnn
 from helpers.models import batch, same, start, start_and_save, train, train_on_and_resume, weights
-from helpers.ncnn import write_ncnn
 from helpers.networks import TINY
 
 from basicsr_kd.archs.from_file import build_from_file

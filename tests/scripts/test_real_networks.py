@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from helpers.ncnn import write_ncnn
+from common.ncnn_files import write_ncnn
 from helpers.networks import largest_difference, varied_rrdbnet
 from real_networks import NETWORKS, PACKAGE, VERSION, networks_folder
 

@@ -1,4 +1,4 @@
-"""Networks as ncnn's converters write them, for the tests of reading them."""
+"""Networks as ncnn's converters write them, for tests of reading them."""
 from pathlib import Path
 
 import numpy as np
