@@ -48,7 +48,8 @@ def check_datasets(opt: dict[str, Any]) -> None:
         if registered(dataset['type'], DATASET_REGISTRY) in (TecoGANTestDataset, TecoGANTrainDataset):
             _check_clips(dataset, phase, opt['world_size'])
         if phase == 'train' and opt['is_train'] and synthesises(opt):
-            _must_fill_batch(_use_photos(dataset, opt['gt_size']), 'photos', dataset, key, opt['world_size'])
+            found = _use_photos(dataset, opt['gt_size'], opt['rank'] == 0)
+            _must_fill_batch(found, 'photos', dataset, key, opt['world_size'])
         if dataset['type'] == 'PairedImageDataset':
             _check_pairs(dataset, phase, opt['world_size'])
         if dataset.get('cache'):
@@ -185,11 +186,11 @@ def _check_photo_folder(folder: str, key: str) -> None:
                                'folder; move it away')
 
 
-def _use_photos(dataset: dict[str, Any], gt_size: int) -> int:
+def _use_photos(dataset: dict[str, Any], gt_size: int, look: bool) -> int:
     """Make `datasets.train`, in place, one that does without a list of files, and look at what it has.
 
-    Files are read no further than their headers, and not at all in an LMDB. Grey photos and such with transparency or
-    16 bits are none of its business: BasicSR has OpenCV turn all into 8-bit colour.
+    Files are read no further than their headers, and not at all in an LMDB or unless `look`. Grey photos, transparent
+    ones and those of 16 bits pass: BasicSR has OpenCV turn all into 8-bit colour.
 
     Returns:
         How many photos there are.
@@ -203,7 +204,7 @@ def _use_photos(dataset: dict[str, Any], gt_size: int) -> int:
         paths = RealESRGANPhotoDataset(copy.deepcopy(dataset)).paths
     except (EvaluationError, OSError, ValueError) as error:
         raise OptionsError(f'datasets.train: {error}') from None
-    if disk:
+    if disk and look:
         _check_photo_files(paths, gt_size, dataset)
     return len(paths)
 
