@@ -142,9 +142,9 @@ class TorchNetwork(TrainedNetwork):
         else:
             self.options = {'type': described.architecture.name}
             net = as_module(described)
-        self.device, self.param_key = torch.device(device), param_key
+        self.device = torch.device(device)
         self.net: Any = net.eval().to(self.device).to(memory_format=torch.channels_last)
-        self.channels, scale, multiple = _found(self.net, file)
+        self.channels, scale, multiple = _channels_and_scale(self.net, file)
         side = -(-_TRIAL // multiple) * multiple
         runner = Torch(self.net, device, precision, threads=threads, side=side, channels=self.channels)
         super().__init__(name, file, OfLuma(runner) if self.channels == 1 else runner, scale, multiple, tiling)
@@ -154,7 +154,7 @@ class TorchNetwork(TrainedNetwork):
         return self.net.step(lr_curr, lr_prev, hr_prev)
 
 
-def _found(net: nn.Module, file: Path) -> tuple[int, int, int]:
+def _channels_and_scale(net: nn.Module, file: Path) -> tuple[int, int, int]:
     """Channels of its images, three or one, and what `enlargement` says."""
     errors = []
     for channels in (3, 1):
