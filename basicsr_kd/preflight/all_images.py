@@ -87,7 +87,7 @@ def _see(key: str, phase: str, dataset: dict[str, Any], opt: dict[str, Any]) -> 
     except (BasicSRKDError, OSError, ValueError) as error:
         return SeenSet(key, 0, [' '.join(str(error).split()).removeprefix('.')])
     names = list(dict.fromkeys(names))
-    with ThreadPoolExecutor() as pool:
+    with of_any_size(), ThreadPoolExecutor() as pool:
         found = progressing(pool.map(lambda name: fault_of(name, client), names), f'decoding {key}', len(names))
         faults = [f'{name[0]} {fault}' for name, fault in zip(names, found, strict=True) if fault]
     try:
@@ -117,7 +117,7 @@ def fault_of(name: ImageName, client: FileClient) -> str:
     except Exception as error:  # a file that is gone, an LMDB without the key, OpenCV's own errors
         return f'cannot be read: {getattr(error, "strerror", None) or "it is empty or not there"}'
     try:
-        with of_any_size(), Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
     except (OSError, SyntaxError, ValueError):
         return 'is damaged or cut short: training takes what there is of it, the rest is grey or black'
