@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 from basicsr.archs.rrdbnet_arch import RRDBNet
-from torch import nn
+from torch import Tensor, nn
 
 
 def write_ncnn(net: nn.Module, path: Path, half: bool = False, plain: bool = False) -> Path:
@@ -73,5 +73,6 @@ def _weights(module: nn.Module, half: bool) -> bytes:
     return tag.to_bytes(4, 'little') + weight + bytes(-len(weight) % 4) + _bytes(module.bias, np.float32)
 
 
-def _bytes(tensor: nn.Parameter, kind: type) -> bytes:
+def _bytes(tensor: Tensor | None, kind: type) -> bytes:
+    assert tensor is not None  # convolutions here have a bias
     return tensor.detach().numpy().astype(kind).tobytes()

@@ -107,7 +107,9 @@ def _rewrite(change: Callable[[bytes, random.Random], bytes]) -> Callable[[Path,
 
 def _redraw(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path, random.Random], None]:
     def write(path: Path, rng: random.Random) -> None:
-        cv2.imwrite(str(path), change(cv2.imread(str(path))))
+        image = cv2.imread(str(path))
+        assert image is not None
+        cv2.imwrite(str(path), change(image))
     return write
 
 
