@@ -1,4 +1,4 @@
-"""`basicsr-kd doctor`: what is installed, is the plugin active, what to do about what is missing; broken images."""
+"""`basicsr-kd doctor`: checks the installation and says what to do, or looks for broken images in data sets."""
 
 import argparse
 import importlib
