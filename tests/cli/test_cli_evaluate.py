@@ -90,7 +90,7 @@ def test_a_network_with_many_zeros_shows_how_many_are_none(tool, teacher_file):
 
 
 def test_a_network_whose_operations_cannot_be_counted_is_evaluated_all_the_same(tool, teacher_file, monkeypatch):
-    def fails(net, lr_size):
+    def fails(net, lr_size, in_ch):
         raise NotImplementedError('an operation that cannot be traced')
     monkeypatch.setattr('basicsr_kd.evaluation.costs.complexity', fails)
 

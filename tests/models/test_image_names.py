@@ -24,9 +24,8 @@ def test_names_change_only_where_they_collide(paths, names):
 def test_sets_in_one_folder_keep_apart():
     names = ImageNames()
     for _ in range(2):  # the same at each validation
-        assert names.of('Set5', ['x/a.png', 'x/b.png'], True) == ['a', 'b']
-        assert names.of('Noisy', ['y/a.png', 'y/c.png'], True) == ['a_Noisy', 'c']
-    assert names.of('Noisy', ['y/a.png'], False) == ['a']
+        assert names.in_one_folder('Set5', ['a', 'b']) == ['a', 'b']
+        assert names.in_one_folder('Noisy', ['a', 'c']) == ['a_Noisy', 'c']
 
 
 def test_two_sets_of_one_name_in_a_training(kd_opt, tmp_path):

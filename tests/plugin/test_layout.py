@@ -50,7 +50,7 @@ ROOMS = {
     'plugin': 'preflight compat runs errors archs data losses metrics models',
     'train': 'autoload plugin errors preflight runs.out_of_memory',
     'test': 'autoload plugin errors runs.out_of_memory',
-    'cli': f' autoload plugin report bench evaluation deploy metrics data pruning {_NETWORKS}',
+    'cli': f'autoload plugin preflight.all_images report bench evaluation deploy metrics data pruning {_NETWORKS}',
 }
 LIGHT = ['errors', 'utils.text', 'utils.images', 'utils.metric_names', 'formats', 'runs', 'options', 'report', 'compat',
          'plugin', 'autoload', 'train', 'test', 'cli']

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class ImageNames:
-    """Names of images of several sets; a set's own are told apart by their endings or folders, and sets by theirs.
+    """Names of images of several sets whose files lie in one folder.
 
     Every process of a run asks for the same sets in the same order, and so has the same names.
     """
@@ -15,18 +15,13 @@ class ImageNames:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
 
-    def of(self, dataset: str, paths: Sequence[str], share_folder: bool) -> list[str]:
-        """The names of a set's images.
+    def in_one_folder(self, dataset: str, names: Sequence[str]) -> list[str]:
+        """The names of a set's images in a folder of all sets, as BasicSR has it in training.
 
         Args:
             dataset: the name of the set.
-            paths: its images.
-            share_folder: whether files of all sets lie in one folder, as BasicSR has it in training; names that an
-                earlier set has are then followed by the set's.
+            names: of its images; such that an earlier set has are followed by the set's.
         """
-        names = told_apart(paths)
-        if not share_folder:
-            return names
         return [name if self._owners.setdefault(name, dataset) == dataset else f'{name}_{dataset}' for name in names]
 
 

@@ -20,7 +20,7 @@ from basicsr_kd.errors import MetricError
 from basicsr_kd.metrics.image_scores import needs_truth
 from basicsr_kd.models.training.acceleration import Acceleration
 from basicsr_kd.models.validation.clip_scores import VideoScores
-from basicsr_kd.models.validation.image_names import ImageNames
+from basicsr_kd.models.validation.image_names import ImageNames, told_apart
 from basicsr_kd.models.validation.journal import Journal
 from basicsr_kd.models.validation.panels import Pictures
 from basicsr_kd.models.validation.scores import Score, Scores
@@ -92,7 +92,8 @@ class Validation(Acceleration):
         number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # in test there is no TensorBoard
         shown: dict[str, np.ndarray] = {}
         order = _in_order(dataset)
-        names = self._names(dataset)
+        names = told_apart(_paths(dataset))
+        files = self.image_names.in_one_folder(dataset.opt['name'], names) if self.opt['is_train'] else names
         share = tqdm(range(self.opt['rank'], len(order), self.opt['world_size']), unit='image',
                      disable=not (first and self.opt['val'].get('pbar')))
         for index in share:
@@ -111,7 +112,8 @@ class Validation(Acceleration):
             share.set_description(f'Test {name}')
             images = self.enlarge(data)
             if save_img:
-                imwrite(images['img'], self.result_path(dataset.opt['name'], name, current_iter))
+                file = files[order[index]] if files else name
+                imwrite(images['img'], self.result_path(dataset.opt['name'], file, current_iter))
             try:
                 scores.add(index, images)
             except MetricError as error:
@@ -126,11 +128,6 @@ class Validation(Acceleration):
         if first:
             self._report(scores, dataset.opt['name'], current_iter, tb_logger)
         self.left_out = scores.left_out
-
-    def _names(self, dataset: Any) -> list[str]:
-        """How its images are called; none where the set does not tell its files."""
-        paths = [found if isinstance(found, str) else found['lq_path'] for found in getattr(dataset, 'paths', ())]
-        return self.image_names.of(dataset.opt['name'], paths, share_folder=self.opt['is_train'])
 
     def is_asked_to_end(self) -> bool:
         """Whether this process was sent a signal while it trains."""
@@ -232,6 +229,11 @@ def _show(own: Mapping[str, np.ndarray], current_iter: Any, tb_logger: Any) -> N
     shares = from_all_ranks(own)
     for tag, picture in (item for share in shares for item in share.items() if tb_logger):
         tb_logger.add_image(tag, picture, current_iter, dataformats='HWC')
+
+
+def _paths(dataset: Any) -> list[str]:
+    """Its low-resolution images; none where the set does not tell them."""
+    return [found if isinstance(found, str) else found['lq_path'] for found in getattr(dataset, 'paths', ())]
 
 
 def _in_order(dataset: Any) -> list[int]:
