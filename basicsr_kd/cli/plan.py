@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from basicsr_kd.cli.common import Refusal, check_folder, refuse
+from basicsr_kd.cli.common import Refusal, add_param_key, check_folder, refuse
 from basicsr_kd.cli.prune import SIZE, open_weights, read_images
 from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.utils.prune_request import CHOICES, Request
@@ -142,5 +142,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--calibration-size', metavar='N', type=int, default=SIZE,
                         help=f'side of the square cut out of each (default: {SIZE})')
     parser.add_argument('--round-to', metavar='N', type=int, default=16, help='widths are multiples of N (default: 16)')
-    parser.add_argument('--param-key', metavar='KEY', help='as for prune')
+    add_param_key(parser)
     parser.add_argument('--arch', metavar='YAML', help='as for prune')

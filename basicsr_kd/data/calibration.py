@@ -63,7 +63,7 @@ def read_whole(dataroot: str | os.PathLike[str], num: int = 16, channels: int = 
     Raises:
         PruningError: see :func:`read_calibration`.
     """
-    return [img2tensor(np.ascontiguousarray(middle(image, _WHOLE)), bgr2rgb=True, float32=True)[None]
+    return [img2tensor(centre(image, _WHOLE), bgr2rgb=True, float32=True)[None]
             for image in _decoded(dataroot, num, channels)]
 
 
@@ -246,6 +246,5 @@ def decode(content: bytes, where: str, channels: int) -> np.ndarray:
 
 
 def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """The square of side `size` in the middle of an image (h, w, c)."""
-    top, left = ((side - size) // 2 for side in image.shape[:2])
-    return np.ascontiguousarray(image[top:top + size, left:left + size])
+    """The square of side `size` in the middle of an image (h, w, c), or as much of it as there is."""
+    return np.ascontiguousarray(middle(image, size))
