@@ -75,6 +75,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             for index in range(16):
                 cv2.imwrite(str(folder / f'{index}.png'), np.full((side, side, 3), 128, np.uint8))
+        if 'meta_info_file' in dataset:
+            (root / dataset['meta_info_file']).write_text('0.png\n1.png\n')
     return root
 
 

@@ -12,6 +12,7 @@ from basicsr_kd.errors import PruneOptionError, PruningError
 from basicsr_kd.pruning import prune
 from basicsr_kd.pruning.reconstruction import descent
 from basicsr_kd.pruning.reconstruction.descent import descend
+from basicsr_kd.utils.fine_detail import detail_gap
 
 
 @pytest.fixture
@@ -101,10 +102,10 @@ def test_lost_detail_has_a_price_of_its_own():
     image = torch.rand(2, 3, 64, 64)
     blurred = nn.functional.avg_pool2d(image, 3, 1, 1)
     more, less = 0.7 * image + 0.3 * blurred, 0.3 * image + 0.7 * blurred
-    assert descent._texture_gap(image, image) == 0
-    assert 0 < descent._texture_gap(more, image) < descent._texture_gap(less, image)
+    assert detail_gap(image, image) == 0
+    assert 0 < detail_gap(more, image) < detail_gap(less, image)
     # Noise of the same strength is no lost detail: that is for the squared error to say.
-    assert descent._texture_gap(torch.rand(2, 3, 64, 64), image) < 0.1 * descent._texture_gap(less, image)
+    assert detail_gap(torch.rand(2, 3, 64, 64), image) < 0.1 * detail_gap(less, image)
 
 
 def test_steps_bring_detail_back(pair, images, monkeypatch, steady):
@@ -112,9 +113,9 @@ def test_steps_bring_detail_back(pair, images, monkeypatch, steady):
     net, other = pair
     with torch.no_grad():
         other.conv_last.weight.copy_(nn.functional.avg_pool2d(other.conv_last.weight, 3, 1, 1))  # blurs
-        before = descent._texture_gap(other(images), net(images)).item()
+        before = detail_gap(other(images), net(images)).item()
         descend(net, other, images, images, 6)
-        assert descent._texture_gap(other(images), net(images)) < 0.5 * before
+        assert detail_gap(other(images), net(images)) < 0.5 * before
 
 
 def test_prune_says_what_the_steps_brought(images):

@@ -1,15 +1,18 @@
 """scripts/domain_sets.py: three sets of one folder of photos, the same each time."""
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from common.photos import downscale
+from distillation_pairs import main as make_pairs
 from domain_sets import every_nth, main
 from helpers.realesrgan import write_photos
 
+from basicsr_kd.data.pairs import find_pairs
 from basicsr_kd.evaluation.sets import pair_folders
 
 
@@ -71,3 +74,20 @@ def test_a_folder_that_holds_something_is_left_alone(photos, tmp_path):
     (tmp_path / 'mine.txt').touch()
     with pytest.raises(SystemExit, match='is not empty'):
         main(['--input', str(photos), '--output', str(tmp_path)])
+
+
+def test_pairs_for_training_draw_a_third_from_each_domain(made, tmp_path):
+    out = tmp_path / 'pairs'
+    make_pairs(['--domains', str(made), '--output', str(out)])
+    lines = (out / 'meta_info.txt').read_text().split()
+    assert Counter(line.split('_')[0] for line in lines) == {'clean': 6, 'as': 6, 'degraded': 6}
+    pairs = find_pairs({'dataroot_gt': str(out / 'HR'), 'dataroot_lq': str(out / 'LRx4'),
+                        'io_backend': {'type': 'disk'}, 'meta_info_file': str(out / 'meta_info.txt')})
+    assert len(pairs) == 18 and len(images(out / 'LRx4')) == 10
+    for pair in pairs:
+        high, low = cv2.imread(pair['gt_path']), cv2.imread(pair['lq_path'])
+        assert high.shape[:2] == tuple(4 * side for side in low.shape[:2])
+    with pytest.raises(SystemExit, match='distillation_pairs: .*is not empty'):
+        make_pairs(['--domains', str(made), '--output', str(out)])
+    with pytest.raises(SystemExit, match='distillation_pairs: .*does not exist'):
+        make_pairs(['--domains', str(tmp_path / 'none'), '--output', str(tmp_path / 'other')])

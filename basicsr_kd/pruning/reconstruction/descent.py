@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate
+from torch.nn.functional import interpolate
 
 from basicsr_kd.pruning.reconstruction.least_squares import can_refit
 from basicsr_kd.pruning.reconstruction.moments import moments, reading
 from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 from basicsr_kd.pruning.reconstruction.shared_inputs import watch_inputs
+from basicsr_kd.utils.fine_detail import detail_gap
 from basicsr_kd.utils.modes import evaluating, fast_formats
 from basicsr_kd.utils.progress import Progress
 
@@ -37,9 +38,6 @@ TEXTURE = 2.0
 """Weight of the strength of fine detail, beside the logarithm of the squared error."""
 _EXACT = 1e-6
 """Squared error that is as good as none: 60 dB."""
-_PLACE = 32
-_FLAT = 2 / 255
-"""Strength of fine detail that does not matter."""
 BATCH, SIZE = 4, 48
 """Crops in a step, and the side of them."""
 
@@ -177,7 +175,7 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
             with torch.enable_grad():
                 with torch.autocast('cpu', torch.bfloat16, enabled=half):
                     made = pruned(crops).float()
-                loss = (_gaps(made, wanted) + _EXACT).log().mean() + TEXTURE * _texture_gap(made, wanted)
+                loss = (_gaps(made, wanted) + _EXACT).log().mean() + TEXTURE * detail_gap(made, wanted)
             pruned.zero_grad()
             loss.backward()
             with torch.no_grad():
@@ -226,20 +224,6 @@ def _gaps(made: Tensor, wanted: Tensor) -> Tensor:
     that of clean ones, and these would get worse.
     """
     return (made - wanted).square().mean((1, 2, 3))
-
-
-def _texture_gap(made: Tensor, wanted: Tensor) -> Tensor:
-    """How far the fine detail of two outputs differs in strength, place by place, in parts of what is wanted there."""
-    strength, right = _fine_strength(made), _fine_strength(wanted)
-    return ((strength - right) / (right + _FLAT)).square().mean()
-
-
-def _fine_strength(images: Tensor) -> Tensor:
-    """Root mean square of the fine detail around each place: ``(n, 1, h / 32, w / 32)``."""
-    grey = images.mean(1, keepdim=True)
-    taps = torch.tensor([1, 4, 6, 4, 1]) / 16
-    fine = grey[:, :, 2:-2, 2:-2] - conv2d(grey, torch.outer(taps, taps)[None, None])
-    return (avg_pool2d(fine.square(), _PLACE, ceil_mode=True) + 1e-8).sqrt()
 
 
 @torch.no_grad()
