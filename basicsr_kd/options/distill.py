@@ -98,10 +98,6 @@ class ResponseOptions(DistillOptions, tag_field='type', tag='ResponseDistillLoss
     criterion: Criterion = 'l1'  # how outputs are compared
 
 
-class DetailOptions(DistillOptions, tag_field='type', tag='DetailDistillLoss'):
-    """How strong the fine detail of the outputs is."""
-
-
 class AttentionOptions(LayersOptions, tag_field='type', tag='AttentionTransferLoss'):
     """Where the features are strong."""
 
@@ -135,8 +131,7 @@ class AdaptedOfOthers(AdaptedOptions, kw_only=True):
 
 
 _FILLED_IN = {'kind', 'arguments'}
-AnyDistillOptions = (FeatureOptions | ResponseOptions | DetailOptions | AttentionOptions | AffinityOptions |
-                     DiscriminatorOptions)
+AnyDistillOptions = FeatureOptions | ResponseOptions | AttentionOptions | AffinityOptions | DiscriminatorOptions
 
 
 def distill_terms(section: Any) -> list[DistillOptions]:
@@ -200,8 +195,8 @@ def check_distillation(opt: dict[str, Any], train: dict[str, Any]) -> list[str]:
     inside = [term.loss['type'] for term in terms if isinstance(term, LayersOptions)]
     if cache and inside:
         raise OptionsError(f'teacher.cache: outputs keeps what the teacher makes of images, and {inside[0]} of '
-                           'train.distill_opt compares what is inside the networks. Take losses of the outputs '
-                           '(ResponseDistillLoss, DetailDistillLoss) alone, or leave teacher.cache out')
+                           'train.distill_opt compares what is inside the networks. Take ResponseDistillLoss alone, or '
+                           'leave teacher.cache out')
     if cache and not terms:
         warnings.append('teacher.cache: not used, train.distill_opt is not given')
     if not from_teacher:

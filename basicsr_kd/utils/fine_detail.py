@@ -1,36 +1,53 @@
-"""How strong the fine detail of images is, place by place, as a loss that a network can be trained by."""
+"""Training towards an image without getting softer than it."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import conv2d, pad
 
-_PLACE = 32
-"""Side of a place, in pixels."""
 _FLAT = 2 / 255
 """Strength of fine detail that does not matter."""
+_LARGEST = 2.0
+_GAIN = 0.05
 
 
-def detail_gap(made: Tensor, wanted: Tensor) -> Tensor:
-    """How far the fine detail of images differs in strength, place by place, in parts of what is wanted there.
+class DetailKeeper:
+    """Makes the fine detail of a target so much stronger that what learns it keeps enough.
 
-    An error of pixels makes a network soft: what it cannot predict it leaves out. This asks for as much detail,
-    wherever its pixels lie.
+    A network that learns by a mean error gets soft: what it cannot predict it leaves out. From a target with stronger
+    detail it takes the part that it can predict, which is then as much stronger and in the right place. That costs less
+    of the error than noise of the same strength, or a loss that asks for strength alone.
 
     Args:
-        made: ``(n, c, h, w)``, RGB around [0, 1], at least 5 x 5.
-        wanted: the same shape.
-
-    Returns:
-        The mean square, a scalar.
+        least: how strong detail is to be at least, in parts of the target's; it is reached in some tens of steps.
     """
-    strength, right = _fine_strength(made), _fine_strength(wanted)
-    return ((strength - right) / (right + _FLAT)).square().mean()
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+        self.factor = 1.0
+
+    def target(self, made: Tensor, wanted: Tensor) -> Tensor:
+        """What the next step is to learn.
+
+        Args:
+            made: what the network gives now, ``(n, c, h, w)``, RGB around [0, 1].
+            wanted: what it is to give, of the same shape.
+
+        Returns:
+            The latter, with detail that is `factor` times as strong; the factor follows what is missing.
+        """
+        coarse = _coarse(wanted)
+        strength, right = _strength(made.detach() - _coarse(made.detach())), _strength(wanted - coarse)
+        found = ((strength + _FLAT) / (right + _FLAT)).mean().item()
+        self.factor = min(max(self.factor + _GAIN * (self.least - found), 1.0), _LARGEST)
+        return coarse + self.factor * (wanted - coarse)
 
 
-def _fine_strength(images: Tensor) -> Tensor:
-    """Root mean square of the fine detail around each place: ``(n, 1, h / 32, w / 32)``."""
-    grey = images.mean(1, keepdim=True)
-    taps = torch.tensor([1.0, 4, 6, 4, 1], device=grey.device) / 16
-    fine = grey[:, :, 2:-2, 2:-2] - conv2d(grey, torch.outer(taps, taps)[None, None])
-    return (avg_pool2d(fine.square(), _PLACE, ceil_mode=True) + 1e-8).sqrt()
+def _strength(fine: Tensor) -> Tensor:
+    return fine.square().mean((1, 2, 3)).sqrt()
+
+
+def _coarse(images: Tensor) -> Tensor:
+    taps = torch.tensor([1.0, 4, 6, 4, 1], device=images.device) / 16
+    kernel = torch.outer(taps, taps)[None, None].repeat(images.shape[1], 1, 1, 1)
+    return conv2d(pad(images, (2, 2, 2, 2), 'reflect'), kernel, groups=images.shape[1])

@@ -15,7 +15,6 @@ from torch import nn
 from basicsr_kd.errors import LayerError
 from basicsr_kd.losses import (
     AttentionTransferLoss,
-    DetailDistillLoss,
     DiscriminatorFeatureLoss,
     FeatureAffinityLoss,
     FeatureDistillLoss,
@@ -44,8 +43,7 @@ def attached(net: nn.Module, layers=None, size=(128, 128), **arguments) -> Discr
 
 
 LOSSES = {
-    'response': ResponseDistillLoss, 'detail': DetailDistillLoss, 'attention': AttentionTransferLoss,
-    'affinity': FeatureAffinityLoss,
+    'response': ResponseDistillLoss, 'attention': AttentionTransferLoss, 'affinity': FeatureAffinityLoss,
     'vgg': lambda: attached(vgg()), 'unet': lambda: attached(UNetDiscriminatorSN(3, 4), size=(24, 16))
 }
 every_loss = pytest.mark.parametrize('make', LOSSES.values(), ids=LOSSES)
@@ -250,7 +248,7 @@ def test_an_unknown_criterion_is_named(loss):
 
 @pytest.mark.parametrize('loss, adapts', [
     (FeatureDistillLoss, True), (ResponseDistillLoss, False), (AttentionTransferLoss, False),
-    (FeatureAffinityLoss, False), (DiscriminatorFeatureLoss, True), (DetailDistillLoss, False)
+    (FeatureAffinityLoss, False), (DiscriminatorFeatureLoss, True)
 ])
 def test_basicsr_builds_them_by_name(loss, adapts):
     built = build_loss({'type': loss.__name__, 'loss_weight': 0.5})

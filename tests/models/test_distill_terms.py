@@ -24,9 +24,8 @@ def kd_opt(kd_opt: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     return kd_opt
 
 
-ALL = [{'type': 'FeatureDistillLoss'}, {'type': 'ResponseDistillLoss'}, {'type': 'DetailDistillLoss'},
-       {'type': 'AttentionTransferLoss'}, {'type': 'FeatureAffinityLoss'},
-       {'type': 'DiscriminatorFeatureLoss', 'discriminator_layers': ['conv0_1']}]
+ALL = [{'type': 'FeatureDistillLoss'}, {'type': 'ResponseDistillLoss'}, {'type': 'AttentionTransferLoss'},
+       {'type': 'FeatureAffinityLoss'}, {'type': 'DiscriminatorFeatureLoss', 'discriminator_layers': ['conv0_1']}]
 
 
 def test_all_losses_add_up(kd_opt):

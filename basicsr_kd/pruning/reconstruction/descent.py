@@ -22,7 +22,7 @@ from basicsr_kd.pruning.reconstruction.moments import moments, reading
 from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 from basicsr_kd.pruning.reconstruction.shared_inputs import watch_inputs
-from basicsr_kd.utils.fine_detail import detail_gap
+from basicsr_kd.utils.fine_detail import DetailKeeper
 from basicsr_kd.utils.modes import evaluating, fast_formats
 from basicsr_kd.utils.progress import Progress
 
@@ -34,8 +34,12 @@ many with 1e-5 came nearer; pruned by 0.5 both came nearer.
 """
 DAMPING = 1e-3
 """Added to the moments, in parts of their mean diagonal."""
-TEXTURE = 2.0
-"""Weight of the strength of fine detail, beside the logarithm of the squared error."""
+DETAIL = 0.85
+"""How strong the output's fine detail is to be at least, in parts of the original's.
+
+On RealESRGAN_x4plus pruned to half its time, output whose detail was made stronger had 0.2 more of the original's
+texture (an energy) for 0.3 dB; a term for the strength of detail in the loss had 0.13 more for 0.35 dB.
+"""
 _EXACT = 1e-6
 """Squared error that is as good as none: 60 dB."""
 BATCH, SIZE = 4, 48
@@ -160,6 +164,7 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
     generator = torch.Generator().manual_seed(0)
     groups = [{'params': [layer.moved, layer.raised], 'size': layer.size} for layer in layers]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99)) if layers else None
+    keeper = DetailKeeper(DETAIL)
     start = time.perf_counter()
     steps, passed = 0, 0.0
     with Progress('gradient steps, seconds', round(max(seconds, 0)), progress,
@@ -175,7 +180,7 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
             with torch.enable_grad():
                 with torch.autocast('cpu', torch.bfloat16, enabled=half):
                     made = pruned(crops).float()
-                loss = (_gaps(made, wanted) + _EXACT).log().mean() + TEXTURE * detail_gap(made, wanted)
+                loss = (_gaps(made, keeper.target(made, wanted)) + _EXACT).log().mean()
             pruned.zero_grad()
             loss.backward()
             with torch.no_grad():
