@@ -96,6 +96,8 @@ class FeatureOptions(AdaptedOptions, tag_field='type', tag='FeatureDistillLoss')
 class ResponseOptions(DistillOptions, tag_field='type', tag='ResponseDistillLoss'):
     """The outputs."""
     criterion: Criterion = 'l1'  # how outputs are compared
+    # how many times as strong the teacher's fine detail is made first; an error alone makes a student soft
+    detail: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
 
 
 class AttentionOptions(LayersOptions, tag_field='type', tag='AttentionTransferLoss'):

@@ -68,6 +68,18 @@ def test_response_is_the_mean_error_of_the_images(criterion):
     assert loss.item() == pytest.approx(0.5 * total / s.size, rel=1e-5)
 
 
+def test_response_with_stronger_detail_asks_for_an_image_that_is_sharper():
+    (teacher,) = maps(3, size=(24, 20))
+    taps = np.array([1, 4, 6, 4, 1]) / 16
+    padded = np.pad(teacher.double().numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), 'reflect')
+    coarse = sum(taps[i] * taps[j] * padded[..., i:i + 24, j:j + 20] for i in range(5) for j in range(5))
+    sharper = torch.from_numpy(coarse + 1.5 * (teacher.double().numpy() - coarse)).float()
+    loss = ResponseDistillLoss('l2', detail=1.5)
+    assert loss([sharper], [teacher]).item() == pytest.approx(0, abs=1e-10) and loss([teacher], [teacher]).item() > 0.01
+    with pytest.raises(ValueError, match='detail is -1, expected at least 0'):
+        ResponseDistillLoss(detail=-1)
+
+
 def attention(features: np.ndarray) -> np.ndarray:
     n, c, h, w = features.shape
     found = np.zeros((n, h, w))

@@ -128,7 +128,7 @@ def test_schedules(schedule: dict[str, Any], expected: list[float]):
     ({'distill_opt': {'type': 'FeatureDistilLoss'}},
      r"train.distill_opt.type: found 'FeatureDistilLoss'. Possible: FeatureDistillLoss, ResponseDistillLoss"),
     ({'distill_opt': [{'type': 'ResponseDistillLoss', 'layers': ['body.0']}]},
-     r'train.distill_opt\[0\].layers: unknown key; possible: criterion, loss_weight'),
+     r'train.distill_opt\[0\].layers: unknown key; possible: criterion, detail, loss_weight'),
     ({'distill_opt': {'type': 'AttentionTransferLoss', 'depth_mach': 'even'}}, 'did you mean .depth_match.'),
     ({'distill_opt': [{'type': 'FeatureDistillLoss', 'criterion': 'l3'}]},
      r"\[0\].criterion: found 'l3'. Possible: l1, l2"),
