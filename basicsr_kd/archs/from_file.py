@@ -79,7 +79,7 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
     Args:
         path: A `.pth` or `.safetensors` file, or ncnn's `.param`.
         param_key: Which of its state dicts, `params_ema` where it is left out.
-        network: BasicSR's options of the network; left out: see `describe`.
+        network: BasicSR's options of the network; default: see `describe`.
 
     Raises:
         CheckpointError: The file cannot be read, its architecture not told or not built, or it is not of that

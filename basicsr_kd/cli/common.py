@@ -77,7 +77,7 @@ def add_param_key(parser: Any) -> None:
 
 
 def usable_device(name: str | None) -> str:
-    """The device of this name, seen to work; left out: a GPU, if there is one, else the CPU.
+    """The device of this name, seen to work; default: a GPU, if there is one, else the CPU.
 
     Raises:
         Refusal: It cannot be used.

@@ -115,7 +115,7 @@ def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 
         size: side, in low resolution, of the square cut out of the middle of each; see :func:`read_calibration`. Of
             clips a multiple of 8.
         sigma: standard deviation of the blur, in pixels of the ground truth.
-        clips: those of ``dataroot`` to take; left out: all.
+        clips: those of ``dataroot`` to take; default: all.
 
     Returns:
         ``(n, c, size, size)``, of clips ``(n, 10, c, size, size)``; RGB in [0, 1], float32 on the CPU. The same call

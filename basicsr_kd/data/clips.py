@@ -44,7 +44,7 @@ def find_clips(root: str | os.PathLike[str], backend: str = 'disk',
     Args:
         root: A folder with a folder a clip, of any names (`disk`), or BasicSR's LMDB with keys `clip/frame` (`lmdb`).
         backend: `disk` or `lmdb`.
-        listed: The clips to take, as `read_listing` reads them; left out: all. Where it has the sizes, no file is
+        listed: The clips to take, as `read_listing` reads them; default: all. Where it has the sizes, no file is
             opened.
 
     Returns:
@@ -65,7 +65,7 @@ def read_clip(folder: str | os.PathLike[str], name: str | None = None, listed: L
 
     Args:
         folder: The frames, images that differ in a number of their names; folders inside it are not searched.
-        name: The clip's name; left out: that of the folder.
+        name: The clip's name; default: that of the folder.
         listed: What a list says of it.
 
     Raises:

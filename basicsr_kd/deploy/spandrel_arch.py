@@ -39,7 +39,7 @@ def install(registry: ArchRegistry = MAIN_REGISTRY) -> None:
     Where a registry has them already (from another copy of this file, say), those stay.
 
     Args:
-        registry: the architectures of a `spandrel.ModelLoader`; left out: of all that were given no others.
+        registry: the architectures of a `spandrel.ModelLoader`; default: of all that were given no others.
     """
     # Before the two of spandrel that take any widths for their own, and fail.
     registry.add(

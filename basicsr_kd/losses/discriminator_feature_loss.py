@@ -41,7 +41,7 @@ class DiscriminatorFeatureLoss(DistillLoss):
     names it is one, the last of the default pairs.
 
     Args:
-        discriminator_layers: Module paths or globs in the discriminator; left out: `LAYERS`.
+        discriminator_layers: Module paths or globs in the discriminator; default: `LAYERS`.
         criterion: 'l1' (absolute difference, as in DCD), 'l2' (squared difference, MSE) or 'charbonnier'.
         loss_weight: The factor on the sum over layers.
 

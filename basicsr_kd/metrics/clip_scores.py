@@ -45,7 +45,7 @@ class ClipScores:
     Args:
         names: of `CLIP_METRICS`.
         protocol: what of a clip counts.
-        weights: file of AlexNet's weights, which LPIPS and tLP rest on; left out: PyTorch's cache, else they are
+        weights: file of AlexNet's weights, which LPIPS and tLP rest on; default: PyTorch's cache, else they are
             downloaded.
         device: where AlexNet runs, and JOD is computed.
         frame_rate: frames a second, which JOD depends on.

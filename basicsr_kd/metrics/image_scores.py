@@ -31,7 +31,7 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
             made for.
         lpips: the network of `lpips_network`, for 'lpips'.
-        device: where JOD is computed; left out: the GPU, if there is one.
+        device: where JOD is computed; default: the GPU, if there is one.
 
     Returns:
         PSNR in dB, infinite for equal images; None where the metric is not defined, see `Metric.undefined`.

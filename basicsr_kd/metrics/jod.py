@@ -37,7 +37,7 @@ def calculate_jod(img: np.ndarray, img2: np.ndarray, crop_border: int, input_ord
         img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
         img2: the ground truth.
         crop_border: pixels left out on each side.
-        device: where it is computed; left out: the GPU, if there is one.
+        device: where it is computed; default: the GPU, if there is one.
 
     Raises:
         MetricError: the images are no pair or too small.

@@ -77,8 +77,8 @@ def calculate_lpips(img: np.ndarray, img2: np.ndarray, crop_border: int, input_o
         img2: the ground truth.
         crop_border: pixels left out on each side.
         net: 'alex', 'vgg' or 'squeeze'.
-        weights: file of the backbone's weights; left out: PyTorch's cache, else they are downloaded.
-        device: where the network runs; left out: the GPU, if there is one.
+        weights: file of the backbone's weights; default: PyTorch's cache, else they are downloaded.
+        device: where the network runs; default: the GPU, if there is one.
 
     Raises:
         MetricError: the images are no pair or too small, or there is no such `net`.

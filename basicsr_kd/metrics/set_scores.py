@@ -40,7 +40,7 @@ class SetScores:
 
     Args:
         names: 'fid', 'kid' or both.
-        weights: file of Inception's weights; left out: PyTorch's cache, else they are downloaded.
+        weights: file of Inception's weights; default: PyTorch's cache, else they are downloaded.
         device: where Inception runs.
         patch: side of KID's patches.
         truths: where features of the ground truth are kept, by key; several methods on one set may share it.

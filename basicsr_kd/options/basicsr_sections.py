@@ -30,7 +30,7 @@ class TopOptions(Section, kw_only=True):
     path: dict[str, Any]  # files to start from
     # GPUs of this process; 0: the CPU; auto: those that are there
     num_gpu: Annotated[int, Meta(ge=0)] | Literal['auto']
-    # of random numbers; left out: drawn, and written to the log
+    # of random numbers; default: drawn, and written to the log
     manual_seed: Annotated[int, Meta(ge=0, le=2**32 - 1000)] | None = None
     network_g: dict[str, Any] | None = None  # the generator: type: and its arguments
     network_d: dict[str, Any] | None = None  # the discriminator: type: and its arguments
@@ -66,7 +66,7 @@ class PathOptions(Section):
 
 class WandbOptions(Section):
     """`logger.wandb:`."""
-    project: Text | None = None  # left out: Weights & Biases is not used
+    project: Text | None = None  # default: Weights & Biases is not used
     resume_id: str | None = None  # of the run there to go on with
 
 
@@ -77,14 +77,14 @@ class LoggerOptions(Section):
     save_checkpoint_freq: Frequency = 5000
     use_tb_logger: bool = False  # whether TensorBoard gets losses and scores
     wandb: WandbOptions | None = None  # Weights & Biases, through TensorBoard
-    keep_last: Count | None = None  # ours: sets of networks and state that stay; left out: all
+    keep_last: Count | None = None  # ours: sets of networks and state that stay; default: all
     on_save_error: Literal['stop', 'continue'] = 'stop'  # ours: where a disk is full or read-only
 
 
 class DistOptions(Section):
     """`dist_params:`."""
     backend: Literal['nccl', 'gloo'] = 'nccl'  # on GPUs; without any it is gloo
-    # where processes meet, under Slurm; left out: MASTER_PORT, else 29500
+    # where processes meet, under Slurm; default: MASTER_PORT, else 29500
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
 
 
@@ -148,11 +148,11 @@ class AnySet(Section, kw_only=True):
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
     num_prefetch_queue: Count = 1  # batches kept ready with prefetch_mode: cpu
     pin_memory: bool = False  # memory that a GPU copies faster from
-    persistent_workers: bool | None = None  # workers stay between epochs; left out: they do, where there are any
+    persistent_workers: bool | None = None  # workers stay between epochs; default: they do, where there are any
 
 
 class _StoredSet(AnySet, kw_only=True):
-    meta_info_file: str | None = None  # a list of the images to take; left out: all
+    meta_info_file: str | None = None  # a list of the images to take; default: all
     mean: list[float] | None = None  # taken off, by channel
     std: list[float] | None = None  # divided by, by channel
     color: Literal['y'] | None = None  # y: luma alone

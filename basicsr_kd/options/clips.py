@@ -27,7 +27,7 @@ class ClipOptions(Section):
     type: str  # the kind of set
     phase: str  # which BasicSR fills in, and the scale
     scale: Annotated[int, msgspec.Meta(ge=1)]
-    meta_info_file: str | None = None  # the clips to take, as BasicSR's meta_info_REDS_GT.txt; left out: all
+    meta_info_file: str | None = None  # the clips to take, as BasicSR's meta_info_REDS_GT.txt; default: all
     val_partition: Literal['REDS4', 'official'] | None = None  # of REDS: left out in training, alone in test
     # BasicSR's, for its loader
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
@@ -57,7 +57,7 @@ class ClipTrainOptions(ClipOptions, kw_only=True):
 class ClipTestOptions(ClipOptions):
     """A section of type TecoGANTestDataset."""
     dataroot_gt: str | None = None  # a folder with a folder of frames a clip
-    dataroot_lq: str | None = None  # the same in low resolution; left out: made of ground truth
+    dataroot_lq: str | None = None  # the same in low resolution; default: made of ground truth
     io_backend: DiskOptions = msgspec.field(default_factory=DiskOptions)  # where frames are
 
 

@@ -38,7 +38,7 @@ def check_keys(section: dict[str, Any], kind: Any, path: str, structs: Structs |
         section: A section of an options file.
         kind: The struct.
         path: Where it stands in the file; '' for the file itself.
-        structs: As for `convert`; left out: none but `kind`.
+        structs: As for `convert`; default: none but `kind`.
         more: Keys that something else checks.
 
     Raises:
@@ -61,7 +61,7 @@ def convert_ours(section: dict[str, Any], kind: Any, path: str, structs: Structs
         section: A section of an options file.
         kind: The struct.
         path: Where it stands in the file; '' for the file itself.
-        structs: As for `convert`; left out: none but `kind`.
+        structs: As for `convert`; default: none but `kind`.
 
     Raises:
         OptionsError: As `convert`.

@@ -20,12 +20,12 @@ _NOT_THE_LOSS = ('layers', 'depth_match', 'adapter_init', 'adapter_lr')  # where
 class TeacherOptions(Section):
     """Where the frozen teacher comes from."""
     path: str  # its file
-    network: dict[str, Any] | None = None  # left out: read off the file
+    network: dict[str, Any] | None = None  # default: read off the file
     param_key: str | None = None  # which of the weights of that file
     amp: Literal['bf16', 'fp16', 'fp32'] = 'bf16'  # of its forward pass; its features are compared in fp32
     prune: PruneOptions | list[PruneOptions] | None = None  # what is taken away of it first
     cache: Literal['outputs'] | None = None  # its outputs for whole images are made once; no forward pass in a step
-    cache_path: str | None = None  # folder for them; left out: the user's cache folder
+    cache_path: str | None = None  # folder for them; default: the user's cache folder
     cache_border: Annotated[int, msgspec.Meta(ge=0)] = 8  # low-resolution pixels at a crop's edge without such a loss
 
 
@@ -75,7 +75,7 @@ class DistillOptions(Section):
 
 class LayersOptions(DistillOptions):
     """A loss on feature maps."""
-    # left out: see distillation.layers.default_pairs
+    # default: see distillation.layers.default_pairs
     layers: Annotated[list[str], _NOT_EMPTY] | Annotated[dict[str, str], _NOT_EMPTY] | None = None
     depth_match: Literal['exact', 'even'] = 'exact'  # of named layers
 
@@ -83,7 +83,7 @@ class LayersOptions(DistillOptions):
 class AdaptedOptions(LayersOptions):
     """A loss on feature maps that the student's adapters bring to the teacher's channels."""
     adapter_init: Literal['random', 'fit'] = 'random'  # fit: the least-squares map of the first batch's features
-    adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # left out: the learning rate of optim_g
+    adapter_lr: Annotated[float, msgspec.Meta(gt=0)] | None = None  # default: the learning rate of optim_g
 
 
 class FeatureOptions(AdaptedOptions, tag_field='type', tag='FeatureDistillLoss'):
@@ -110,7 +110,7 @@ class AffinityOptions(LayersOptions, tag_field='type', tag='FeatureAffinityLoss'
 
 class DiscriminatorOptions(AdaptedOptions, tag_field='type', tag='DiscriminatorFeatureLoss'):
     """What the teacher's discriminator makes of the features."""
-    discriminator_layers: Annotated[list[str], _NOT_EMPTY] | None = None  # left out: by the discriminator's type
+    discriminator_layers: Annotated[list[str], _NOT_EMPTY] | None = None  # default: by the discriminator's type
     criterion: Criterion = 'l1'  # how features are compared
 
 

@@ -17,7 +17,7 @@ class CalibrationOptions(Section):
     The network of TecoGANModel sees clips of ground truth, of which low resolution is made as in training; with
     degradation BI, clips of low resolution.
     """
-    # left out: dataroot_lq of the training set; dataroot_gt where low resolution is made in training, as it is there
+    # default: dataroot_lq of the training set; dataroot_gt where low resolution is made in training, as it is there
     dataroot: str | None = None
     num: Annotated[int, msgspec.Meta(ge=1)] = 16  # how many
     size: Annotated[int, msgspec.Meta(ge=8)] = 96  # side of the square cut out of the middle of each
@@ -39,9 +39,9 @@ class PruneOptions(Section):
     select: Select = 'least'  # for layout blocks: which go
     target: str | None = None  # prune this part of the network alone
     device: Device | None = None  # of latency: where time is measured
-    runtime: Runtime | None = None  # of latency: the program; left out: openvino if it is installed
-    dtype: Dtype | None = None  # of latency: number format; left out: the fastest here
-    size: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of latency: side of the image; left out: 128
+    runtime: Runtime | None = None  # of latency: the program; default: openvino if it is installed
+    dtype: Dtype | None = None  # of latency: number format; default: the fastest here
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of latency: side of the image; default: 128
     reconstruct: bool = False  # whether layers are refitted on calibration images
     # how long all of it may take, with gradient steps on calibration images
     minutes: Annotated[float, msgspec.Meta(ge=0)] = 0

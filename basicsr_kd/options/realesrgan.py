@@ -81,9 +81,9 @@ class PhotoOptions(AnySet, kw_only=True):
     use_rot: bool  # turn at random
     num_worker_per_gpu: Annotated[int, msgspec.Meta(ge=0, le=512)]  # processes that load images
     batch_size_per_gpu: _Count  # crops a batch and process
-    meta_info: str | None = None  # left out: all photos of dataroot_gt
+    meta_info: str | None = None  # default: all photos of dataroot_gt
     gt_size: _Count | None = None  # not used: that of the file itself is
-    crop_size: _Count | None = None  # ours: of what low resolution is made; left out: 400, as in BasicSR
+    crop_size: _Count | None = None  # ours: of what low resolution is made; default: 400, as in BasicSR
 
 
 TOP_KEYS = {*TargetOptions.__struct_fields__, *SynthesisOptions.__struct_fields__}

@@ -28,7 +28,7 @@ class TrainOptions(Section):
     # a factor on all of them over time
     distill_schedule: ScheduleOptions = msgspec.field(default_factory=ScheduleOptions)
     distill_every: Annotated[int, msgspec.Meta(ge=1)] = 1  # the teacher runs in every n-th iteration
-    relativistic: bool | None = None  # left out: true for PruneGANModel (ESRGAN's losses), false for the others
+    relativistic: bool | None = None  # default: true for PruneGANModel (ESRGAN's losses), false for the others
     amp: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # number format of forward passes
     channels_last: bool = True  # memory format, faster in all formats
     compile: bool | CompileOptions = False  # student, teacher and discriminator

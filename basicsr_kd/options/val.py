@@ -16,7 +16,7 @@ class AnyValOptions(Section):
     # iterations from one validation to the next; 0: only at the end; training needs it
     val_freq: Annotated[int, msgspec.Meta(ge=0)] | None = None
     save_img: bool = False  # whether results are saved as images
-    suffix: str | None = None  # of their names, in test; left out: the name of the run
+    suffix: str | None = None  # of their names, in test; default: the name of the run
     pbar: bool = False  # whether to show a progress bar
     metrics: dict[str, Any] | None = None  # a section with type: for each score
     amp: Literal['fp32', 'same'] = 'fp32'  # same: as train.amp; in test, where nothing trains, fp32 too
@@ -31,7 +31,7 @@ class ValOptions(AnyValOptions):
 
 class _OurMetric(Section, tag_field='type'):
     better: Literal['lower'] = 'lower'  # which BasicSR would take for `higher` where it is left out
-    weights: str | None = None  # of the backbone; left out: torch's cache folder, else a download
+    weights: str | None = None  # of the backbone; default: torch's cache folder, else a download
 
 
 class LPIPSOptions(_OurMetric, tag='calculate_lpips', kw_only=True):
@@ -119,7 +119,7 @@ def check_val(val: dict[str, Any], kind: type[Section] = ValOptions,
     Args:
         val: The section.
         kind: Its keys that are ours.
-        check_metric: Takes a metric's section and its key, gives it with defaults; left out: of images.
+        check_metric: Takes a metric's section and its key, gives it with defaults; default: of images.
 
     Raises:
         OptionsError: A key or value that is not possible.

@@ -49,7 +49,7 @@ class JOD20Options(Section, tag_field='type', tag='calculate_jod20'):
 
 class LPIPSOptions(_ClipMetric, tag='calculate_lpips'):
     """A metric of type `calculate_lpips`."""
-    weights: str | None = None  # of AlexNet, for LPIPS and tLP; left out: torch's cache folder, else a download
+    weights: str | None = None  # of AlexNet, for LPIPS and tLP; default: torch's cache folder, else a download
 
 
 class TOFOptions(_ClipMetric, tag='calculate_tof'):
@@ -58,7 +58,7 @@ class TOFOptions(_ClipMetric, tag='calculate_tof'):
 
 class TLPOptions(_ClipMetric, tag='calculate_tlp'):
     """A metric of type `calculate_tlp`."""
-    weights: str | None = None  # of AlexNet; left out: torch's cache folder, else a download
+    weights: str | None = None  # of AlexNet; default: torch's cache folder, else a download
 
 
 class FIDOptions(_ClipMetric, tag='calculate_fid'):

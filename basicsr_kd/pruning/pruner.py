@@ -69,10 +69,10 @@ def prune(net: nn.Module,
         select: for layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
         target: module path of the part to prune; the ratio then counts this part alone.
-        device: of latency: 'cpu' or 'cuda'; left out: 'cpu'.
-        runtime: of latency: 'torch', 'openvino' or 'onnxruntime'; left out: openvino if it is installed, else torch.
-        dtype: of latency: 'fp32', 'bf16' or 'fp16'; left out: the fastest that the runtime has here.
-        size: of latency: side of the input, in pixels; left out: 128.
+        device: of latency: 'cpu' or 'cuda'; default: 'cpu'.
+        runtime: of latency: 'torch', 'openvino' or 'onnxruntime'; default: openvino if it is installed, else torch.
+        dtype: of latency: 'fp32', 'bf16' or 'fp16'; default: the fastest that the runtime has here.
+        size: of latency: side of the input, in pixels; default: 128.
         reconstruct: whether to refit, by least squares on the calibration images, every layer behind the first that
             lost inputs.
         minutes: how long all of it may take, wall time: when the rest is done, gradient steps on the calibration
@@ -83,8 +83,8 @@ def prune(net: nn.Module,
         judge: further images, of the same shape, that nothing is fitted to: the result is compared with the original on
             them, and gradient steps that make it worse there are undone.
         whole: the images that ``calibration`` was cut out of, ``(1, c, h, w)`` each, from which gradient steps take
-            their crops (:func:`read_whole`); left out: ``calibration`` itself.
-        example: an input, ``(1, c, h, w)``; left out: 8 x 8 pixels with the channels of the first convolution.
+            their crops (:func:`read_whole`); default: ``calibration`` itself.
+        example: an input, ``(1, c, h, w)``; default: 8 x 8 pixels with the channels of the first convolution.
         progress: whether to show progress bars.
 
     Returns:

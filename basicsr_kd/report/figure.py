@@ -40,7 +40,7 @@ class Comparison:
     name: str = ''
     """Of the photo."""
     whole: str = ''
-    """Label of what is shown as a whole; left out: the last."""
+    """Label of what is shown as a whole; default: the last."""
 
     @property
     def overview(self) -> np.ndarray:

@@ -53,7 +53,7 @@ class Judge:
 
     Args:
         sets: their images by name.
-        original: the network whose output on them is the reference; left out: the ground truth is.
+        original: the network whose output on them is the reference; default: the ground truth is.
         device: where networks run.
     """
 

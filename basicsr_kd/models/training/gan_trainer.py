@@ -21,7 +21,7 @@ from basicsr_kd.runs import signals, start
 class GANTrainer(Validation, SRGANModel):
     """SRGANModel / ESRGANModel with the discriminator optional and two passes through it a step, also on a CPU.
 
-    Options of `train:` read here: `gan_opt` (left out: no discriminator), `relativistic` (ESRGAN's average loss, or the
+    Options of `train:` read here: `gan_opt` (default: no discriminator), `relativistic` (ESRGAN's average loss, or the
     standard one), `net_d_iters`, `net_d_init_iters`, `warmup_iter_d` (D's learning rate rises over so many iterations),
     `adaptive_d` (D does not learn while its loss is below).
 
