@@ -1,4 +1,4 @@
-"""Image pairs in memory, photos, video clips; the plugin puts those in ``__all__`` into BasicSR's DATASET_REGISTRY."""
+"""Image pairs in memory, photos, video clips; the plugin puts all of `__all__` into BasicSR's DATASET_REGISTRY."""
 from basicsr_kd.data.cached_paired_image_dataset import CachedPairedImageDataset
 from basicsr_kd.data.named_paired_image_dataset import NamedPairedImageDataset
 from basicsr_kd.data.realesrgan_dataset import RealESRGANPhotoDataset

@@ -1,4 +1,4 @@
-"""Data sets in which an image that does not decode is named, and another comes in its place."""
+"""Data sets that name an image that does not decode, and take another one in its place."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,16 +10,16 @@ from basicsr_kd.errors import BadImageError
 
 
 class NamesBroken:
-    """Comes before a data set of BasicSR's among the bases, whose `paths` are files, keys, or pairs of them.
+    """A base class to put before one of BasicSR's data sets, whose `paths` are files, keys, or pairs of them.
 
-    A sample for training says in `broken` which images it is there in place of, a line each.
+    In a training sample, `broken` names the images that it replaces, one line for each.
 
     Raises:
         BadImageError: In training, no image of the set decodes.
     """
 
     def sample(self, index: int) -> dict[str, Any]:
-        """BasicSR's sample, which fails where an image does not decode."""
+        """BasicSR's sample; it fails if an image does not decode."""
         return super().__getitem__(index)  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -31,7 +31,7 @@ class NamesBroken:
             at = (index + further) % len(dataset)
             try:
                 return {**self.sample(at), 'broken': '\n'.join(broken)}
-            except Exception:  # whatever BasicSR's code raises of an image that is None
+            except Exception:  # whatever BasicSR's code raises for an image that is None
                 found = undecodable(dataset, at)
                 if not found:
                     raise  # something else is wrong
@@ -40,11 +40,11 @@ class NamesBroken:
 
 
 def undecodable(dataset: Any, index: int) -> list[str]:
-    """The images of a sample that are missing or do not decode; none of a set whose images are not known.
+    """The images of a sample that are missing or do not decode; none for a set whose images are not known.
 
     Args:
-        dataset: One of BasicSR's data sets of images, or on top of it.
-        index: Of the sample.
+        dataset: One of BasicSR's data sets of images, or a subclass of one.
+        index: The sample's index.
     """
     if not getattr(dataset, 'paths', None) or not hasattr(dataset, 'io_backend_opt'):
         return []
@@ -59,7 +59,7 @@ def images_of(dataset: Any, index: int) -> list[ImageName]:
 
 
 def reader_of(dataset: Any) -> FileClient:
-    """What reads its files, by the options that the set was given; BasicSR takes the type out of its own at first."""
+    """A client for a set's files, made from the set's options; BasicSR removes the type from its own copy of them."""
     backend = dict(dataset.io_backend_opt)
     return FileClient(backend.pop('type'), **backend)
 

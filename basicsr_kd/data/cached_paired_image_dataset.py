@@ -12,7 +12,7 @@ from basicsr_kd.data.ram import ImageName, RamImages
 
 
 class CachedPairedImageDataset(NamedPairedImageDataset):
-    """PairedImageDataset with all images decoded once, in the process that makes it; the same samples.
+    """PairedImageDataset, with the same samples, that decodes all images once, in the process that makes it.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `cache: ram`.
 
@@ -20,7 +20,7 @@ class CachedPairedImageDataset(NamedPairedImageDataset):
         opt: A section of `datasets:`; the keys are BasicSR's, for folders, LMDB and lists alike.
 
     Raises:
-        BadImageError: An image that cannot be read.
+        BadImageError: An image cannot be read.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -29,5 +29,5 @@ class CachedPairedImageDataset(NamedPairedImageDataset):
 
 
 def files_of(dataset: NamedPairedImageDataset) -> tuple[list[ImageName], FileClient]:
-    """The images of a data set, and what reads their files."""
+    """The images of a data set, and the client that reads their files."""
     return [name for index in range(len(dataset.paths)) for name in images_of(dataset, index)], reader_of(dataset)

@@ -21,10 +21,10 @@ from basicsr_kd.errors import ClipError, PruningError
 from basicsr_kd.utils.images import SUFFIXES, middle
 
 FRAMES = 10
-"""Of each clip, as in TecoGAN's training."""
+"""Number of frames of each calibration clip, as in TecoGAN's training."""
 
 _WHOLE = 512
-"""Side of the most that is kept of an image."""
+"""Largest side of the part of an image that is kept."""
 
 _T = TypeVar('_T')
 
@@ -33,19 +33,19 @@ def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int 
     """Read the centres of some images, evenly spread over a folder.
 
     Args:
-        dataroot: a folder of images (those in folders inside it too), or BasicSR's LMDB, a folder ``….lmdb`` with its
-            ``meta_info.txt``. They are inputs of the network: low resolution.
-        num: how many images, all of them where there are fewer.
-        size: side of the square cut out of the middle of each. Where the smallest chosen image is smaller, its shorter
-            side is the size for all. A multiple of 4, which networks with a pixel-unshuffle need: what is over is left.
-        channels: 3, or 1 for a network of grey images, which gets the luma of coloured ones.
+        dataroot: A folder of images, also in folders inside it, or BasicSR's LMDB, a folder `….lmdb` with its
+            `meta_info.txt`. The images are inputs of the network: low resolution.
+        num: The number of images; all are taken if there are fewer.
+        size: Side of the square cut out of the middle of each image. If the smallest chosen image is smaller, its
+            shorter side is the size for all. Rounded down to a multiple of 4, for networks with a pixel-unshuffle.
+        channels: 3, or 1 for a network of grey images, which gets the luma of coloured images.
 
     Returns:
-        ``(n, channels, size, size)``, RGB in [0, 1], float32 on the CPU. The same call gives the same images.
+        `(n, channels, size, size)`, RGB in [0, 1], float32 on the CPU. The same call gives the same images.
 
     Raises:
-        PruningError: no such folder, no image in it, one that cannot be read, or ``num`` is less than 1 or
-            ``size`` than 4, or a network of other channels.
+        PruningError: There is no such folder, it has no image, an image cannot be read, `num` is less than 1, `size`
+            is less than 4, or `channels` is neither 1 nor 3.
     """
     check_numbers(size=(size, 4))
     images = list(_decoded(dataroot, num, channels))
@@ -54,14 +54,14 @@ def read_calibration(dataroot: str | os.PathLike[str], num: int = 16, size: int 
 
 
 def read_whole(dataroot: str | os.PathLike[str], num: int = 16, channels: int = 3) -> list[Tensor]:
-    """The images whose centres :func:`read_calibration` gives, as large as they are.
+    """Read the images of `read_calibration` in full size, not only their centres.
 
     Returns:
-        In the same order ``(1, channels, h, w)`` each, RGB in [0, 1], float32 on the CPU; of larger images than 512 x
-        512 pixels the middle.
+        `(1, channels, h, w)` for each image, in the same order, RGB in [0, 1], float32 on the CPU; only the middle
+        512 x 512 pixels of larger images.
 
     Raises:
-        PruningError: see :func:`read_calibration`.
+        PruningError: As in `read_calibration`.
     """
     return [img2tensor(centre(image, _WHOLE), bgr2rgb=True, float32=True)[None]
             for image in _decoded(dataroot, num, channels)]
@@ -80,7 +80,7 @@ def _decoded(dataroot: str | os.PathLike[str], num: int, channels: int) -> Itera
 
 
 def _from_folder(root: Path, num: int) -> Iterator[tuple[str, bytes]]:
-    """Some of its images: path and content."""
+    """Path and content of `num` images of a folder."""
     paths = sorted(path for path in root.rglob('*')
                    if path.suffix.lower() in SUFFIXES and not path.name.startswith('.') and path.is_file())
     if not paths:
@@ -90,7 +90,10 @@ def _from_folder(root: Path, num: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_lmdb(root: Path, num: int) -> Iterator[tuple[str, bytes]]:
-    """Some of its images; the keys are the first words of meta_info.txt without their ending, as in BasicSR."""
+    """Key and content of `num` images of an LMDB.
+
+    The keys are the first words of the lines of meta_info.txt without their ending, as in BasicSR.
+    """
     meta = root / 'meta_info.txt'
     if not meta.is_file():
         raise PruningError(f'calibration: {meta} does not exist. Expected an LMDB as BasicSR writes it, with this list '
@@ -103,26 +106,26 @@ def _from_lmdb(root: Path, num: int) -> Iterator[tuple[str, bytes]]:
 
 def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 16, size: int = 96,
                          sigma: float = SIGMA, clips: Sequence[Clip] | None = None) -> Tensor:
-    """Read calibration images, for a network that goes from frame to frame clips.
+    """Read calibration images, or clips for a network that goes from frame to frame.
 
     Args:
-        net: what looks at them; on the meta device is enough.
-        dataroot: of images see :func:`read_calibration`. Of clips: a folder with a folder a clip, or the folder of one
-            clip, or BasicSR's LMDB, a folder ``….lmdb``. The frames are ground truth, of which low resolution is made
-            as in training, or for a network of degradation BI, for which that cannot be done, low resolution.
-        num: how many images or clips, all of them where there are fewer. A long clip counts for several, one for
-            each :data:`FRAMES` frames; one of fewer frames is gone through backwards when it ends, as in training.
-        size: side, in low resolution, of the square cut out of the middle of each; see :func:`read_calibration`. Of
-            clips a multiple of 8.
-        sigma: standard deviation of the blur, in pixels of the ground truth.
-        clips: those of ``dataroot`` to take; default: all.
+        net: The network that the images are for; it may be on the meta device.
+        dataroot: For images, see `read_calibration`. For clips: a folder with one folder for each clip, or the folder
+            of one clip, or BasicSR's LMDB, a folder `….lmdb`. The frames are ground truth, from which low resolution is
+            made as in training. A network of degradation BI, for which it cannot be made, needs low resolution here.
+        num: The number of images or clips; all are taken if there are fewer. A long clip counts as several, one for
+            each `FRAMES` frames. A clip of fewer frames is gone through backwards when it ends, as in training.
+        size: Side, in low resolution, of the square cut out of the middle of each image; see `read_calibration`. For
+            clips it is rounded down to a multiple of 8.
+        sigma: Standard deviation of the blur, in pixels of the ground truth.
+        clips: The clips of `dataroot` to take; default: all.
 
     Returns:
-        ``(n, c, size, size)``, of clips ``(n, 10, c, size, size)``; RGB in [0, 1], float32 on the CPU. The same call
+        `(n, c, size, size)`, for clips `(n, 10, c, size, size)`; RGB in [0, 1], float32 on the CPU. The same call
         gives the same images.
 
     Raises:
-        PruningError: see :func:`read_calibration`; clips that cannot be used.
+        PruningError: As in `read_calibration`, or clips cannot be used.
     """
     channels = input_channels(net)
     if not is_recurrent(net):
@@ -133,7 +136,7 @@ def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 
     chosen = spread([(clip, start) for clip in clips
                      for start in range(0, max(1, len(clip.frames) - FRAMES + 1), FRAMES)], num)
     made = makes_low_resolution(net)
-    scale, border = (int(net.scale), BORDER) if made else (1, 0)  # of a frame against the input
+    scale, border = (int(net.scale), BORDER) if made else (1, 0)  # of a frame compared with the input
     smallest = min((clip for clip, _ in chosen), key=lambda clip: min(clip.size))
     size = min(size, (min(smallest.size) - 2 * border) // scale) // LR_MULTIPLE * LR_MULTIPLE
     if not size:
@@ -145,7 +148,7 @@ def read_calibration_for(net: Any, dataroot: str | os.PathLike[str], num: int = 
 
 
 def _find(root: Path) -> list[Clip]:
-    """The clips of a folder, or the one that it is; its frames are seen to be in order and of one size."""
+    """The clips in a folder, or the folder itself as one clip; order and sizes of frames are checked."""
     try:
         if root.suffix == '.lmdb':
             return find_clips(root, 'lmdb')
@@ -177,13 +180,13 @@ def _contents(root: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def check_numbers(**numbers: tuple[Any, int]) -> None:
-    """Options are whole numbers.
+    """Check that options are whole numbers, and not too small.
 
     Args:
-        numbers: What was given for an option, and the least it may be.
+        numbers: For each option, the value given and the least allowed.
 
     Raises:
-        PruningError: One is not.
+        PruningError: A value is no whole number, or too small.
     """
     for option, (value, least) in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -191,26 +194,29 @@ def check_numbers(**numbers: tuple[Any, int]) -> None:
 
 
 def check_channels(channels: int) -> None:
-    """Raises:
-        PruningError: Images cannot have as many.
+    """Check that a network's input can be an image: 1 or 3 channels.
+
+    Raises:
+        PruningError: The number of channels is another.
     """
     if channels not in (1, 3):
         raise PruningError(f'calibration: images have 3 channels or 1, and the network takes {channels}.')
 
 
 def spread(items: Sequence[_T], num: int) -> list[_T]:
-    """`num` items, evenly spread; all of them where there are fewer."""
+    """`num` items, evenly spread; all items if there are fewer."""
     num = min(num, len(items))
     return [items[index * len(items) // num] for index in range(num)]
 
 
 def read_lmdb(root: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """What an LMDB has under some keys: where it is, in words, and its content.
+    """Read some keys of an LMDB: each key's place, in words for messages, and its content.
 
-    Not through BasicSR's FileClient, which never closes: no process may open an LMDB twice, as training will.
+    BasicSR's FileClient is not used, as it never closes an LMDB: training opens it later, and no process may open an
+    LMDB twice.
 
     Raises:
-        PruningError: It cannot be read.
+        PruningError: The LMDB cannot be read, or lacks a key.
     """
     try:
         with lmdb.open(str(root), readonly=True, lock=False, readahead=False) as database, database.begin() as reader:
@@ -225,14 +231,14 @@ def decode(content: bytes, where: str, channels: int) -> np.ndarray:
 
     Args:
         content: The file.
-        where: It, in messages.
+        where: The file's name in messages.
         channels: 3, or 1 for the luma of coloured images.
 
     Returns:
         (h, w, channels) BGR, float32 in [0, 1].
 
     Raises:
-        PruningError: It cannot be read, or holds other values than 8 or 16 bits.
+        PruningError: The file cannot be read, or holds other values than 8 or 16 bits.
     """
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
     if image is None:
@@ -246,5 +252,5 @@ def decode(content: bytes, where: str, channels: int) -> np.ndarray:
 
 
 def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """The square of side `size` in the middle of an image (h, w, c), or as much of it as there is."""
+    """The square of side `size` in the middle of an image (h, w, c); smaller where the image is."""
     return np.ascontiguousarray(middle(image, size))

@@ -1,4 +1,4 @@
-"""Clips: which frames there are in a folder of folders or in an LMDB, in which order, of which size."""
+"""Clips in a folder of folders or in an LMDB: their frames, the order of the frames, and their size."""
 from __future__ import annotations
 
 import os
@@ -20,7 +20,7 @@ _META_LINE = re.compile(r'(?P<key>.+?)\.\w+ \((?P<height>\d+), *(?P<width>\d+)\b
 Size = tuple[int, int]
 
 PARTITIONS = {'REDS4': ('000', '011', '015', '020'), 'official': tuple(f'{clip:03d}' for clip in range(240, 270))}
-"""Clips of REDS that are for validation, as in BasicSR, which calls the official ones 240 to 269."""
+"""Clips of REDS for validation, as in BasicSR, which calls the official validation clips 240 to 269."""
 _LINE = re.compile(r'(?P<name>\S+)(?:\s+(?P<frames>\d+)(?:\s+\((?P<height>\d+),\s*(?P<width>\d+)(?:,\s*\d+)?\))?)?')
 
 _DIGITS = re.compile(r'([0-9]+)')
@@ -42,13 +42,14 @@ def find_clips(root: str | os.PathLike[str], backend: str = 'disk',
     """Find the clips of a data set and check their names, numbers and sizes; no pixels are read.
 
     Args:
-        root: A folder with a folder a clip, of any names (`disk`), or BasicSR's LMDB with keys `clip/frame` (`lmdb`).
+        root: A folder with one folder of any name for each clip (`disk`), or BasicSR's LMDB with keys `clip/frame`
+            (`lmdb`).
         backend: `disk` or `lmdb`.
-        listed: The clips to take, as `read_listing` reads them; default: all. Where it has the sizes, no file is
+        listed: The clips to take, as `read_listing` returns them; default: all. If the list has the sizes, no file is
             opened.
 
     Returns:
-        The clips by their names, or in the order of the list.
+        The clips sorted by name, or in the order of the list.
 
     Raises:
         ClipError: No such folder, no clip, a clip of one frame, frames of different sizes, a missing number.
@@ -61,15 +62,15 @@ def find_clips(root: str | os.PathLike[str], backend: str = 'disk',
 
 
 def read_clip(folder: str | os.PathLike[str], name: str | None = None, listed: Listed | None = None) -> Clip:
-    """The clip in one folder; sizes are read from the files' headers where no list tells them.
+    """Read the clip in one folder; sizes come from the files' headers if no list has them.
 
     Args:
-        folder: The frames, images that differ in a number of their names; folders inside it are not searched.
-        name: The clip's name; default: that of the folder.
-        listed: What a list says of it.
+        folder: A folder of frames, images that differ in a number in their names; folders inside are not searched.
+        name: The clip's name; default: the folder's name.
+        listed: What a list says of the clip.
 
     Raises:
-        ClipError: As `find_clips`.
+        ClipError: As in `find_clips`.
     """
     folder = Path(folder)
     try:
@@ -95,7 +96,7 @@ def _from_folders(root: Path, listed: Mapping[str, Listed] | None) -> list[Clip]
 
 
 def _from_lmdb(root: Path, listed: Mapping[str, Listed] | None) -> list[Clip]:
-    """Keys and sizes are those of `meta_info.txt`, in which BasicSR lists them."""
+    """The clips of an LMDB, with keys and sizes from `meta_info.txt`, in which BasicSR lists them."""
     meta = root / 'meta_info.txt'
     if not meta.is_file():
         raise ClipError(f'{meta} does not exist. Expected an LMDB as BasicSR writes it, with this list of its frames; '
@@ -131,7 +132,7 @@ def _clip(name: str, where: str, frames: Sequence[str], sizes: Mapping[str, Size
 
 
 def words(size: Size) -> str:
-    """A size in messages, width first as people write it."""
+    """A size for messages, width first."""
     return f'{size[1]} x {size[0]} pixels'
 
 
@@ -142,7 +143,7 @@ def _size_of_file(path: str) -> Size:
 
 @cache
 def _size_in_header(path: str, changed: int, length: int) -> Size:
-    """Kept, as long as the file is the same: a run's checks open what its data set opens once more."""
+    """The size of an image, cached as long as the file is the same: a run's checks and its data set both ask for it."""
     try:
         with of_any_size(), Image.open(path) as image:
             return image.height, image.width
@@ -161,9 +162,9 @@ class Listed:
 
 
 def read_listing(path: str | os.PathLike[str]) -> dict[str, Listed]:
-    """Read a list of clips: a line a clip, `000 100 (720,1280,3)`, or `000 100`, or just `000`.
+    """Read a list of clips, one line for each: `000 100 (720,1280,3)`, or `000 100`, or just `000`.
 
-    Where it tells the size, the frames' headers need not be read, which takes long for many files.
+    If it has the sizes, the frames' headers need not be read, which takes long for many files.
 
     Raises:
         ClipError: No such file, no line, or a line of another form.
@@ -195,8 +196,8 @@ def in_order(frames: Sequence[str], where: str) -> list[str]:
         where: The clip, for messages.
 
     Raises:
-        ClipError: Fewer than two frames, names that differ in more than one number, a number that is missing or that
-            two names have.
+        ClipError: There are fewer than two frames, names differ in more than one number, or a number is missing or
+            occurs twice.
     """
     if len(frames) < 2:
         raise ClipError(f'{where} has {len(frames)} frame(s){"".join(f": {name}" for name in frames)}. Expected at '

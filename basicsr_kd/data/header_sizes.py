@@ -1,4 +1,4 @@
-"""The sizes of many images, by their headers; what was read once is remembered."""
+"""The sizes of many images, read from their headers and remembered."""
 from __future__ import annotations
 
 import json
@@ -14,16 +14,16 @@ from basicsr_kd.utils.progress import progressing
 
 Size = tuple[int, int]
 _ORIENTATION = 0x0112
-"""EXIF's tag; from 5 on, what it says is a turn by 90 degrees, which OpenCV makes."""
+"""EXIF's tag of the orientation; values from 5 on mean a turn by 90 degrees, which OpenCV applies."""
 _TURNED = 5
 _MANY = 500
-"""Images from which on sizes are remembered, and progress is shown."""
+"""From this number of images on, sizes are remembered and progress is shown."""
 
 
 def header_sizes(paths: Sequence[str]) -> dict[str, Size | None]:
-    """Width and height of images as OpenCV decodes them; None of what has no header that can be read.
+    """Width and height of images as OpenCV decodes them; None for a file whose header cannot be read.
 
-    Of many images they are kept in the user's cache folder, beside each file's path, size and time.
+    For many images they are kept in the user's cache folder, together with each file's path, size and time.
     """
     paths = list(dict.fromkeys(paths))
     memory = _remembered() if len(paths) >= _MANY else {}
@@ -37,7 +37,7 @@ def header_sizes(paths: Sequence[str]) -> dict[str, Size | None]:
         memory.update({path: [stamps[path], size] for path, size in found.items() if size})
         try:
             write_whole(_file(), json.dumps(memory))
-        except OSError:  # a cache folder that may not be written: they are read again
+        except OSError:  # the cache folder is read-only: the headers are read again next time
             pass
     return {path: known.get(path) or found[path] for path in paths}
 
@@ -45,7 +45,7 @@ def header_sizes(paths: Sequence[str]) -> dict[str, Size | None]:
 def _size(path: str) -> Size | None:
     try:
         with Image.open(path) as image:
-            # asked for what is not in the header, PIL decodes the whole image
+            # without EXIF in the header, getexif() would decode the whole image
             turned = 'exif' in image.info and image.getexif().get(_ORIENTATION, 1) >= _TURNED
             return (image.height, image.width) if turned else (image.width, image.height)
     except Exception:  # PIL's readers raise errors of many kinds on damaged files

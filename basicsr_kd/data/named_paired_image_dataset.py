@@ -1,4 +1,4 @@
-"""BasicSR's PairedImageDataset for folders as people have them: it passes over junk, and names what is broken."""
+"""BasicSR's PairedImageDataset for real folders: it skips files that are no images, and names broken images."""
 from __future__ import annotations
 
 import os
@@ -12,7 +12,7 @@ from basicsr_kd.data.pairs import find_pairs
 
 
 class NamedPairedImageDataset(NamesBroken, PairedImageDataset):
-    """PairedImageDataset without files that are no images by their names; see NamesBroken for those that do not decode.
+    """PairedImageDataset that skips files without an image's name; see NamesBroken for images that do not decode.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset.
 
@@ -20,7 +20,7 @@ class NamedPairedImageDataset(NamesBroken, PairedImageDataset):
         opt: A section of `datasets:`; the keys are BasicSR's, for folders, LMDB and lists alike.
 
     Raises:
-        PairError: There are no images, or one lacks its other half.
+        PairError: There are no images, or an image has no partner.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The training images: in an order and with random numbers that a run which goes on meets again where it stopped."""
+"""Order and random numbers of the training images, which a resumed run continues where it stopped."""
 from __future__ import annotations
 
 import math
@@ -18,11 +18,11 @@ from basicsr_kd.data.seeds import seeded
 from basicsr_kd.runs import resume, signals
 
 current: dict[str, int] = {}
-"""What decides upon images and random numbers in the training of this process, once its data are there."""
+"""The numbers that decide the order of images and random numbers in this process, once its data set is built."""
 
 
 def put_in_place(opt: Mapping[str, Any]) -> None:
-    """Let BasicSR's `train.py`, also one that runs as a script, build its training data with what is below."""
+    """Make BasicSR's `train.py`, also when run as a script, build its training data with the classes below."""
     batch = opt['datasets']['train']['batch_size_per_gpu']  # one process has one GPU; preflight refuses more
     basicsr.data.worker_init_fn = start_worker
     modules: tuple[Any, ...] = basicsr.train, sys.modules['__main__']
@@ -33,13 +33,13 @@ def put_in_place(opt: Mapping[str, Any]) -> None:
 
 
 class PlacedSampler(EnlargedSampler):
-    """BasicSR's sampler, with whole batches only; it tells each image's seed, and begins where the run stopped.
+    """BasicSR's sampler, with whole batches only; it gives each image's seed, and begins where the run stopped.
 
-    BasicSR's epochs have the number of iterations that it says, rounded up, but for a last batch that is not full and
-    dropped; a run of many epochs therefore ended too early. Here images of the set come twice instead.
+    BasicSR rounds the iterations of an epoch up, but drops a last batch that is not full, so that a run of many epochs
+    ended too early. Here some images come twice, to fill that batch.
 
     Args:
-        seed: The run's.
+        seed: The run's seed.
         batch: Images in a batch of one process.
     """
 
@@ -57,7 +57,7 @@ class PlacedSampler(EnlargedSampler):
         signals.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Index and seed of each image, for `Seeded`; without those that the run has had before it stopped."""
+        """Index and seed of each image, for `Seeded`, without the images that the run had before it stopped."""
         had = min(max(resume.done - self.epoch * self.iterations, 0), self.iterations) * self.batch
         epoch = self.epoch
         for place, index in enumerate(super().__iter__()):
@@ -67,7 +67,7 @@ class PlacedSampler(EnlargedSampler):
 
 
 class Seeded(Dataset):
-    """A data set whose images have random numbers of their own, whichever process reads them, and when."""
+    """A data set whose images each have their own random numbers, no matter which process reads them and when."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -82,7 +82,7 @@ class Seeded(Dataset):
 
 
 def build_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], **settings: Any) -> DataLoader:
-    """BasicSR's, for training over `Seeded`; what it draws when an epoch begins does not move the process's numbers."""
+    """BasicSR's `build_dataloader`, over `Seeded` for training; starting an epoch leaves the process's random state."""
     if dataset_opt['phase'] != 'train':
         return basicsr.data.build_dataloader(dataset, dataset_opt, **settings)
     loader = basicsr.data.build_dataloader(Seeded(dataset), dataset_opt, **settings)
@@ -91,5 +91,5 @@ def build_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], **settings: 
 
 
 def start_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
-    """In the place of BasicSR's `worker_init_fn`, whose arguments it has: images have seeds already."""
+    """Replace BasicSR's `worker_init_fn`, with the same arguments: images have seeds already."""
     signals.leave_to_the_main_process()

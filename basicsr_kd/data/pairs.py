@@ -10,18 +10,18 @@ from basicsr_kd.utils.images import SUFFIXES
 from basicsr_kd.utils.text import some
 
 Pair = dict[str, str]
-"""`lq_path` and `gt_path`: of files, or the key of both in an LMDB."""
+"""`lq_path` and `gt_path`: paths of files, or the key of both in an LMDB."""
 
 
 def find_pairs(opt: Mapping[str, Any]) -> list[Pair]:
-    """The pairs of a PairedImageDataset in BasicSR's order; files that are no images by their names are passed over.
+    """Find the pairs of a PairedImageDataset in BasicSR's order; files without an image's name are skipped.
 
     Args:
-        opt: Its section of `datasets:`.
+        opt: The set's section of `datasets:`.
 
     Raises:
-        PairError: There are none, or one lacks its other half; the text goes on where the set's key ends, and names the
-            file and what would fit.
+        PairError: There are no pairs, or an image has no partner. The text is to be put behind the set's key; it names
+            the file and what would fit.
     """
     template = opt.get('filename_tmpl') or '{}'
     if opt['io_backend']['type'] == 'lmdb':
@@ -91,7 +91,7 @@ def _images(folder: str, key: str) -> list[str]:
 
 
 def _there(folder: str) -> str:
-    """What to say of a folder that has no images."""
+    """The message for a folder without images."""
     found = sorted(os.listdir(folder))
     return (f', but {some(found, 3)}. Expected files that end in {", ".join(sorted(SUFFIXES))}; folders inside it are '
             'not searched') if found else ''
@@ -107,7 +107,7 @@ def _pair(opt: Mapping[str, Any], low: str, name: str) -> Pair:
 
 
 def _better(name: str, low: Iterable[str]) -> str:
-    """What to say of an image whose low resolution has another name."""
+    """Advice for an image whose low resolution has another name."""
     base, ending = os.path.splitext(os.path.basename(name))
     like = sorted((found for found in low if base in found), key=len)
     if not like:
@@ -119,7 +119,7 @@ def _better(name: str, low: Iterable[str]) -> str:
 
 
 def _lines(path: str, key: str) -> list[str]:
-    """The lines of a list that say something."""
+    """The lines of a list that are not empty."""
     try:
         with open(path, encoding='utf-8') as file:
             return [line.strip() for line in file if line.strip()]

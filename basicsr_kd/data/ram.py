@@ -22,22 +22,22 @@ from basicsr_kd.utils.pictures import of_any_size
 _HEADER = 54  # bytes of a BMP file
 _SHARED = '/dev/shm'  # where Linux keeps what processes share
 ImageName = tuple[str, str]
-"""Path or key of an image, and for an LMDB which one it is in, as `FileClient.get` takes them."""
+"""Path or key of an image, and the name of its LMDB if it is in one, as `FileClient.get` takes them."""
 
 
 class RamImages:
-    """In the place of BasicSR's FileClient: all images, read and decoded when this is made.
+    """All images, read and decoded when this is made; it replaces BasicSR's FileClient.
 
     They are kept as BMP files, which are pixels behind a header, so that a data set reads them as it reads any file,
-    only some forty times faster than PNG. They lie one behind the other in one block of shared memory: workers that
-    are forked or spawned, also anew in each epoch, neither decode nor copy them.
+    but some forty times faster than PNG. They lie one behind the other in one block of shared memory: workers that
+    are forked or spawned, even anew in each epoch, neither decode nor copy them.
 
     Args:
         names: The images.
-        client: Reads their files.
+        client: The client that reads their files.
 
     Raises:
-        BadImageError: An image that cannot be read.
+        BadImageError: An image cannot be read.
     """
 
     def __init__(self, names: Sequence[ImageName], client: FileClient) -> None:
@@ -66,10 +66,10 @@ class RamImages:
 
 
 def lack_of_memory(names: Iterable[ImageName], client: FileClient) -> str:
-    """What to say where these images would not fit into memory, for each process on this machine; else nothing.
+    """The message if these images do not fit into memory once for each process on this machine; else an empty text.
 
     Raises:
-        BadImageError: An image that cannot be read.
+        BadImageError: An image cannot be read.
     """
     processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     needed = sum(_bmp_bytes(*image_size(name, client)) for name in set(names)) * processes
@@ -83,16 +83,16 @@ def lack_of_memory(names: Iterable[ImageName], client: FileClient) -> str:
 
 
 def _free_to_share() -> float:
-    """Bytes that can still be shared on this machine; infinitely many where it does not tell."""
+    """Bytes of free memory that processes of this machine can share; infinite if that is not known."""
     free = free_memory()
     return min(free, shutil.disk_usage(_SHARED).free) if os.path.isdir(_SHARED) else free  # containers have little
 
 
 def image_size(name: ImageName, client: FileClient) -> tuple[int, int]:
-    """Width and height, by the header.
+    """Width and height of an image, by its header.
 
     Raises:
-        BadImageError: It cannot be read.
+        BadImageError: The image cannot be read.
     """
     try:
         with of_any_size(), Image.open(name[0] if client.backend == 'disk' else io.BytesIO(client.get(*name))) as image:
@@ -102,5 +102,5 @@ def image_size(name: ImageName, client: FileClient) -> tuple[int, int]:
 
 
 def _bmp_bytes(width: int, height: int) -> int:
-    """At most, for an image that may be turned by what its EXIF data say: rows are filled up to four bytes."""
+    """Most bytes of an image as BMP, even if its EXIF data turn it: each row is padded to a multiple of four bytes."""
     return _HEADER + max(-(-3 * row // 4) * 4 * rows for row, rows in ((width, height), (height, width)))

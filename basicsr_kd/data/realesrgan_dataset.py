@@ -1,4 +1,4 @@
-"""BasicSR's RealESRGANDataset with what a folder of photos and a CPU need besides."""
+"""BasicSR's RealESRGANDataset, made to work with a plain folder of photos and on a CPU."""
 from __future__ import annotations
 
 import os
@@ -14,17 +14,17 @@ from basicsr_kd.utils.images import image_files
 
 
 class RealESRGANPhotoDataset(NamesBroken, RealESRGANDataset):
-    """RealESRGANDataset, also without a list of files, and with crops of another size; else the same samples.
+    """RealESRGANDataset that needs no list of files and can take other crop sizes; otherwise the samples are the same.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a RealESRGANDataset.
 
     Args:
-        opt: A section of `datasets:`; BasicSR's keys, of which `meta_info` may be left out: all photos of
-            `dataroot_gt`. And `crop_size`: the side of what low resolution is made of, 400 in BasicSR; smaller ones
-            take less time, and need only be larger than `gt_size` so that crops from them vary.
+        opt: A section of `datasets:` with BasicSR's keys. Without `meta_info`, all photos of `dataroot_gt` are taken.
+            `crop_size` is the side of the crop that low resolution is made of, 400 in BasicSR; a smaller one takes
+            less time, and need only be larger than `gt_size` so that the final crops vary.
 
     Raises:
-        EvaluationError: No photos in the folder.
+        EvaluationError: The folder has no photos.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:

@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 class SecondOrderDegradation:
-    """What BasicSR's RealESRGANModel makes of a batch, by its own code: the same seed gives the same tensors.
+    """The degradation of BasicSR's RealESRGANModel, by its own code: the same seed gives the same tensors.
 
     Blur, resize, noise and JPEG, twice over, then a sinc filter (Wang et al.: "Real-ESRGAN: Training Real-World Blind
     Super-Resolution with Pure Synthetic Data", ICCVW 2021). BasicSR has it in a method of its model, whose `__init__`
-    wants a GPU; here that method finds all that it reads of the model.
+    wants a GPU; this class has all attributes that the method reads.
 
     Args:
         opt: Options with `scale` and the keys of `basicsr_kd.options.realesrgan.SynthesisOptions`.
-        device: Where to work.
-        pool: How many pairs wait to be mixed with later ones, since all of a batch are resized alike (`queue_size`); a
-            multiple of the batch. 0: each batch comes back as it is.
+        device: The device to work on.
+        pool: How many pairs wait to be mixed with later ones, since all images of a batch are resized alike
+            (`queue_size`); a multiple of the batch size. 0: each batch comes back as it is.
 
     Attributes:
         usm_sharpener: Sharpens images (n, c, h, w) in [0, 1].
@@ -33,12 +33,12 @@ class SecondOrderDegradation:
 
     def __init__(self, opt: Mapping[str, Any], device: torch.device, pool: int = 0) -> None:
         self.opt, self.device, self.queue_size = opt, device, pool
-        # a copy: BasicSR's tables are one parameter of all DiffJPEGs, which would follow each other between devices
+        # a copy: all DiffJPEGs share BasicSR's tables as one parameter, and moving one to a device would move all
         self.jpeger = copy.deepcopy(DiffJPEG(differentiable=False)).to(device)
-        # colours come last in its memory, which PyTorch's reflection keeps on a CPU and BasicSR's filter2D cannot view
+        # colours are last in its output's memory; on a CPU PyTorch's reflection keeps that, and filter2D cannot view it
         self.jpeger.register_forward_hook(lambda module, args, image: image.contiguous())
         self.usm_sharpener = _PlanewiseUSM().to(device)
-        if pool:  # made here, where BasicSR's code finds it; its own would be on a GPU
+        if pool:  # BasicSR's code finds this pool; the one it makes itself would be on a GPU
             sides = opt['gt_size'] // opt['scale'], opt['gt_size']
             self.queue_lr, self.queue_gt = (torch.zeros(pool, 3, side, side, device=device) for side in sides)
             self.queue_ptr = 0
@@ -65,11 +65,11 @@ class SecondOrderDegradation:
             RealESRGANModel._dequeue_and_enqueue(self)
 
     def pool(self) -> dict[str, Any]:
-        """The pairs that wait, to be saved: in bytes, where those are what they came from."""
+        """The waiting pairs, to be saved; as bytes if they came from bytes."""
         return {'lq': _in_bytes(self.queue_lr), 'gt': _in_bytes(self.queue_gt), 'full_to': self.queue_ptr}
 
     def set_pool(self, pool: Mapping[str, Any]) -> None:
-        """Go on with what `pool` gave."""
+        """Go on with the pairs that `pool` returned."""
         self.queue_lr, self.queue_gt = (_from_bytes(pool[name]).to(self.device) for name in ('lq', 'gt'))
         self.queue_ptr = pool['full_to']
 
@@ -85,9 +85,9 @@ def _from_bytes(images: Tensor) -> Tensor:
 
 
 class _PlanewiseUSM(USMSharp):
-    """BasicSR's, with the same result; each colour is an image with a kernel of its own.
+    """BasicSR's USMSharp with the same result, but each colour is an image with its own kernel.
 
-    PyTorch has faster convolutions for that on a CPU (depthwise ones): a quarter of the time.
+    On a CPU, PyTorch computes such depthwise convolutions in a quarter of the time.
     """
 
     kernel: Tensor

@@ -1,4 +1,4 @@
-"""What the networks of a run are shown before it, as its options name it: calibration images, a training patch."""
+"""Inputs for the networks of a run before it starts, from its options: calibration images, a training patch."""
 from __future__ import annotations
 
 import copy
@@ -20,15 +20,16 @@ from basicsr_kd.options.realesrgan import gt_size, synthesises
 
 
 def calibration_root(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> tuple[str | None, str]:
-    """Where the calibration images of a network are.
+    """Find where the calibration images of a network are.
 
     Returns:
-        The folder or .lmdb, None where nothing says so; and the key that says so, from `calibration` or `datasets` on.
+        The folder or .lmdb, or None if no option names one; and the key that names it, from `calibration` or
+        `datasets` on.
     """
     train = opt['datasets']['train']
     key = 'dataroot_gt' if is_recurrent(net) or synthesises(opt) else 'dataroot_lq'
     if is_recurrent(net):
-        if train.get('type') != TecoGANTrainDataset.__name__:  # whose clips may be chosen in other ways
+        if train.get('type') != TecoGANTrainDataset.__name__:  # other sets may choose their clips in other ways
             train = {}
     root = calibration.dataroot or train.get(key)
     return (os.path.expanduser(root) if isinstance(root, str) else None,
@@ -36,14 +37,14 @@ def calibration_root(net: nn.Module, calibration: CalibrationOptions, opt: dict[
 
 
 def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> Tensor | None:
-    """The images (n, c, h, w) or clips (n, t, c, h, w), as the network takes them; None where the options name none.
+    """The images (n, c, h, w) or clips (n, t, c, h, w) that the network takes; None if the options name no images.
 
-    Of the training set those clips that it takes; clips for validation are none of them. Of a set of photos whose low
-    resolution is made in training, such as is made there.
+    From a training set of clips, only the clips that training uses are taken, none for validation. If training makes
+    low resolution from photos, it is made here in the same way.
 
     Raises:
-        PruningError: As `read_calibration_for`.
-        ClipError: As `TecoGANTrainDataset`.
+        PruningError: As in `read_calibration_for`.
+        ClipError: As in `TecoGANTrainDataset`.
     """
     root, _ = calibration_root(net, calibration, opt)
     if root is None:
@@ -52,14 +53,14 @@ def calibration_images(net: nn.Module, calibration: CalibrationOptions, opt: dic
         return _degraded_patches(opt, calibration)
     clips = None
     if is_recurrent(net) and not calibration.dataroot:
-        section = {**opt['datasets']['train'], 'phase': 'train', 'cache': None}  # its list, not its pixels
+        section = {**opt['datasets']['train'], 'phase': 'train', 'cache': None}  # only the list of clips is needed
         clips = TecoGANTrainDataset(section).clips
     sigma = (opt.get('degradation') or {}).get('sigma', SIGMA)
     return read_calibration_for(net, root, calibration.num, calibration.size, sigma, clips)
 
 
 def whole_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str, Any]) -> list[Tensor] | None:
-    """The images of `calibration_images` as large as they are; None of clips and where they are made in training."""
+    """The images of `calibration_images` in full size; None for clips, and if training makes the low resolution."""
     root, _ = calibration_root(net, calibration, opt)
     if root is None or is_recurrent(net) or (synthesises(opt) and not calibration.dataroot):
         return None
@@ -69,8 +70,7 @@ def whole_images(net: nn.Module, calibration: CalibrationOptions, opt: dict[str,
 def _degraded_patches(opt: dict[str, Any], calibration: CalibrationOptions) -> Tensor:
     """Low resolution (n, 3, size, size) of photos evenly spread over the training set, the same at every call.
 
-    The size is less where `crop_size` does not have so much, and a multiple of 4, which networks with a pixel-unshuffle
-    need.
+    The size is smaller if `crop_size` has less room, and a multiple of 4, for networks with a pixel-unshuffle.
     """
     section = copy.deepcopy(opt['datasets']['train'])
     crop = section['crop_size']
@@ -83,8 +83,8 @@ def _degraded_patches(opt: dict[str, Any], calibration: CalibrationOptions) -> T
 
 
 def training_patch(opt: dict[str, Any], device: torch.device) -> Tensor:
-    """A grey low-resolution image (1, c, h, w) as training gives `network_g`, by which shapes are found.
+    """A grey low-resolution image (1, c, h, w) like those that training gives `network_g`, to find shapes with.
 
-    It has the size of training, as there are networks that take no smaller images, or pad some sizes inside.
+    It has the size of training, since some networks take no smaller images, or pad some sizes inside.
     """
     return probe_image(opt['network_g'].get('num_in_ch', 3), device, max(gt_size(opt) // opt['scale'], 1))

@@ -1,4 +1,4 @@
-"""Random numbers of Python, NumPy and PyTorch: such that are the same each time, and their state."""
+"""Random numbers of Python, NumPy and PyTorch: seeded ones, and their state."""
 from __future__ import annotations
 
 import random
@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The random numbers of Python, NumPy and PyTorch's CPU from a seed; afterwards they go on as if nothing was."""
+    """A context with random numbers of Python, NumPy and PyTorch's CPU from a seed; afterwards the old ones go on."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         random.seed(seed)
@@ -26,7 +26,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """Where this process's random numbers are: tensors and numbers, which `torch.load` reads without running code."""
+    """The state of this process's random numbers, as tensors and numbers, which `torch.load` reads safely."""
     version, words, gauss = random.getstate()
     numpy: dict[str, Any] = np.random.get_state(legacy=False)
     return {
@@ -39,7 +39,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Go on from what `random_state` gave; a GPU's only where there is one."""
+    """Restore what `random_state` returned; a GPU's state only if there is a GPU."""
     version, words, gauss = state['python']
     random.setstate((version, tuple(words.tolist()), gauss))
     key, position, has_gauss, cached = state['numpy']

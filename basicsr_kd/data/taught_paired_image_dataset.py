@@ -1,4 +1,4 @@
-"""BasicSR's PairedImageDataset whose samples hold what the teacher made of the image, too."""
+"""BasicSR's PairedImageDataset whose samples also hold the teacher's output."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from basicsr_kd.data.teacher_outputs import TeacherOutputs, decoded
 
 
 class TaughtPairedImageDataset(NamedPairedImageDataset):
-    """PairedImageDataset for training, with the same crops, flips and turns, of the teacher's output as well.
+    """PairedImageDataset for training, with the same crops, flips and turns, also of the teacher's output.
 
     Users do not name it: `basicsr_kd.preflight` puts it in the place of a PairedImageDataset with `teacher: cache:
     outputs`.
 
     Args:
-        opt: A section of `datasets:`; the keys are BasicSR's, `cache`, and `teacher_outputs`, the folder.
+        opt: A section of `datasets:`; the keys are BasicSR's, `cache`, and `teacher_outputs`, the outputs' folder.
 
     Raises:
-        BadImageError: With `cache: ram`, an image that cannot be read.
+        BadImageError: With `cache: ram`, an image cannot be read.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -36,7 +36,7 @@ class TaughtPairedImageDataset(NamedPairedImageDataset):
 
     def sample(self, index: int) -> dict[str, Tensor | str]:
         """`lq`, `gt` and `teacher`, (3, h, w) RGB, about 0 to 1, and the paths of the first two."""
-        if self.file_client is None:  # in each worker its own
+        if self.file_client is None:  # each worker has its own
             backend = dict(self.io_backend_opt)
             self.file_client = FileClient(backend.pop('type'), **backend)
         paths = self.paths[index % len(self.paths)]

@@ -1,4 +1,4 @@
-"""What a teacher makes of the low-resolution images of a training set, once, in files: `teacher: cache: outputs`."""
+"""A teacher's outputs for the low resolution of a training set, made once, in files: `teacher: cache: outputs`."""
 from __future__ import annotations
 
 import hashlib
@@ -19,44 +19,44 @@ from basicsr_kd.errors import BadImageError
 from basicsr_kd.utils.files import cache_folder, replaced
 from basicsr_kd.utils.memory import in_words
 
-_BYTES = 3 * 2  # of a pixel: three colours of fp16
+_BYTES = 3 * 2  # bytes of a pixel: three colours in fp16
 
 
 class TeacherOutputs:
-    """Outputs of one teacher, a file an image, named by a hash of the image: what it makes of another one is another.
+    """Outputs of one teacher, one file for each image, named by a hash of the image: a changed image has another file.
 
     Args:
-        folder: Of the teacher, see `folder_of`.
+        folder: The teacher's folder, see `folder_of`.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def file(self, lq: np.ndarray) -> Path:
-        """Where the output for an image, (h, w, 3) uint8, is or belongs."""
+        """The file for the output of an image, (h, w, 3) uint8, whether or not it exists."""
         digest = hashlib.sha1(np.ascontiguousarray(lq).data)
         digest.update(str(lq.shape).encode())
         return self.folder / f'{digest.hexdigest()}.npy'
 
     def read(self, lq: np.ndarray) -> np.ndarray:
-        """The output for an image, (scale·h, scale·w, 3) BGR, about 0 to 1, fp16; what is cut off it is not read.
+        """The output for an image, (scale·h, scale·w, 3) BGR, about 0 to 1, fp16; only the parts that are used are read.
 
         Raises:
-            FileNotFoundError: It was not made, or is lost.
+            FileNotFoundError: The output was not made, or is lost.
         """
         return np.load(self.file(lq), mmap_mode='r')
 
     def make(self, names: Sequence[ImageName], client: FileClient,
              enlarge: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Make those that are missing.
+        """Make the outputs that are missing.
 
         Args:
             names: The low-resolution images.
-            client: Reads their files.
+            client: The client that reads their files.
             enlarge: The teacher: (h, w, 3) BGR uint8 to (scale·h, scale·w, 3) BGR, about 0 to 1.
 
         Raises:
-            BadImageError: An image that cannot be read.
+            BadImageError: An image cannot be read.
             OSError: An output cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class TeacherOutputs:
 
 
 def _is_whole(file: Path, lq: np.ndarray) -> bool:
-    """Whether an output is there, and can be read: it may have been copied in part, or damaged."""
+    """Whether an output exists and can be read: it may have been copied in part, or damaged."""
     try:
         height, width, _ = np.load(file, mmap_mode='r').shape
     except (OSError, EOFError, ValueError):
@@ -86,7 +86,7 @@ def decoded(name: ImageName, client: FileClient) -> np.ndarray:
     """An image as BasicSR's data sets decode it, (h, w, 3) BGR, but uint8.
 
     Raises:
-        BadImageError: It cannot be read.
+        BadImageError: The image cannot be read.
     """
     image = imfrombytes(client.get(*name))
     if image is None:
@@ -95,10 +95,10 @@ def decoded(name: ImageName, client: FileClient) -> np.ndarray:
 
 
 def folder_of(teacher: Mapping[str, Any]) -> Path:
-    """The folder for the outputs of a teacher: another for other weights, another pruning or number format.
+    """The folder for the outputs of a teacher; other weights, pruning or number format have another folder.
 
     Args:
-        teacher: The validated section `teacher:`; its file is there.
+        teacher: The validated section `teacher:`; its file exists.
     """
     content = hashlib.sha256(Path(teacher['path']).read_bytes()).hexdigest()
     told = {key: teacher[key] for key in ('network', 'param_key', 'amp', 'prune')}
@@ -108,10 +108,10 @@ def folder_of(teacher: Mapping[str, Any]) -> Path:
 
 
 def lack_of_room(folder: Path, names: Sequence[ImageName], client: FileClient, scale: int) -> str:
-    """What to say where the outputs would not fit on the disk; else nothing.
+    """The message if the outputs would not fit on the disk; else an empty text.
 
     Raises:
-        BadImageError: An image that cannot be read.
+        BadImageError: An image cannot be read.
     """
     needed = sum(_BYTES * scale ** 2 * width * height for width, height in (image_size(name, client) for name in names))
     there = sum(file.stat().st_size for file in folder.glob('*.npy')) if folder.is_dir() else 0

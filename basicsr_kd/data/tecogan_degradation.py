@@ -41,16 +41,16 @@ def gaussian_downsample_padded(hr: Tensor, scale: int = 4, sigma: float = SIGMA,
     """`gaussian_downsample` of whole frames, reflected at their sides: for test.
 
     Args:
-        hr: (…, c, h, w) as there; h and w multiples of `scale` and more than `size // 2`.
-        scale: As there.
-        sigma: As there.
-        size: As there.
+        hr: (…, c, h, w) as in `gaussian_downsample`; h and w multiples of `scale` and more than `size // 2`.
+        scale: As in `gaussian_downsample`.
+        sigma: As in `gaussian_downsample`.
+        size: As in `gaussian_downsample`.
 
     Returns:
         (…, c, h / scale, w / scale) in [0, 1]; pixel k stands on pixel `scale * k` of `hr`. Not rounded to 8 bits, as
-        in TecoGAN-PyTorch's test. Bicubic enlargement of `calendar` so made scores 20.401 dB, of it rounded too, of the
-        8-bit files of TecoGAN's authors 20.403 dB.
+        in TecoGAN-PyTorch's test. Bicubic enlargement of `calendar` made in this way scores 20.401 dB, also when
+        rounded; that of the 8-bit files of TecoGAN's authors scores 20.403 dB.
     """
-    images = hr.flatten(0, -3)  # reflection takes no more than (c, h, w)
+    images = hr.flatten(0, -3)  # reflection takes at most 4 dimensions
     padded = F.pad(images, (size // 2,) * 4, mode='reflect').unflatten(0, hr.shape[:-2])
     return gaussian_downsample(padded, scale, sigma, size)

@@ -20,7 +20,7 @@ from basicsr_kd.utils.images import read_image
 @dataclass(frozen=True)
 class _Pair:
     frames: list[str]
-    """The names of the frames, those of the ground truth where there is one, with which results are compared."""
+    """The names of the frames: of the ground truth, with which results are compared, if there is one."""
     gt: Clip | None
     lq: Clip | None
 
@@ -29,17 +29,16 @@ class TecoGANTestDataset(Dataset):
     """Clips for a network that goes from frame to frame (`type: TecoGANTestDataset`).
 
     An item only names a clip and its frames; `frame` reads one, so that memory does not grow with a clip's length.
-    Without `dataroot_lq` the model makes the low resolution of the ground truth (`gaussian_downsample_padded`).
+    Without `dataroot_lq` the model makes low resolution from the ground truth (`gaussian_downsample_padded`).
 
     Args:
         opt: A section of `datasets:`; the keys are those of `basicsr_kd.options.clips.ClipTestOptions`. `dataroot_gt`
-            and `dataroot_lq` have a folder a clip, of the same names where both are given; frames belong together in
-            their order, whatever their names.
+            and `dataroot_lq` have one folder for each clip, with the same names if both are given; frames are paired
+            by their order, whatever their names.
 
     Raises:
-        OptionsError: An unknown key or a wrong value, neither of the two folders.
-        ClipError: As `find_clips`; clips or numbers of frames that differ between the two, sizes that do not go
-            together.
+        OptionsError: A key is unknown, a value is wrong, or both folders are missing.
+        ClipError: As in `find_clips`; or clips, numbers of frames or sizes do not match between the two folders.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -66,12 +65,12 @@ class TecoGANTestDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A clip's name, `clip`, and those of its frames, `frames`, in their order."""
+        """A clip's name, `clip`, and the names of its frames in order, `frames`."""
         name = list(self.pairs)[index]
         return {'clip': name, 'frames': self.pairs[name].frames}
 
     def broken_frame(self, clip: str) -> str | None:
-        """The first frame of a clip that is no whole image; they are read once, and what was found is kept."""
+        """The first frame of a clip that is no whole image; frames are read once, and the answer is kept."""
         if clip not in self._broken:
             pair = self.pairs[clip]
             self._broken[clip] = None
@@ -88,14 +87,14 @@ class TecoGANTestDataset(Dataset):
 
         Args:
             clip: The clip's name.
-            index: Which of its frames, from 0.
+            index: The frame's number, from 0.
 
         Returns:
-            `gt` (3, h, w) and `lq` (3, h / scale, w / scale), RGB float32 in [0, 1], each where it is there. Where
-            the ground truth's sides are no multiples of the scale, both are cut, at the right and at the bottom.
+            `gt` (3, h, w) and `lq` (3, h / scale, w / scale), RGB float32 in [0, 1], each if it exists. If the ground
+            truth's sides are no multiples of the scale, both are cut, at the right and at the bottom.
 
         Raises:
-            BadImageError: A file that is no whole image of 8 or 16 bits.
+            BadImageError: A file is no whole image of 8 or 16 bits.
         """
         pair, scale = self.pairs[clip], self.options.scale
         images = {}
@@ -135,5 +134,5 @@ class TecoGANTestDataset(Dataset):
 
 
 def _without_sizes(meta_info_file: str) -> dict[str, Listed]:
-    """A list of clips without sizes, which are those of the ground truth only."""
+    """Read a list of clips without its sizes, which hold only for the ground truth."""
     return {name: replace(stated, size=None) for name, stated in read_listing(meta_info_file).items()}

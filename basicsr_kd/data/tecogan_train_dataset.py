@@ -19,24 +19,24 @@ from basicsr_kd.errors import BadImageError, ClipError, OptionsError
 from basicsr_kd.options.clips import ClipTrainOptions, read_section
 
 LR_MULTIPLE = 8  # FNet halves its input three times
-_MOST_SHIFT = 4  # pixels from frame to frame, where one frame is moved
+_MOST_SHIFT = 4  # pixels from frame to frame, if one frame is moved
 
 
 class TecoGANTrainDataset(Dataset):
-    """Random crops of clips, each from another frame on (`type: TecoGANTrainDataset`).
+    """Random crops of clips, one crop from each frame on (`type: TecoGANTrainDataset`).
 
     As in TecoGAN (Chu et al., TOG 2020) and TecoGAN-PyTorch: a clip that ends too early is gone through backwards; now
-    and then (`moving_first_frame`) one frame is moved by a few pixels from frame to frame instead, which teaches the
-    flow what is known for certain; crops are flipped, turned, and their time reversed.
+    and then (`moving_first_frame`) one frame is moved by a few pixels from frame to frame instead, so that the flow
+    learns from a motion that is known exactly; crops are flipped, turned, and their time reversed.
 
     Args:
-        opt: A section of `datasets:`; the keys are those of `basicsr_kd.options.clips.ClipTrainOptions`. In
-            `dataroot_gt` there is a folder a clip, or it is BasicSR's LMDB with keys `clip/frame`.
+        opt: A section of `datasets:`; the keys are those of `basicsr_kd.options.clips.ClipTrainOptions`.
+            `dataroot_gt` has one folder for each clip, or is BasicSR's LMDB with keys `clip/frame`.
 
     Raises:
-        OptionsError: An unknown key or a wrong value; a low-resolution crop that is no multiple of 8.
-        ClipError: As `find_clips`, or frames smaller than the crop.
-        BadImageError: With `cache: ram`, a frame that cannot be read.
+        OptionsError: A key is unknown, a value is wrong, or the low-resolution crop is no multiple of 8.
+        ClipError: As in `find_clips`, or frames are smaller than the crop.
+        BadImageError: With `cache: ram`, a frame cannot be read.
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -59,20 +59,20 @@ class TecoGANTrainDataset(Dataset):
             self.file_client = RamImages(*self.files())
 
     def __len__(self) -> int:
-        """How many frames there are: a clip begins at each."""
+        """The number of frames: a crop begins at each."""
         return len(self.starts)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One crop of a clip; where a frame does not decode, that from the next frame on which all do.
+        """One crop of a clip; if a frame does not decode, the next crop whose frames all do.
 
         Returns:
             `gt`: (t, 3, gt_size + 8, gt_size + 8) RGB float32 in [0, 1], with the border of 4 pixels that
             `gaussian_downsample` uses up, so that the ground truth is `gt[..., 4:-4, 4:-4]`; `key`: clip/first frame;
-            `broken`: frames that it is there in place of, a line each.
+            `broken`: the frames that do not decode and were therefore passed over, one line for each.
 
         Raises:
-            ClipError: A frame that has another size than its clip.
-            BadImageError: There is no crop without a frame that does not decode.
+            ClipError: A frame has another size than its clip.
+            BadImageError: Every crop has a frame that does not decode.
         """
         broken: list[str] = []
         for further in range(len(self)):
@@ -97,7 +97,7 @@ class TecoGANTrainDataset(Dataset):
         return {'gt': _to_tensor(augment(crops, options.use_hflip, options.use_rot)), 'key': f'{clip.name}/{start}'}
 
     def files(self) -> tuple[list[ImageName], FileClient]:
-        """All frames, and what reads their files."""
+        """All frames, and the client that reads their files."""
         return [(frame, 'gt') for clip in self.clips for frame in clip.frames], self._open()
 
     def _open(self) -> FileClient:
@@ -130,15 +130,15 @@ class TecoGANTrainDataset(Dataset):
 
 
 def check_crop(gt_size: int, scale: int, key: str) -> None:
-    """FNet can take what a ground truth crop becomes in low resolution.
+    """Check that FNet can take a crop's low resolution.
 
     Args:
-        gt_size: Side of the crop.
+        gt_size: Side of the ground truth's crop.
         scale: How many times smaller the low resolution is.
         key: What the options file calls `gt_size`.
 
     Raises:
-        OptionsError: Its side is no multiple of 8 there.
+        OptionsError: The crop's side in low resolution is no multiple of 8.
     """
     step = LR_MULTIPLE * scale
     if gt_size % step:
@@ -155,14 +155,14 @@ def reflected(start: int, num: int, length: int) -> list[int]:
 
 
 def moving_corners(room: tuple[int, int], num: int, most: int) -> np.ndarray:
-    """Where to cut `num` crops, each moved by up to `most` whole pixels a side from the one before.
+    """Corners of `num` crops, each moved by up to `most` whole pixels in each direction from the one before.
 
-    A walk that the frame has no room for stops at its sides.
+    A crop that would leave the frame stops at its edge.
 
     Args:
         room: By how many pixels the frame is higher and wider than the crop.
-        num: How many crops.
-        most: 0 for one place for all.
+        num: The number of crops.
+        most: The largest move in pixels; 0: all crops have the same place.
 
     Returns:
         (num, 2) top and left, whole numbers in [0, room].
@@ -175,5 +175,5 @@ def moving_corners(room: tuple[int, int], num: int, most: int) -> np.ndarray:
 
 
 def _to_tensor(images: Sequence[np.ndarray]) -> Tensor:
-    """(h, w, 3) BGR uint8 to (t, 3, h, w) RGB float32 in [0, 1]."""
+    """Turn t images (h, w, 3) BGR uint8 into (t, 3, h, w) RGB float32 in [0, 1]."""
     return torch.stack(img2tensor(list(images))) / 255

@@ -37,7 +37,7 @@ _OPENED = {
     'TecoGANTrainDataset': TecoGANTrainDataset, 'TecoGANTestDataset': TecoGANTestDataset,
     **dict.fromkeys(PHOTO_SETS, RealESRGANPhotoDataset)
 }
-"""What is put in the place of a set: it decodes nothing when it is made, and has a list of its images."""
+"""The class that replaces each type of set here: it decodes nothing when it is made, and lists its images."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class SeenSet:
     """What decoding a set found.
 
     Args:
-        key: where the set stands in the options file.
-        images: how many files or keys were decoded.
-        faults: what is wrong, a line each.
+        key: The set's place in the options file.
+        images: The number of files or keys that were decoded.
+        faults: What is wrong, one line for each fault.
     """
     key: str
     images: int
@@ -55,13 +55,13 @@ class SeenSet:
 
 
 def see_all_images(path: str) -> Iterator[SeenSet]:
-    """Decode what the sets of an options file have, one set after the other, and look at what a run would refuse.
+    """Decode all images of the sets in an options file, one set after the other, and find what a run would refuse.
 
     Args:
-        path: an options file, of our models or BasicSR's own.
+        path: An options file, of our models or BasicSR's own.
 
     Raises:
-        OptionsError: it cannot be read, or a run would refuse it before it looks at its data.
+        OptionsError: The options file cannot be read, or a run would refuse it before it looks at its data.
     """
     opt = read_options(argparse.Namespace(opt=path, force_yml=None))
     sets = opt.get('datasets')
@@ -99,7 +99,7 @@ def _see(key: str, phase: str, dataset: dict[str, Any], opt: dict[str, Any]) -> 
 
 
 def _images(dataset: Any) -> tuple[list[ImageName], FileClient]:
-    """The images of a set, and what reads their files."""
+    """The images of a set, and the client that reads their files."""
     if isinstance(dataset, TecoGANTrainDataset):
         return dataset.files()
     if isinstance(dataset, TecoGANTestDataset):
@@ -109,7 +109,7 @@ def _images(dataset: Any) -> tuple[list[ImageName], FileClient]:
 
 
 def fault_of(name: ImageName, client: FileClient) -> str:
-    """What is wrong with an image; nothing where it decodes and is whole."""
+    """Say what is wrong with an image; an empty text if it decodes and is whole."""
     try:
         content = client.get(*name)
         if imfrombytes(content) is None:

@@ -15,7 +15,7 @@ def must_be_registered(name: Any, registry: Any, key: str) -> Any:
     """Look a name up in one of BasicSR's registries, which may have it under `<name>_basicsr`.
 
     Raises:
-        OptionsError: It is not there; the text has the closest name that is.
+        OptionsError: The name is not registered; the text gives the closest name that is.
     """
     if not isinstance(name, str):
         raise OptionsError(f'{key}: found {name!r}, expected a name')
@@ -26,12 +26,12 @@ def must_be_registered(name: Any, registry: Any, key: str) -> Any:
 
 
 def check_arguments(section: Any, registry: Any, key: str, given: tuple[str, ...] = ()) -> Any:
-    """The registered class or function that a section with `type:` names; the other keys are the arguments it takes.
+    """Check a section with `type:`, whose other keys are arguments, and return the class or function it names.
 
     Args:
         section: The section of the options file.
-        registry: What has the types by name: one of BasicSR's registries, or a dict.
-        key: The section's name there.
+        registry: The types by name: one of BasicSR's registries, or a dict.
+        key: The section's name in the options file.
         given: Arguments that BasicSR adds.
 
     Raises:
@@ -56,8 +56,10 @@ def check_arguments(section: Any, registry: Any, key: str, given: tuple[str, ...
 
 
 def must_exist(path: str, key: str) -> None:
-    """Raises:
-        OptionsError: No such file or folder; the text has the closest name that is there.
+    """Check that a file or folder exists.
+
+    Raises:
+        OptionsError: No such file or folder; the text gives the closest name that exists.
     """
     if os.path.exists(path):
         return

@@ -31,9 +31,9 @@ from basicsr_kd.utils.metric_names import of_type
 
 
 def check_options(opt: dict[str, Any], is_train: bool) -> None:
-    """End the process on wrong options of one of our models; others are not looked at.
+    """End the process if the options of one of our models are wrong; options of other models are not looked at.
 
-    A training that passes holds its folder from here on, and heeds signals.
+    A training that passes holds its folder from here on, and handles signals.
 
     BasicSR moves the folder of an earlier run away soon after parsing, long before it builds a model, so this is the
     last moment at which a mistake costs nothing.
@@ -64,14 +64,14 @@ def check_options(opt: dict[str, Any], is_train: bool) -> None:
 def check(opt: dict[str, Any]) -> None:
     """Check the options of our models against files and networks, before anything is created.
 
-    In test, `network_g` is replaced by what the file in `path.pretrain_network_g` says, see `read_test_network`.
+    For a test, `network_g` is replaced by the network in the file `path.pretrain_network_g`, see `read_test_network`.
 
     Args:
         opt: Options that `basicsr_kd.options.validate` has passed.
 
     Raises:
-        OptionsError: The key's path, what was found, what is possible.
-        CheckpointError: A checkpoint that cannot be read.
+        OptionsError: An option is wrong; the text names the key's path, what was found and what is possible.
+        CheckpointError: A checkpoint cannot be read.
     """
     check_device(opt)
     check_installed(opt)
@@ -103,7 +103,7 @@ def _check_files(opt: dict[str, Any]) -> None:
     resuming = opt['is_train'] and resumes(opt)
     if not opt['is_train'] and not path.get('pretrain_network_g'):
         raise OptionsError('path.pretrain_network_g is missing: the trained network to test')
-    if not resuming:  # in a resumed run BasicSR puts the saved networks in their place, which `runs.resume` looks for
+    if not resuming:  # a resumed run takes the saved networks instead, which `runs.resume` looks for
         for key in ('pretrain_network_g', 'pretrain_network_d'):
             if path.get(key):
                 _must_stay(path[key], f'path.{key}', opt)
@@ -114,7 +114,7 @@ def _check_files(opt: dict[str, Any]) -> None:
 
 
 def _must_stay(path: str, key: str, opt: dict[str, Any]) -> None:
-    """The file exists, and not in the folder of an earlier run of this name, which BasicSR moves away at the start."""
+    """Check that the file exists outside the folder of this run's name, which BasicSR moves away at the start."""
     must_exist(path, key)
     if not opt['is_train'] or resumes(opt):
         return
@@ -145,8 +145,8 @@ def _check_names(opt: dict[str, Any]) -> None:
 
 
 def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
-    """The metric is there, its backbone's file too, and ground truth for it in some set; of clips in every set."""
-    given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # which the protocol of clips says
+    """Check that the metric and its weights exist, and that one set (for clips: every set) has ground truth for it."""
+    given = ('img', 'img2', *(('crop_border',) if is_video(opt) else ()))  # the protocol of clips sets crop_border
     check_arguments(metric, METRIC_REGISTRY, key, given)
     check_clip_metric(metric['type'], key, opt)
     ours = of_type(metric['type'])
@@ -164,6 +164,6 @@ def _check_metric(metric: Any, key: str, opt: dict[str, Any]) -> None:
 
 
 def _optimizers() -> dict[str, Any]:
-    """PyTorch's optimizers by name; BasicSR 1.4.2 takes only Adam of them, later versions more."""
+    """PyTorch's optimizers by name; BasicSR 1.4.2 takes only Adam, later versions take more."""
     found = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type)}
     return {name: cls for name, cls in found.items() if issubclass(cls, torch.optim.Optimizer)}

@@ -17,10 +17,10 @@ _OF_CLIPS = [f'calculate_{name}' for name in CLIP_METRICS if name not in IMAGE_M
 
 
 def check_sets(opt: dict[str, Any]) -> None:
-    """The model has sets of clips, and only TecoGANModel has.
+    """Check that TecoGANModel has sets of clips, and that other models have none.
 
     Raises:
-        OptionsError: A set that the model cannot use.
+        OptionsError: The model cannot use a set.
     """
     for phase, dataset in opt['datasets'].items():
         found, key = dataset.get('type'), f'datasets.{phase}.type'
@@ -41,10 +41,10 @@ def check_sets(opt: dict[str, Any]) -> None:
 
 
 def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:
-    """A network of TecoGANModel is an FRNet, perhaps pruned, for the degradation of the options.
+    """Check that a network of TecoGANModel is an FRNet, perhaps pruned, for the degradation of the options.
 
     Raises:
-        OptionsError: It is another.
+        OptionsError: The network is of another type or for another degradation.
     """
     if not is_video(opt):
         return
@@ -58,10 +58,10 @@ def must_take_clips(net: nn.Module, key: str, opt: dict[str, Any]) -> None:
 
 
 def check_clip_metric(kind: str, key: str, opt: dict[str, Any]) -> None:
-    """A metric of clips is asked of a model that has them.
+    """Check that a metric of clips is used with a model of clips.
 
     Raises:
-        OptionsError: It is not.
+        OptionsError: The model works on single images.
     """
     if kind in _OF_CLIPS and not is_video(opt):
         raise OptionsError(f'{key}: {kind} is a metric of clips, and {opt["model_type"]} works on single images; '

@@ -33,7 +33,7 @@ _CACHEABLE = (PairedImageDataset.__name__, TecoGANTrainDataset.__name__)
 
 
 def check_datasets(opt: dict[str, Any]) -> None:
-    """Folders exist, GT and LQ images are equally many, and enough for one batch; photos and clips are as they should.
+    """Check that folders exist, that GT and LQ belong together, that a batch can be filled, and photos and clips.
 
     Raises:
         OptionsError: BasicSR would fail after it has moved an earlier run away, or a batch would be larger than the
@@ -93,10 +93,10 @@ def _must_fill_batch(found: int, what: str, dataset: dict[str, Any], key: str, w
 
 
 def _check_cache_key(dataset: dict[str, Any], phase: str) -> None:
-    """`cache` says `ram`, if anything, and stands where it can be had.
+    """Check that `cache`, if given, is `ram` and belongs to a training set that can be kept in memory.
 
     Raises:
-        OptionsError: It does not.
+        OptionsError: The key has another value or another place.
     """
     cache, key = dataset.get('cache'), f'datasets.{phase}.cache'
     if cache is None:
@@ -109,7 +109,7 @@ def _check_cache_key(dataset: dict[str, Any], phase: str) -> None:
 
 
 def _put_into_cache(dataset: dict[str, Any]) -> None:
-    """Make `datasets.train`, in place, one that decodes all its images when it is built; here nothing is decoded.
+    """Change `datasets.train`, in place, to a set that decodes all its images when it is built; none is decoded here.
 
     Raises:
         OptionsError: An image cannot be read, GT and LQ do not belong together, or memory does not suffice.
@@ -128,11 +128,11 @@ def _put_into_cache(dataset: dict[str, Any]) -> None:
 
 
 def _use_teacher_outputs(dataset: dict[str, Any], opt: dict[str, Any]) -> None:
-    """Make `datasets.train`, in place, one whose samples hold what the teacher made of the image; here nothing is made.
+    """Change `datasets.train`, in place, to a set whose samples hold the teacher's outputs; none is made here.
 
     Raises:
-        OptionsError: Low resolution that is not stored, images that are changed on their way to the networks, crops
-            that are all border, no teacher, or a disk that does not suffice.
+        OptionsError: Low resolution is not stored, images are changed before they reach the networks, crops are all
+            border, the teacher's file is missing, or the disk has not enough room.
     """
     teacher, key = opt['teacher'], 'teacher.cache: outputs'
     if dataset['type'] not in (PairedImageDataset.__name__, CachedPairedImageDataset.__name__):
@@ -161,7 +161,7 @@ def _use_teacher_outputs(dataset: dict[str, Any], opt: dict[str, Any]) -> None:
 
 
 def check_photos(opt: dict[str, Any]) -> None:
-    """Photos to validate or test on are there, and images.
+    """Check that the photos for validation or test exist and are images.
 
     Raises:
         OptionsError: BasicSR would fail at the first validation, after hours of training.
@@ -187,16 +187,16 @@ def _check_photo_folder(folder: str, key: str) -> None:
 
 
 def _use_photos(dataset: dict[str, Any], gt_size: int, look: bool) -> int:
-    """Make `datasets.train`, in place, one that does without a list of files, and look at what it has.
+    """Change `datasets.train`, in place, to a set that needs no list of files, and check its photos.
 
-    Files are read no further than their headers, and not at all in an LMDB or unless `look`. Grey photos, transparent
-    ones and those of 16 bits pass: BasicSR has OpenCV turn all into 8-bit colour.
+    Only the headers of files are read, and none in an LMDB or without `look`. Grey, transparent and 16-bit photos
+    pass: BasicSR has OpenCV turn them all into 8-bit colour.
 
     Returns:
-        How many photos there are.
+        The number of photos.
 
     Raises:
-        OptionsError: A photo that is missing or smaller than `gt_size`, or none at all.
+        OptionsError: A photo is missing or smaller than `gt_size`, or there are no photos.
     """
     dataset['type'] = RealESRGANPhotoDataset.__name__
     disk = dataset['io_backend'].get('type') == 'disk'
@@ -225,7 +225,7 @@ def _check_photo_files(paths: list[str], gt_size: int, dataset: dict[str, Any]) 
 
 
 def name_sets(opt: dict[str, Any]) -> None:
-    """Tell sets to validate or test on that have one name apart, in place: the later ones by their phase, too."""
+    """Rename sets for validation or test, in place, so that no two have one name: later ones get their phase added."""
     names: set[str] = set()
     for phase, dataset in opt['datasets'].items():
         if phase != 'train':
@@ -235,7 +235,7 @@ def name_sets(opt: dict[str, Any]) -> None:
 
 
 def name_images(opt: dict[str, Any]) -> None:
-    """Make each set of type PairedImageDataset, in place, one that passes over junk and names what is broken."""
+    """Change each PairedImageDataset, in place, to one that skips junk files and names broken images."""
     for dataset in opt['datasets'].values():
         if dataset['type'] == PairedImageDataset.__name__:
             dataset['type'] = NamedPairedImageDataset.__name__

@@ -18,12 +18,13 @@ _MISSING = {
 
 
 def check_device(opt: dict[str, Any]) -> None:
-    """The GPUs that are asked for are there, and there is a process for each.
+    """Check that the GPUs that are asked for exist, and that each has a process.
 
-    In test more than one GPU becomes one: BasicSR tests image by image.
+    For a test, several GPUs become one: BasicSR tests image by image.
 
     Raises:
-        OptionsError: A GPU that is not there, or several without a launcher; processes that know nothing of each other.
+        OptionsError: A GPU does not exist, there are several without a launcher, or processes know nothing of each
+            other.
     """
     gpus, found = torch.cuda.device_count(), opt['num_gpu']
     if found or not gpus:
@@ -51,19 +52,19 @@ def check_device(opt: dict[str, Any]) -> None:
 
 
 def _check_visible(gpus: int) -> None:
-    """CUDA leaves a GPU that is not there out without a word, and the run would go on with fewer, or on the CPU."""
+    """Check that CUDA sees every GPU that is named: it ignores missing ones, and the run would use fewer or the CPU."""
     named = os.environ.get('CUDA_VISIBLE_DEVICES', '')
     indices = [index for index in named.split(',') if index.strip().isdigit()]
-    if len(indices) > gpus and named != '0':  # which scripts set for "one GPU, if there is any"
+    if len(indices) > gpus and named != '0':  # scripts set '0' for "one GPU, if there is any"
         raise OptionsError(f'CUDA_VISIBLE_DEVICES: found {named}, of which PyTorch finds {gpus} GPU(s); name those '
                            'that are there, or leave it empty to run on the CPU')
 
 
 def check_speed(opt: dict[str, Any]) -> None:
-    """The device computes in the formats of `train.amp` and `teacher.amp`, and can compile for `train.compile`.
+    """Check that the device computes in the formats of `train.amp` and `teacher.amp`, and compiles for `train.compile`.
 
     Raises:
-        OptionsError: It does not, or cannot.
+        OptionsError: The device does not compute in a format, or cannot compile.
     """
     train, teacher = opt['train'], opt.get('teacher') or {}
     device = 'cuda' if opt['num_gpu'] != 0 else 'cpu'
@@ -76,12 +77,12 @@ def check_speed(opt: dict[str, Any]) -> None:
 
 
 def check_compiler(device: str) -> None:
-    """A tiny function is compiled and run: what it takes depends on device, system and PyTorch's version."""
+    """Compile and run a tiny function: what compiling needs depends on device, system and PyTorch's version."""
     if not hasattr(torch.compiler, 'set_stance'):
         raise OptionsError(f'train.compile: needs PyTorch 2.6 or later, found {torch.__version__}; leave it out')
     try:
         with warnings.catch_warnings(), torch._inductor.config.patch(force_disable_caches=True):
-            warnings.simplefilter('ignore')  # that caches are off, which would hide what is missing now
+            warnings.simplefilter('ignore')  # silences "caches are off"; caches would hide what is missing now
             torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
     except Exception as error:  # whatever the parts of a compiler raise
         reason = str(error).strip().partition('\n')[0]

@@ -11,12 +11,12 @@ from basicsr_kd.archs.probe import enlargement
 from basicsr_kd.data.header_sizes import header_sizes
 from basicsr_kd.errors import OptionsError
 
-_MULTIPLE = 8  # of what a better size is one
+_MULTIPLE = 8  # a better size is a multiple of this
 _SETS = ('PairedImageDataset', 'SingleImageDataset')
 
 
 def check_image_sizes(opt: dict[str, Any], net: nn.Module) -> None:
-    """The network can be run on the low resolution of all sets for validation or test, by their headers.
+    """Check, by the headers of files, that the network can be run on all low resolution for validation or test.
 
     An RRDBNet of scale 2 (RealESRGAN_x2plus) begins with a pixel-unshuffle, which takes even sides only.
 
@@ -25,11 +25,11 @@ def check_image_sizes(opt: dict[str, Any], net: nn.Module) -> None:
         net: `network_g`; on the meta device is enough.
 
     Raises:
-        OptionsError: It would fail at an image of the first validation, after hours of training.
+        OptionsError: The network would fail at an image of the first validation, after hours of training.
     """
     try:
         _, multiple = enlargement(net, (opt.get('network_g') or {}).get('num_in_ch', 3))
-    except ValueError:  # no trial tells
+    except ValueError:  # no trial finds the multiple
         return
     if multiple == 1:
         return
@@ -51,7 +51,7 @@ def check_image_sizes(opt: dict[str, Any], net: nn.Module) -> None:
 
 
 def better_size(run: Callable[[Tensor], Any], image: Tensor) -> str:
-    """What to say of a network that cannot be run on an image (n, c, h, w), where one little larger would do."""
+    """Advice if a network that fails on an image (n, c, h, w) runs on a slightly larger one; else an empty text."""
     height, width = (-(-side // _MULTIPLE) * _MULTIPLE for side in image.shape[2:])
     try:
         if image.shape[2:] != (height, width):
@@ -63,6 +63,6 @@ def better_size(run: Callable[[Tensor], Any], image: Tensor) -> str:
 
 
 def sizes(folder: str) -> Iterator[tuple[str, int, int]]:
-    """Path, width and height of the images in a folder; of what is none nothing."""
+    """Path, width and height of the images in a folder; other files are left out."""
     found = header_sizes([entry.path for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)])
     return ((path, *size) for path, size in found.items() if size)

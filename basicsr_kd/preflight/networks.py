@@ -26,10 +26,10 @@ from basicsr_kd.runs.resume import resumes
 
 
 def check_training_networks(opt: dict[str, Any]) -> nn.Module:
-    """Generator, discriminator and pruning fit their files and each other.
+    """Check that generator, discriminator and pruning fit their files and each other.
 
     Returns:
-        The generator, `network_g`, without memory where that works; without the blocks that `prune:` takes away.
+        The generator, `network_g`, without memory where possible and without the blocks that `prune:` removes.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
@@ -42,16 +42,17 @@ def check_training_networks(opt: dict[str, Any]) -> nn.Module:
     if opt['train'].get('gan_opt'):
         _check_discriminator(opt)
     if opt.get('prune') and (not resumes(opt) or opt.get('teacher') or prune_steps(opt['prune'])[0].steps > 1):
-        return check_pruning(net_g, opt['prune'], 'prune', opt)  # when resuming: stages are left, or a teacher to fit
+        return check_pruning(net_g, opt['prune'], 'prune', opt)  # a resumed run: more stages, or a teacher
     return net_g
 
 
 def read_test_network(opt: dict[str, Any]) -> nn.Module:
-    """Set `network_g` to what the file to test holds: as its shapes or the `.yml` beside it tell, or else `network_g`
-    itself, perhaps pruned.
+    """Set `network_g` to the network in the file to test.
+
+    The shapes in the file or the `.yml` beside it tell which network it is; if not, it is `network_g`, perhaps pruned.
 
     Returns:
-        It, without memory where that works.
+        The network, without memory where possible.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
@@ -75,18 +76,18 @@ def read_test_network(opt: dict[str, Any]) -> nn.Module:
 
 
 def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = None) -> nn.Module:
-    """Build BasicSR network options and run them on an image (n, c, h, w), without memory for weights where that works.
+    """Build a network from BasicSR options and run it on an image (n, c, h, w), without memory for weights if possible.
 
-    Not by BasicSR's `build_network`: it opens the logger, which must wait for the folder of its file.
+    BasicSR's `build_network` is not used: it opens the logger, which must wait for the folder of its file.
 
     Args:
         network: The section of the options file.
-        key: Its name there.
+        key: The section's name in the options file.
         image: An input of the network; only its shape matters.
         scale: How many times larger the output must be; None for a discriminator.
 
     Raises:
-        OptionsError: An unknown type or argument, one that the network refuses, or another scale.
+        OptionsError: A type or an argument is unknown, the network refuses an argument, or its scale is another.
     """
     arch = check_arguments(network, ARCH_REGISTRY, key)
     check_numbers_of_network(network, key)  # also of teacher.network
@@ -98,10 +99,10 @@ def build_for_check(network: Any, key: str, image: Tensor, scale: int | None = N
 
 
 def must_enlarge(output: Any, image: Tensor, scale: int, key: str) -> None:
-    """What a network made of an image (n, c, h, w) is an image (n, c, scale·h, scale·w).
+    """Check that a network's output for an image (n, c, h, w) is an image (n, c, scale·h, scale·w).
 
     Raises:
-        OptionsError: It is none, or of another size.
+        OptionsError: The output is no image, or has another size.
     """
     if not isinstance(output, Tensor) or output.dim() != 4:
         found = f'a tensor {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
@@ -147,10 +148,10 @@ def _check_discriminator(opt: dict[str, Any]) -> None:
 
 
 def must_fit(net: nn.Module, state: dict[str, Tensor], found: str, key: str) -> None:
-    """A file's tensors are those of a network.
+    """Check that a file's tensors fit a network.
 
     Raises:
-        OptionsError: The first that is not.
+        OptionsError: A tensor does not fit; the text names the first.
     """
     differs = differences(net, state)
     if differs:
@@ -162,7 +163,7 @@ def read_weights(path: str, param_key: str | None, key: str) -> dict[str, Tensor
     """`read_state_dict` of a file that an option names.
 
     Raises:
-        OptionsError: It cannot be read, or holds what no network can use.
+        OptionsError: The file cannot be read, or holds what no network can use.
     """
     try:
         return read_state_dict(path, param_key)

@@ -1,4 +1,4 @@
-"""The checks of `basicsr_kd.preflight` on pairs of images: they are there, belong together and have the right sizes."""
+"""The checks of `basicsr_kd.preflight` on pairs of images: they exist, belong together and have the right sizes."""
 from __future__ import annotations
 
 import os
@@ -13,14 +13,14 @@ from basicsr_kd.data.pairs import Pair, find_pairs
 from basicsr_kd.errors import OptionsError, PairError
 
 _PAIRS = tuple(kind.__name__ for kind in (PairedImageDataset, CachedPairedImageDataset, TaughtPairedImageDataset))
-_SHAPE = re.compile(r'\((\d+), *(\d+)')  # of a line of an LMDB's list: image.png (height,width,channels) 1
+_SHAPE = re.compile(r'\((\d+), *(\d+)')  # a line of an LMDB's list is: image.png (height,width,channels) 1
 
 
 def count_pairs(dataset: dict[str, Any], key: str) -> int:
-    """How many pairs a set of type PairedImageDataset has.
+    """Count the pairs of a set of type PairedImageDataset.
 
     Raises:
-        OptionsError: There are none, or one lacks its other half; names it, and what would fit.
+        OptionsError: There are no pairs, or an image has no partner; the text names it, and what would fit.
     """
     try:
         return len(find_pairs(dataset))
@@ -29,10 +29,10 @@ def count_pairs(dataset: dict[str, Any], key: str) -> int:
 
 
 def check_channels(opt: dict[str, Any]) -> None:
-    """Pairs have as many channels as `network_g` takes: one of luma with `color: y`, else three.
+    """Check that pairs have as many channels as `network_g` takes: one (luma) with `color: y`, else three.
 
     Raises:
-        OptionsError: They have not, and the first iteration or validation would fail.
+        OptionsError: The numbers differ, and the first iteration or validation would fail.
     """
     network = opt['network_g']
     takes = network.get('base', network).get('num_in_ch', 3)  # base: of PrunedNet; a first layer may be unshuffled
@@ -44,13 +44,13 @@ def check_channels(opt: dict[str, Any]) -> None:
 
 
 def check_pair_sizes(opt: dict[str, Any]) -> None:
-    """Low resolution and ground truth differ by the scale, and no image of a training set is smaller than its crops.
+    """Check that GT is LQ times the scale in size, and that no image of a training set is smaller than its crops.
 
-    Headers of files are read, those of an LMDB are in its list; rank 0 alone does that. What cannot be read is left to
-    the run, which names it: in validation, and in training as far as `max_bad_images` lets it.
+    Rank 0 alone reads the headers of files; the list of an LMDB has the sizes. A file that cannot be read is left to
+    the run, which names it: in validation, and in training as far as `max_bad_images` allows.
 
     Raises:
-        OptionsError: Names the first image that is wrong, and what would be right.
+        OptionsError: A size is wrong; the text names the first such image, and what would be right.
     """
     for phase, dataset in opt['datasets'].items():
         backend = dataset['io_backend'].get('type')
@@ -71,7 +71,7 @@ def _check_set(dataset: dict[str, Any], key: str, backend: str, scale: int, trai
 
 
 def must_pass_over(broken: list[str], dataset: dict[str, Any], key: str) -> None:
-    """Raise an OptionsError where more files of a training set cannot be read than `max_bad_images` lets pass."""
+    """Raise an OptionsError if more files of a training set cannot be read than `max_bad_images` allows."""
     if len(broken) > dataset.get('max_bad_images', 0):
         raise OptionsError(f'{key}: {broken[0]} cannot be read as an image' +
                            (f', and {len(broken) - 1} more' if len(broken) > 1 else '') +
@@ -95,7 +95,7 @@ def _lmdb_sizes(folder: str) -> dict[str, Size]:
 
 
 def _check_sizes(pair: Pair, low: Size, high: Size, scale: int, gt_size: int | None, key: str) -> None:
-    """BasicSR refuses other sizes in training, after the start; in validation it cuts what is over of ground truth."""
+    """Check one pair: with wrong sizes BasicSR fails in training after the start, and in validation it crops GT."""
     expected = tuple(scale * side for side in low)
     over = [have - want for have, want in zip(high, expected, strict=True)]
     if any(over) if gt_size else any(not 0 <= one < scale for one in over):

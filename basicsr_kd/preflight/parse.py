@@ -1,4 +1,4 @@
-"""What BasicSR's `parse_options` gives, for our models: read safely, and refused in one line where it cannot be."""
+"""Our `parse_options` for our models: it reads options files safely, and refuses a wrong one in one line."""
 from __future__ import annotations
 
 import argparse
@@ -22,14 +22,14 @@ _FOLDERS = (*_ROOTS, 'models', 'training_states', 'log', 'visualization')
 
 
 def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse.Namespace] | None:
-    """The options of the command line's file, as BasicSR's runners want them; None: it is not for one of our models.
+    """Read the options file of the command line as BasicSR's runners want it; None if it is not for one of our models.
 
-    The result is that of the installed BasicSR, but for numbers of the command line that it takes for texts, and for
-    `--force_yml`, which may add sections. Starts the process group, as BasicSR does there.
+    The result equals that of the installed BasicSR, with two differences: numbers on the command line that BasicSR
+    reads as texts are numbers, and `--force_yml` may add sections. Starts the process group, as BasicSR does.
 
     Args:
-        root_path: where `experiments/` and `results/` are.
-        is_train: whether `train.py` runs.
+        root_path: The folder of `experiments/` and `results/`.
+        is_train: Whether `train.py` runs.
     """
     try:
         args = arguments()
@@ -65,7 +65,7 @@ def parse_ours(root_path: str, is_train: bool) -> tuple[dict[str, Any], argparse
 
 
 def fill_sets(opt: dict[str, Any]) -> None:
-    """What BasicSR adds to the sets of a file: their phase and scale, and the home folder for `~`."""
+    """Add what BasicSR adds to the sets of a file: their phase and scale, and the home folder for `~`."""
     for phase, dataset in opt['datasets'].items():
         dataset['phase'] = phase.split('_')[0]  # of val_1, val_2
         dataset['scale'] = opt['scale']
@@ -93,7 +93,7 @@ def _must_leave_folders(path: dict[str, Any]) -> None:
 
 
 def _reads_roots() -> bool:
-    """Whether BasicSR is newer than 1.4.2, whose version it still has: it reads where the folders of runs are."""
+    """Whether BasicSR is newer than 1.4.2 and so reads the folders of runs; its version still says 1.4.2."""
     return hasattr(importlib.import_module('basicsr.utils.options'), 'yaml_load')
 
 

@@ -1,4 +1,4 @@
-"""The checks of `basicsr_kd.preflight` on a `prune:` section: what it asks of its network and of its images."""
+"""The checks of `basicsr_kd.preflight` on a `prune:` section, its network and its images."""
 from __future__ import annotations
 
 from typing import Any
@@ -18,19 +18,19 @@ from basicsr_kd.pruning.job import Job, must_have_target
 
 
 def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -> nn.Module:
-    """The network can be pruned as the section says, and the images for it are there.
+    """Check that the network can be pruned as the section says, and that the images for it exist.
 
     Args:
-        net: What is pruned; on the meta device is enough.
+        net: The network to prune; it may be on the meta device.
         section: A `prune:` section that `basicsr_kd.options.validate` has passed.
-        key: Its name in the options file.
+        key: The section's name in the options file.
         opt: The options.
 
     Returns:
-        The network with as many blocks as the steps leave; its channels are those before.
+        The network with as many blocks as the steps leave, and with its channels unchanged.
 
     Raises:
-        OptionsError: The key's path, what was found, what is possible.
+        OptionsError: A step is impossible; the text names the key's path, what was found and what is possible.
     """
     left = net
     for index, step in enumerate(prune_steps(section)):
@@ -39,10 +39,10 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
         try:
             if not index or step.keep is not None:
                 check_prune(left, request)
-            else:  # how far it reaches is only known once the steps before it are done
+            else:  # what this step can reach is only known once the steps before it are done
                 must_have_target(left, request)
             if step.layout == 'blocks':
-                left = Job(left, request, None, None).remove_blocks({})[1]  # the last ones, instead of those of least
+                left = Job(left, request, None, None).remove_blocks({})[1]  # the last blocks, not the least important
         except (MissingExtraError, PruningError) as error:
             raise OptionsError(f'{where}: {_said(error)}') from None
         check_calibration(net, request.why_images, step.calibration, where, opt)
@@ -51,17 +51,17 @@ def check_pruning(net: nn.Module, section: Any, key: str, opt: dict[str, Any]) -
 
 def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationOptions, key: str,
                       opt: dict[str, Any]) -> None:
-    """The calibration images are there and the network runs on them.
+    """Check that the calibration images exist and that the network runs on them.
 
     Args:
-        net: What looks at them; on the meta device is enough.
-        why: What needs them; nothing is checked where nothing does.
-        calibration: The section that says which.
+        net: The network that is run on the images; it may be on the meta device.
+        why: What needs the images; with None nothing is checked.
+        calibration: The section that says which images.
         key: The section in the options file that `calibration` belongs to.
         opt: The options.
 
     Raises:
-        OptionsError: The key's path, what was found, what is possible.
+        OptionsError: An image or a size is wrong; the text names the key's path, what was found and what is possible.
     """
     if not why:
         return
@@ -77,7 +77,7 @@ def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationO
         images = calibration_images(net, calibration, opt)
     except (ClipError, PruningError) as error:
         raise OptionsError(f'{where}: {_said(error)}') from None
-    assert images is not None  # for the root is there
+    assert images is not None  # because there is a root
     try:
         with torch.no_grad():
             net(images[:1].to(next(net.parameters()).device))
@@ -89,7 +89,7 @@ def check_calibration(net: nn.Module, why: str | None, calibration: CalibrationO
 
 
 def _wanted(net: nn.Module) -> str:
-    """What `calibration.dataroot` is to hold."""
+    """What `calibration.dataroot` must hold, in words."""
     if not is_recurrent(net):
         return 'low-resolution images'
     return f'clips of {"ground truth" if makes_low_resolution(net) else "low resolution"}'

@@ -1,4 +1,4 @@
-"""What all processes of a distributed run must have in common before it creates anything."""
+"""The check that all processes of a distributed run have the same options before it creates anything."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from basicsr_kd.runs.changes import flat
 from basicsr_kd.runs.distributed import from_all_ranks
 from basicsr_kd.runs.resume import saved_iterations
 
-# what BasicSR fills in on each machine: drawn at random, or by its GPUs and folders
+# BasicSR fills these in on each machine: at random, or from its GPUs and folders
 _OF_A_MACHINE = {'rank', 'manual_seed', 'num_gpu', 'root_path'} | {
     f'path.{key}' for key in ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')}
 
 
 def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the options file of each rank says, flat, by the keys' paths; every rank must take part.
+    """The options of each rank as a flat dict from the keys' paths to values; every rank must call this.
 
-    With `--auto_resume` the state that a rank finds is among it: one that finds none would start anew.
+    With `--auto_resume` they include the state that a rank finds: a rank without one would start anew.
     """
     mine = {key: value for key, value in dict(flat(opt)).items() if key not in _OF_A_MACHINE}
     if opt.get('auto_resume'):
@@ -26,13 +26,13 @@ def options_of_ranks(opt: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def must_agree(options: Sequence[dict[str, Any]]) -> None:
-    """All ranks have the same options; with different ones they would wait for each other, or train different things.
+    """Check that all ranks have the same options: else they would wait for each other, or train different things.
 
     Args:
         options: As `options_of_ranks` returns them.
 
     Raises:
-        OptionsError: The first key that differs.
+        OptionsError: Options differ; the text names the first key.
     """
     first = options[0]
     for rank, other in enumerate(options):

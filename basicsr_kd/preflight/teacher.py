@@ -33,11 +33,11 @@ _SIZES = ('num_feat', 'num_block', 'num_grow_ch', 'num_conv', 'num_group', 'sque
 
 
 def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
-    """The teacher is what the options say and gives the student's images, and the student can learn from it.
+    """Check that the teacher fits the options, that its images match the student's, and that the student can learn.
 
     Args:
         opt: The options, with a section `teacher`.
-        student: `network_g`; on the meta device is enough.
+        student: `network_g`; it may be on the meta device.
 
     Raises:
         OptionsError, CheckpointError: See `basicsr_kd.preflight.check`.
@@ -62,16 +62,16 @@ def check_teacher(opt: dict[str, Any], student: nn.Module) -> None:
         teacher = check_pruning(teacher, section['prune'], 'teacher.prune', opt)
     terms = distill_terms(opt['train'].get('distill_opt'))
     for term in terms:
-        check_arguments(term.loss, LOSS_REGISTRY, 'train.distill_opt')  # those that others have registered
+        check_arguments(term.loss, LOSS_REGISTRY, 'train.distill_opt')  # losses that others have registered
     try:
-        with torch.random.fork_rng(devices=[]):  # adapters are made; the run's own must start from its seed
+        with torch.random.fork_rng(devices=[]):  # adapters made here must not change the run's random numbers
             Distiller(student, teacher, build_terms(terms, lambda: build(opt['network_d']), gt_size(opt)), image)
     except (LayerError, TapError) as error:
         raise OptionsError(f'train.distill_opt: {error}') from None
 
 
 def _built(network: dict[str, Any], state: dict[str, Tensor], opt: dict[str, Any], image: Tensor) -> nn.Module:
-    """A teacher that BasicSR builds, without memory where that works."""
+    """A teacher that BasicSR builds, without memory where possible."""
     section = opt['teacher']
     key = 'teacher.network' if section['network'] else 'teacher'
     base = network.get('base')  # of PrunedNet
@@ -95,7 +95,7 @@ def _opened(network: ImageModelDescriptor[nn.Module], opt: dict[str, Any], image
                            f'of at least {sizes.minimum}, in multiples of {sizes.multiple_of}, for {name}')
     teacher = as_module(network)
     try:
-        output = _run(teacher, image.expand(2, -1, -1, -1))  # spandrel itself gives it one at a time
+        output = _run(teacher, image.expand(2, -1, -1, -1))  # spandrel itself runs images one at a time
     except Exception as error:  # whatever a network's own code raises
         raise OptionsError(f'teacher: {name} cannot be run on two patches of {width}x{height}: {error}') from None
     must_enlarge(output, image, opt['scale'], 'teacher')
@@ -128,7 +128,7 @@ def _check_inheritance(student: nn.Module, teacher: nn.Module, network: Any, opt
 
 
 def _must_have_the_same_numbers(student: dict[str, Any], teacher: dict[str, Any]) -> None:
-    """What is in no tensor (res_scale, img_range, …) is alike in both networks, which are of one type."""
+    """Check that numbers in no tensor (res_scale, img_range, …) are equal in both networks, which are of one type."""
     parameters = inspect.signature(must_be_registered(student['type'], ARCH_REGISTRY, 'network_g.type')).parameters
     for name, parameter in parameters.items():
         if name in _SIZES:

@@ -1,4 +1,4 @@
-"""Values that only PyTorch, the machine or the images can tell wrong: arguments of losses and optimizers, packages."""
+"""Checks of values for which PyTorch, the machine or the images are needed: arguments of losses, packages, borders."""
 from __future__ import annotations
 
 import importlib.util
@@ -19,18 +19,18 @@ from basicsr_kd.runs.resume import resumes
 
 _LOSSES = ('pixel_opt', 'gan_opt', 'ldl_opt', 'warp_opt', 'pingpong_opt')
 _MOST = 10_000
-"""Blocks or channels: a network of as many layers takes minutes to build, and one of as many channels no memory has."""
+"""Most blocks or channels: so many layers take minutes to build, and so many channels fit in no memory."""
 
 
 def check_built(opt: dict[str, Any], optimizers: dict[str, Any]) -> None:
-    """Losses and optimizers can be made with the arguments that they get, and losses computed.
+    """Check that losses and optimizers can be made with their arguments, and that losses can be computed.
 
     Args:
         opt: The options; types and names of arguments have passed.
-        optimizers: PyTorch's, by name.
+        optimizers: PyTorch's optimizers, by name.
 
     Raises:
-        OptionsError: One cannot.
+        OptionsError: A loss or an optimizer fails.
     """
     train = opt['train']
     for key in _LOSSES:
@@ -62,20 +62,20 @@ def _must_step(key: str, name: str, optimizers: dict[str, Any], arguments: dict[
     optimizer = _must_work(key, name, optimizers[name], {'params': [weight], **arguments})
     try:
         optimizer.step()
-    except Exception as error:  # whatever its own code raises, of `weight_decay: true` that a bool is no number
+    except Exception as error:  # whatever its own code raises, such as for `weight_decay: true`
         raise OptionsError(f'{key}: {name} cannot make a step with these arguments: '
                            f'{" ".join(str(error).split()) or type(error).__name__}') from None
 
 
 def _try_loss(key: str, name: str, loss: Any, of_discriminator: bool) -> Tensor:
-    """What a loss says of two images in [0, 1], or of what a discriminator says of them; and its gradients."""
+    """The values and gradients of a loss of two images in [0, 1], or of a discriminator's outputs."""
     one, other = torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
     one.requires_grad_()
     try:
         if of_discriminator:
             found = [loss(one, True, is_disc=False), loss(other, True, is_disc=True), loss(one, False, is_disc=True)]
         else:
-            found = [loss(one, other), loss(one, one.detach())]  # alike: where a root has no gradient
+            found = [loss(one, other), loss(one, one.detach())]  # equal images: there a root has no gradient
         values = torch.stack([torch.as_tensor(value, dtype=torch.float32).mean() for value in found])
         values.sum().backward()
         assert one.grad is not None
@@ -86,10 +86,10 @@ def _try_loss(key: str, name: str, loss: Any, of_discriminator: bool) -> Tensor:
 
 
 def check_numbers_of_network(network: Any, key: str) -> None:
-    """A network takes and gives images, and has no more blocks or channels than can be built.
+    """Check that a network takes and gives images, and has no more blocks or channels than can be built.
 
     Raises:
-        OptionsError: It does not, or has more.
+        OptionsError: A number of channels or blocks is wrong.
     """
     for name, value in network.items() if isinstance(network, dict) else ():
         if name in ('num_in_ch', 'num_out_ch', 'in_nc', 'out_nc') and (
@@ -103,10 +103,10 @@ def check_numbers_of_network(network: Any, key: str) -> None:
 
 
 def check_installed(opt: dict[str, Any]) -> None:
-    """What the log wants is installed, and data can go to a GPU where there is one.
+    """Check that the packages of the logger are installed, and that `prefetch_mode: cuda` has what it needs.
 
     Raises:
-        OptionsError: It is not.
+        OptionsError: A package, a GPU or an option is missing.
     """
     logger = opt.get('logger') or {}
     wandb = (logger.get('wandb') or {}).get('project')
@@ -126,14 +126,14 @@ def check_installed(opt: dict[str, Any]) -> None:
 
 
 def check_backbone(opt: dict[str, Any]) -> None:
-    """The weights of VGG are here, or can be downloaded, before minutes of calibration are spent.
+    """Check that the weights of VGG are here or can be downloaded, before minutes are spent on calibration.
 
     Raises:
-        OptionsError: They cannot.
+        OptionsError: The weights cannot be downloaded.
     """
     section, teacher, student = (opt['train'].get('perceptual_opt'), opt.get('teacher') or {}, opt.get('student') or {})
     calibrates = opt.get('prune') or teacher.get('prune') or student.get('init') == 'teacher'
-    if not section or not calibrates or resumes(opt) or is_video(opt):  # of clips the loss is left out without them
+    if not section or not calibrates or resumes(opt) or is_video(opt):  # with clips, VGG is optional
         return
     kind = section.get('vgg_type', 'vgg19')
     if os.path.exists(VGG_PRETRAIN_PATH) or kind not in torchvision.models.list_models():
@@ -146,17 +146,17 @@ def check_backbone(opt: dict[str, Any]) -> None:
 
 
 def without_backbone(error: OSError) -> str:
-    """What to say where the weights of VGG cannot be had."""
+    """The message for weights of VGG that cannot be downloaded."""
     reason = getattr(error, 'reason', error)
     return (f'weights could not be downloaded ({reason}). Those of train.perceptual_opt (VGG19) are looked for in '
             f'{VGG_PRETRAIN_PATH} first; perceptual_opt: ~ does without')
 
 
 def check_borders(opt: dict[str, Any]) -> None:
-    """Metrics leave something of the smallest image.
+    """Check that the borders that metrics cut leave something of the smallest image.
 
     Raises:
-        OptionsError: One leaves nothing.
+        OptionsError: A border leaves nothing.
     """
     metrics = ((opt.get('val') or {}).get('metrics') or {}).items()
     borders = [(metric['crop_border'], name) for name, metric in metrics if isinstance(metric.get('crop_border'), int)]
