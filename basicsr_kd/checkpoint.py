@@ -1,6 +1,6 @@
 """Reading and writing checkpoints: plain tensors in, plain tensors out, whatever the file's age or wrapping.
 
-Files are read with ``weights_only=True`` (no code in a checkpoint is ever run) and written to a temporary file that is
+Files are read with `weights_only=True` (no code in a checkpoint is ever run) and written to a temporary file that is
 then renamed, so a run that is killed while saving leaves the last good file untouched.
 """
 from __future__ import annotations
@@ -42,33 +42,33 @@ _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
 
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
-    """Read a network's tensors from a ``.pth`` or ``.safetensors`` file or ncnn's pair, with BasicSR's key names.
+    """Read a network's tensors from a `.pth` or `.safetensors` file or ncnn's pair, with BasicSR's key names.
 
-    Names that a wrapper put before all of the network's are stripped (``module.`` of DataParallel, ``_orig_mod.`` of
-    torch.compile, ``generator.`` of mmagic, ``net_g.`` and ``model.`` of Lightning; any other before a network that is
+    Names that a wrapper put before all of the network's are stripped (`module.` of DataParallel, `_orig_mod.` of
+    torch.compile, `generator.` of mmagic, `net_g.` and `model.` of Lightning; any other before a network that is
     known), old ESRGAN keys become those of BasicSR's RRDBNet, and half-precision tensors become float32.
 
     Args:
-        path: the file; of ncnn's two, ``.param`` and ``.bin``, either.
-        param_key: which of the file's state dicts is meant, e.g. ``params_ema``. Where it is not given, or one of
-            BasicSR's two that is not in the file: ``params_ema``, else ``params``, else the state dict under a usual
+        path: The file; of ncnn's two, `.param` and `.bin`, either.
+        param_key: Which of the file's state dicts is meant, e.g. `params_ema`. Where it is not given, or one of
+            BasicSR's two that is not in the file: `params_ema`, else `params`, else the state dict under a usual
             wrapper, else the file itself.
 
     Returns:
         Name to tensor, on the CPU, floating-point tensors as float32.
 
     Raises:
-        CheckpointError: the file is missing, is not a checkpoint, holds pickled objects, no tensors or such that no
-            network can use, or has no weights under a ``param_key`` of the user's own.
+        CheckpointError: The file is missing, is not a checkpoint, holds pickled objects, no tensors or such that no
+            network can use, or has no weights under a `param_key` of the user's own.
     """
     return read_named(path, param_key)[1]
 
 
 def read_named(path: str | os.PathLike[str], param_key: str | None = None) -> tuple[str, dict[str, Tensor]]:
-    """:func:`read_state_dict`, and under which key of the file they are, first; empty where it has no keys above them.
+    """`read_state_dict`, and under which key of the file they are, first; empty where it has no keys above them.
 
     Raises:
-        CheckpointError: see :func:`read_state_dict`.
+        CheckpointError: See `read_state_dict`.
     """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -92,12 +92,12 @@ def checkpoint_bytes(path: Path) -> int:
 def write_checkpoint(path: str | os.PathLike[str],
                      params: Mapping[str, Tensor],
                      params_ema: Mapping[str, Tensor] | None = None) -> None:
-    """Write ``{'params': …, 'params_ema': …}`` of plain CPU tensors, as BasicSR's ``load_network`` expects them.
+    """Write `{'params': …, 'params_ema': …}` of plain CPU tensors, as BasicSR's `load_network` expects them.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        params: the network's state dict.
-        params_ema: the state dict of its moving average; left out of the file if None.
+        path: The file; its folder is made where it is missing.
+        params: The network's state dict.
+        params_ema: The state dict of its moving average; left out of the file if None.
     """
     content = {'params': params} if params_ema is None else {'params': params, 'params_ema': params_ema}
     atomic_save({key: plain_tensors(state) for key, state in content.items()}, path)
@@ -110,7 +110,7 @@ def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
-    """``torch.save`` into a temporary file of the same folder, then rename: ``path`` is whole or as it was before."""
+    """`torch.save` into a temporary file of the same folder, then rename: `path` is whole or as it was before."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as temporary, open(temporary, 'wb') as file:
         torch.save(obj, file)
@@ -150,7 +150,7 @@ def _must_be_whole(path: Path, content: bytes) -> None:
     """Compare the parts of a zip file with their checksums, which torch.load does not; older files have none.
 
     Raises:
-        CheckpointError: one differs: a bit has changed since the file was written.
+        CheckpointError: One differs: a bit has changed since the file was written.
     """
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return

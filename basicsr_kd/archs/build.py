@@ -17,14 +17,14 @@ _Result = TypeVar('_Result')
 
 
 def build(options: Mapping[str, Any]) -> nn.Module:
-    """Build a network from its options, ``{'type': name in ARCH_REGISTRY, argument: value, …}``.
+    """Build a network from its options, `{'type': name in ARCH_REGISTRY, argument: value, …}`.
 
-    Not by BasicSR's ``build_network``: that opens the logger, which must wait for the folder of its file, and its
+    Not by BasicSR's `build_network`: that opens the logger, which must wait for the folder of its file, and its
     errors name neither what is wrong nor what is possible.
 
     Raises:
-        ValueError: no type or an unknown one, an argument that is unknown or missing, or one the network refuses.
-        CheckpointError: a file that the options name (``like:``) cannot be used.
+        ValueError: No type or an unknown one, an argument that is unknown or missing, or one the network refuses.
+        CheckpointError: A file that the options name (`like:`) cannot be used.
     """
     if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
         raise ValueError(f'found {options!r}; expected the options of a network, {{type: …}} and its arguments')
@@ -43,10 +43,10 @@ def build(options: Mapping[str, Any]) -> nn.Module:
 
 
 def build_for_shapes(options: Mapping[str, Any]) -> nn.Module:
-    """:func:`build` for the sake of the shapes: without memory where that works; torch's random state stays.
+    """`build` for the sake of the shapes: without memory where that works; torch's random state stays.
 
     Raises:
-        ValueError, CheckpointError: see :func:`build`.
+        ValueError, CheckpointError: See `build`.
     """
 
     return for_shapes(lambda device: build(options))
@@ -56,7 +56,7 @@ def for_shapes(work: Callable[[str], _Result]) -> _Result:
     """Do something for the sake of shapes: on the meta device, or on the CPU where that fails.
 
     Args:
-        work: takes the device's name, which is the default device meanwhile. Torch's random state stays.
+        work: Takes the device's name, which is the default device meanwhile. Torch's random state stays.
     """
 
     def on(device: str) -> _Result:
@@ -70,7 +70,7 @@ def for_shapes(work: Callable[[str], _Result]) -> _Result:
 
 
 def registered(name: Any, registry: Any) -> Any | None:
-    """What has a name in a registry (one of BasicSR's, or a dict), perhaps under ``<name>_basicsr``; None if none."""
+    """What has a name in a registry (one of BasicSR's, or a dict), perhaps under `<name>_basicsr`; None if none."""
     return next((registry.get(known) for known in (name, f'{name}_basicsr') if known in registry), None)
 
 

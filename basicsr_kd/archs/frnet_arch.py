@@ -26,7 +26,7 @@ class FRNet(nn.Module):
         out_nc: Channels of the output, the same.
         nf: Channels of SRNet's residual stream.
         nb: SRNet's residual blocks.
-        degradation: 'BD' or 'BI': see :func:`basicsr_kd.archs.upsample.upsampler`.
+        degradation: 'BD' or 'BI': see `basicsr_kd.archs.upsample.upsampler`.
         scale: 4 or 2.
 
     Raises:

@@ -17,17 +17,17 @@ def PrunedNet(base: Mapping[str, Any], like: str | os.PathLike[str]) -> nn.Modul
     """Build the network before pruning and give it the shapes in a checkpoint.
 
     A function, not a class around the network: what it returns *is* an EDSR, RCAN, …, so keys, module paths (taps,
-    ``target:``) and the class are the original's. Its input and output are, too.
+    `target:`) and the class are the original's. Its input and output are, too.
 
     Args:
-        base: options of the network before pruning, ``{type: EDSR, num_in_ch: 3, …}``. Scalars that are in no tensor,
-            such as EDSR's ``res_scale``, come from here.
-        like: the pruned network's checkpoint (``.pth``, ``.safetensors``, ncnn's ``.param``). Its weights are not
-            loaded: that is ``pretrain_network_g``.
+        base: Options of the network before pruning, `{type: EDSR, num_in_ch: 3, …}`. Scalars that are in no tensor,
+            such as EDSR's `res_scale`, come from here.
+        like: The pruned network's checkpoint (`.pth`, `.safetensors`, ncnn's `.param`). Its weights are not
+            loaded: that is `pretrain_network_g`.
 
     Raises:
-        ValueError: ``base`` cannot be built.
-        CheckpointError: ``like`` cannot be read, or holds no pruned ``base``: the first tensor that does not fit.
+        ValueError: `base` cannot be built.
+        CheckpointError: `like` cannot be read, or holds no pruned `base`: the first tensor that does not fit.
     """
     net = build(base)
     try:

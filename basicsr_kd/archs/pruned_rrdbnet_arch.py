@@ -17,12 +17,12 @@ from basicsr_kd.errors import CheckpointError
 class PrunedDenseBlock(nn.Module):
     """A residual dense block with a growth of its own for each of its four growing convolutions.
 
-    Input and output ``(n, num_feat, h, w)``. A growth of 0 leaves the convolution out of module and state dict (torch
+    Input and output `(n, num_feat, h, w)`. A growth of 0 leaves the convolution out of module and state dict (torch
     cannot build one without outputs), and those behind it simply have fewer inputs.
 
     Args:
-        num_feat: channels of the residual stream.
-        growths: output channels of conv1 to conv4, each 0 or more.
+        num_feat: Channels of the residual stream.
+        growths: Output channels of conv1 to conv4, each 0 or more.
     """
 
     conv1: nn.Conv2d | None
@@ -50,7 +50,7 @@ class PrunedDenseBlock(nn.Module):
 
 
 class PrunedRRDB(nn.Module):
-    """Three pruned dense blocks and a residual around them; ``growths`` holds their 12 widths."""
+    """Three pruned dense blocks and a residual around them; `growths` holds their 12 widths."""
 
     def __init__(self, num_feat: int, growths: Sequence[int]) -> None:
         super().__init__()
@@ -67,24 +67,24 @@ class PrunedRRDBNet(RRDBNet):
 
     With the same growth everywhere and nothing taken behind the body it is an RRDBNet: the same keys, and bit for bit
     the same output.
-    Input ``(n, num_in_ch, h, w)``, RGB in [0, 1]; output ``(n, num_out_ch, scale * h, scale * w)``.
+    Input `(n, num_in_ch, h, w)`, RGB in [0, 1]; output `(n, num_out_ch, scale * h, scale * w)`.
 
     Args:
-        num_in_ch: channels of the input.
-        num_out_ch: channels of the output.
+        num_in_ch: Channels of the input.
+        num_out_ch: Channels of the output.
         scale: 4, 2 or 1; 2 and 1 start with a pixel-unshuffle.
-        num_feat: channels of the residual stream.
-        num_block: residual-in-residual dense blocks.
-        num_grow_ch: growth channels: one number for all, or a flat list of 4 * 3 * num_block numbers in the order of
+        num_feat: Channels of the residual stream.
+        num_block: Residual-in-residual dense blocks.
+        num_grow_ch: Growth channels: one number for all, or a flat list of 4 * 3 * num_block numbers in the order of
             the network (block, dense block, conv1 to conv4); 0 leaves a convolution out.
-        num_tail_ch: output channels of conv_up1, conv_up2 and conv_hr: three numbers, one for all, or None:
-            ``num_feat``.
-        like: a checkpoint (``.pth``, ``.safetensors``, ncnn's ``.param``) to take all of the above from, read
-            off its tensor shapes. Its weights are not loaded: that is ``pretrain_network_g``.
+        num_tail_ch: Output channels of conv_up1, conv_up2 and conv_hr: three numbers, one for all, or None:
+            `num_feat`.
+        like: A checkpoint (`.pth`, `.safetensors`, ncnn's `.param`) to take all of the above from, read
+            off its tensor shapes. Its weights are not loaded: that is `pretrain_network_g`.
 
     Raises:
-        ValueError: a width, the length of the list or the scale is impossible.
-        CheckpointError: ``like`` cannot be read or is not an RRDBNet.
+        ValueError: A width, the length of the list or the scale is impossible.
+        CheckpointError: `like` cannot be read or is not an RRDBNet.
     """
 
     def __init__(self,

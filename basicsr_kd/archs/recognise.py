@@ -21,13 +21,13 @@ def recognise(state: State) -> Options | None:
     """Find the options of the SRVGGNetCompact (with PReLU), MSRResNet or FRNet a state dict belongs to, pruned or not.
 
     These have no number that is in no tensor. Where channels were pruned unevenly, the options are those of a
-    network that :func:`basicsr_kd.archs.resize.resize_to` brings to these shapes; else the network itself.
+    network that `basicsr_kd.archs.resize.resize_to` brings to these shapes; else the network itself.
 
     Args:
-        state: name to tensor; only the shapes matter.
+        state: Name to tensor; only the shapes matter.
 
     Returns:
-        ``{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}``, with FRNet's own names for its
+        `{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}`, with FRNet's own names for its
         numbers; None if it is none of them.
     """
     for find in (_compact, _msrresnet, _frnet):
@@ -41,14 +41,14 @@ def stock_options(base: Options, state: State) -> Options | None:
     """Find the options with which a network's own type fits a state dict of its pruned self strictly.
 
     Args:
-        base: options of the network before pruning.
-        state: name to tensor; only the shapes matter.
+        base: Options of the network before pruning.
+        state: Name to tensor; only the shapes matter.
 
     Returns:
-        ``base`` with other widths and numbers of blocks, None if no such network has these shapes.
+        `base` with other widths and numbers of blocks, None if no such network has these shapes.
 
     Raises:
-        ValueError, CheckpointError: ``base`` cannot be built.
+        ValueError, CheckpointError: `base` cannot be built.
     """
     numbers = _NUMBERS.get(base['type'].removesuffix('_basicsr'), lambda state: {})(state)
     for options in (base, {**base, **numbers}):
@@ -58,7 +58,7 @@ def stock_options(base: Options, state: State) -> Options | None:
 
 
 def number_differences(net: nn.Module, state: State) -> list[str]:
-    """Where a network's numbers are not those of a state dict, in words: ``nb is 10 in the file, 5 in the network``.
+    """Where a network's numbers are not those of a state dict, in words: `nb is 10 in the file, 5 in the network`.
 
     Only for architectures that their shapes tell; the others have none.
     """

@@ -13,19 +13,19 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 def resize_to(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give a network, in place, the shapes of a state dict of its pruned self.
 
-    Parameters and buffers get the new shapes, layers of torch their numbers (``in_channels``, ``num_features``, …).
-    Blocks are taken off the end of an ``nn.Sequential`` or ``nn.ModuleList`` where the state dict has none of their
+    Parameters and buffers get the new shapes, layers of torch their numbers (`in_channels`, `num_features`, …).
+    Blocks are taken off the end of an `nn.Sequential` or `nn.ModuleList` where the state dict has none of their
     tensors: pruning renumbers those that stay. Names are otherwise the same before and after.
 
     The values of the state dict are not loaded: what is kept of a tensor has its old values (what is more than it had,
     repeats them). Device (meta too), dtype and requires_grad stay. Optimizers of the network have to be made again.
 
     Args:
-        net: the network before pruning; where this raises, it is of no more use.
-        state: name to tensor; only the shapes matter.
+        net: The network before pruning; where this raises, it is of no more use.
+        state: Name to tensor; only the shapes matter.
 
     Raises:
-        ValueError: the first tensor that cannot fit: missing, unknown, of another rank or kernel size, or of a layer
+        ValueError: The first tensor that cannot fit: missing, unknown, of another rank or kernel size, or of a layer
             that cannot be resized.
     """
     _drop_surplus(net, state)

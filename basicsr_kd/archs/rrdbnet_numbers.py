@@ -12,19 +12,19 @@ _STEM = ('conv_first', 'conv_body', *_TAIL, 'conv_last')
 
 
 def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
-    """Find the ``network_g`` options that build the RRDBNet a state dict belongs to.
+    """Find the `network_g` options that build the RRDBNet a state dict belongs to.
 
-    ``scale`` is in no tensor: an RRDBNet always enlarges four times, after a pixel-unshuffle for scale 2 and 1. So an
+    `scale` is in no tensor: an RRDBNet always enlarges four times, after a pixel-unshuffle for scale 2 and 1. So an
     input of 4 or 16 times the output's channels is taken for scale 2 or 1.
 
     Args:
-        state: name to tensor, with BasicSR's key names (:func:`basicsr_kd.checkpoint.read_state_dict` sees to that).
+        state: Name to tensor, with BasicSR's key names (`basicsr_kd.checkpoint.read_state_dict` sees to that).
 
     Returns:
-        ``{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}`` where every dense block
+        `{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}` where every dense block
         has the same growth and conv_up1, conv_up2 and conv_hr are as wide as the body. Else the same with
-        ``'type': 'PrunedRRDBNet'``, ``num_grow_ch`` as a flat list of 4 * 3 * num_block widths where they differ (or
-        are all 0), and ``num_tail_ch`` as those three widths where one is another. None if this is not an RRDBNet.
+        `'type': 'PrunedRRDBNet'`, `num_grow_ch` as a flat list of 4 * 3 * num_block widths where they differ (or
+        are all 0), and `num_tail_ch` as those three widths where one is another. None if this is not an RRDBNet.
     """
     shapes = {name.removesuffix('.weight'): tuple(tensor.shape) for name, tensor in state.items()
               if name.endswith('.weight')}
@@ -73,12 +73,12 @@ def check_rrdbnet(name: str, scale: int, **widths: int) -> None:
     """See that the scale is one that RRDBNet has and that every width is a positive whole number.
 
     Args:
-        name: the network's class, for the message.
-        scale: the scale.
-        widths: option name to value.
+        name: The network's class, for the message.
+        scale: The scale.
+        widths: Option name to value.
 
     Raises:
-        ValueError: naming the option, what it is and what it may be.
+        ValueError: Naming the option, what it is and what it may be.
     """
     if scale not in (1, 2, 4):
         raise ValueError(f'{name}: scale is {scale!r}. Expected 4, 2 or 1 (an RRDBNet has no other).')
@@ -91,11 +91,11 @@ def growth_widths(num_grow_ch: int | Sequence[int], num_block: int) -> list[int]
     """One growth width for each of the 4 * 3 * num_block growing convolutions, in the order of the network.
 
     Args:
-        num_grow_ch: one width for all, or the flat list itself (block by block, dense block by dense block).
-        num_block: residual-in-residual dense blocks.
+        num_grow_ch: One width for all, or the flat list itself (block by block, dense block by dense block).
+        num_block: Residual-in-residual dense blocks.
 
     Raises:
-        ValueError: the list has another length, or a width is not a whole number of at least 0.
+        ValueError: The list has another length, or a width is not a whole number of at least 0.
     """
     count = 4 * 3 * num_block
     widths = [num_grow_ch] * count if isinstance(num_grow_ch, int) else list(num_grow_ch)
@@ -113,11 +113,11 @@ def tail_widths(num_tail_ch: int | Sequence[int] | None, num_feat: int) -> list[
     """The output channels of conv_up1, conv_up2 and conv_hr.
 
     Args:
-        num_tail_ch: one width for all three, the three widths, or None: as the body.
-        num_feat: channels of the residual stream.
+        num_tail_ch: One width for all three, the three widths, or None: as the body.
+        num_feat: Channels of the residual stream.
 
     Raises:
-        ValueError: there are not three widths, or one is not a whole number of at least 1.
+        ValueError: There are not three widths, or one is not a whole number of at least 1.
     """
     if num_tail_ch is None:
         return [num_feat] * len(_TAIL)

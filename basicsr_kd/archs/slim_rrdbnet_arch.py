@@ -14,18 +14,18 @@ class SlimRRDBNet(RRDBNet):
     checkpoint opens wherever an RRDBNet does, without this plugin. With 16 / 32 / 48 features it has 6,538,115 /
     9,588,355 / 12,974,979 parameters.
 
-    Input ``(n, num_in_ch, h, w)``, RGB in [0, 1]; output ``(n, num_out_ch, scale * h, scale * w)``.
+    Input `(n, num_in_ch, h, w)`, RGB in [0, 1]; output `(n, num_out_ch, scale * h, scale * w)`.
 
     Args:
-        num_in_ch: channels of the input.
-        num_out_ch: channels of the output.
+        num_in_ch: Channels of the input.
+        num_out_ch: Channels of the output.
         scale: 4, 2 or 1; 2 and 1 start with a pixel-unshuffle.
-        num_feat: channels of the residual stream.
-        num_block: residual-in-residual dense blocks.
-        num_grow_ch: growth channels of every dense block.
+        num_feat: Channels of the residual stream.
+        num_block: Residual-in-residual dense blocks.
+        num_grow_ch: Growth channels of every dense block.
 
     Raises:
-        ValueError: a width or the scale is impossible.
+        ValueError: A width or the scale is impossible.
     """
 
     def __init__(self,

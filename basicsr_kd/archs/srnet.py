@@ -63,7 +63,7 @@ class SRNet(nn.Module):
 
         Args:
             frame: (n, in_nc, h, w), RGB in [0, 1].
-            before: The warped frame before it, as :func:`space_to_depth` gives it: (n, scale²·in_nc, h, w).
+            before: The warped frame before it, as `space_to_depth` gives it: (n, scale²·in_nc, h, w).
 
         Returns:
             (n, out_nc, scale·h, scale·w), about [0, 1] but not clamped.

@@ -29,7 +29,7 @@ def upsampler(degradation: str, scale: int) -> nn.Module:
 
 
 class BicubicUpsample(nn.Module):
-    """:func:`upsample_bd` as a module whose weights are a buffer `kernels` (scale, 4), as in public checkpoints."""
+    """`upsample_bd` as a module whose weights are a buffer `kernels` (scale, 4), as in public checkpoints."""
 
     kernels: Tensor
 

@@ -39,7 +39,7 @@ class TeacherOutputs:
         return self.folder / f'{digest.hexdigest()}.npy'
 
     def read(self, lq: np.ndarray) -> np.ndarray:
-        """The output for an image, (scale·h, scale·w, 3) BGR, about 0 to 1, fp16; only the parts that are used are read.
+        """The output for an image, (scale·h, scale·w, 3) BGR, about 0 to 1, fp16; only parts that are used are read.
 
         Raises:
             FileNotFoundError: The output was not made, or is lost.

@@ -28,7 +28,7 @@ def match_widths(student: nn.Module, teacher: nn.Module, blocks: Cut, example: T
             its parameters require gradients.
         blocks: What `basicsr_kd.distillation.teacher_parts.match_depth` gives.
         example: An input of the teacher on its device, (1, c, h, w).
-        importance: torch-pruning's criterion: its group to one value a channel.
+        importance: Torch-pruning's criterion: its group to one value a channel.
 
     Returns:
         The groups of channels in which the student has fewer, and, by their roots, the channels that stay.

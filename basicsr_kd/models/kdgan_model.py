@@ -29,21 +29,21 @@ from basicsr_kd.runs.distributed import on_master_first
 class KDGANModel(GANTrainer):
     """L = L_GAN + λ_recon·L_recon + λ_distill·L_distill (J. Broadcast Engineering 29(6), 2024).
 
-    The student is `network_g`. The teacher has a section of its own, `teacher:`; it is frozen, in evaluation mode and
-    runs without gradient, outside the optimizer, and only in the iterations that distil (`distill_every`,
+    The student is `network_g`. The teacher has its own section, `teacher:`; it is frozen, in evaluation mode, runs
+    without gradient and outside the optimizer, and only in the iterations that distil (`distill_every`,
     `distill_schedule`). The adapters are learned with the student, as a parameter group of `optim_g`, and kept in the
     `.state` files. The discriminator starts as the teacher's (`path.pretrain_network_d`).
 
-    What is pruned or inherited becomes a file first: `models/teacher.pth` (a pruned teacher) and `models/teacher_d.pth`
-    (the discriminator whose features are distilled), which resume loads, and `models/net_g_init.pth` (a student that
-    inherits from the teacher). Without `teacher:` it is plain training.
+    Networks that are pruned or inherit are first written to files: `models/teacher.pth` (a pruned teacher) and
+    `models/teacher_d.pth` (the discriminator whose features are distilled), which a resumed run loads, and
+    `models/net_g_init.pth` (a student that inherits from the teacher). Without `teacher:` it is plain training.
 
     With `teacher: cache: outputs` the teacher runs once over the stored images, before training, and a batch brings
-    what it made of them: `teacher` (n, 3, scale·h, scale·w).
+    its outputs: `teacher` (n, 3, scale·h, scale·w).
 
     Raises:
         CheckpointError: A network's file cannot be read.
-        LayerError, TapError: A layer of `distill_opt` that does not fit the networks.
+        LayerError, TapError: A layer of `distill_opt` does not fit the networks.
         PruningError: The teacher cannot be pruned that way or that far.
         TrainingError: A term of the loss is no longer finite.
     """
@@ -88,7 +88,7 @@ class KDGANModel(GANTrainer):
         super().init_training_settings()
 
     def build_teacher_discriminator(self) -> nn.Module:
-        """The discriminator D' as it was before this run, which trains it along; frozen, kept in a file for resume.
+        """The discriminator D' as it was before this run trained it; frozen, and kept in a file for a resumed run.
 
         Raises:
             CheckpointError: A resumed run has lost that file.
@@ -97,7 +97,7 @@ class KDGANModel(GANTrainer):
         if not path.get('resume_state'):
             pretrained = (path['pretrain_network_d'], path.get('param_key_d'))
             on_master_first(lambda: write_checkpoint(kept, read_state_dict(*pretrained)))
-        elif not os.path.isfile(kept):  # path.pretrain_network_d is the discriminator of this run by now
+        elif not os.path.isfile(kept):  # when resuming, path.pretrain_network_d is already this run's
             raise CheckpointError(f"{kept} is missing: the teacher's discriminator as this run started with it. Put a "
                                   'copy of the file that path.pretrain_network_d names there')
         net_d = build_network(self.opt['network_d'])
@@ -142,7 +142,7 @@ class KDGANModel(GANTrainer):
         return losses
 
     def log_only(self, log: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        terms = [log[name] for name in self.term_names if name in log]  # none where nothing is distilled
+        terms = [log[name] for name in self.term_names if name in log]  # none in an iteration that does not distil
         return {'l_g_distill': torch.stack(terms).sum()} if terms else {}
 
     def further_state(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class KDGANModel(GANTrainer):
         """Go on from a `.state` file: adapters, optimizers and schedulers.
 
         Raises:
-            CheckpointError: The state was saved with other adapters, or none.
+            CheckpointError: The state was saved with other adapters, or without any.
         """
         if self.distiller:
             try:
@@ -178,7 +178,7 @@ def _what_it_compares(pairs: list[tuple[str, str]]) -> str:
 
 
 def _log_names(terms: list[DistillOptions]) -> list[str]:
-    """`l_g_distill_<type>`, numbered where a type is used twice."""
+    """`l_g_distill_<type>` for each term, numbered if a type is used twice."""
     types = [term.loss['type'] for term in terms]
     return [
         f'l_g_distill_{kind}' + (f'_{types[:index].count(kind) + 1}' if types.count(kind) > 1 else '')

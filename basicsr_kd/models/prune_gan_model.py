@@ -27,13 +27,13 @@ class PruneGANModel(GANTrainer):
     which generator and EMA are then built and loaded on every rank. When a run is resumed nothing is pruned again: the
     widths come from the checkpoint that is resumed. Without a `prune:` section it only trains.
 
-    With `prune.steps` above 1 that is the first stage. Before each further one rank 0 prunes the generator as it is
-    then; EMA and the optimizer's state keep the same channels. The `.state` files know how far that has come. Layout
-    `unstructured`: what is zero stays zero.
+    With `prune.steps` above 1 this is the first stage. Before each further stage, rank 0 prunes the generator as it is
+    at that time; EMA and the optimizer's state keep the same channels. The `.state` files record the stages done. With
+    layout `unstructured`, weights that are zero stay zero.
 
     Raises:
         CheckpointError: The trained network cannot be read.
-        PruningError: It cannot be pruned that way or that far.
+        PruningError: The network cannot be pruned in that way or that far.
     """
 
     relativistic_by_default = True
@@ -62,7 +62,7 @@ class PruneGANModel(GANTrainer):
         super().__init__(opt)
 
     def _prune_trained(self, opt: dict[str, Any], steps: list[PruneOptions], pruned: str) -> float:
-        """Write the pruned network; returns the density of the trained one, for stages."""
+        """Write the pruned network, and return the density of the trained one, which stages need."""
         path = opt['path']
         net = build_from_file(path['pretrain_network_g'], path.get('param_key_g'), self.original)
         if self.schedule:
@@ -96,7 +96,7 @@ class PruneGANModel(GANTrainer):
         super().optimize_parameters(current_iter)
 
     def _prune_further(self, stage: int) -> None:
-        """Go to the next stage: networks of the new shapes, in the same optimizer."""
+        """Go to the next stage: build networks of the new shapes, and put them into the same optimizer."""
         old = self.get_bare_model(self.net_g)
         step = self._stage(old, stage)
         pruned = run_file(self.opt, 'net_g_pruned.pth')
@@ -105,7 +105,7 @@ class PruneGANModel(GANTrainer):
         new = build_from_file(pruned, network=self.opt['network_g'])
         if self.ema_decay > 0:
             average = copy.deepcopy(new)
-            if not step.reconstruct:  # refitted layers make up for the lost channels, which their old average does not
+            if not step.reconstruct:  # refitting repairs the layers, and their old average has none of it
                 average.load_state_dict(cut.apply(self.net_g_ema.state_dict()))
             self.net_g_ema = average.to(self.device).to(memory_format=self.memory_format).eval()
         self.net_g = self.model_to_device(new.train())
@@ -133,7 +133,7 @@ class PruneGANModel(GANTrainer):
 
 
 def _for_counting(network: dict[str, Any]) -> nn.Module:
-    """A network that can be run: without memory, or on the CPU where it looks at values."""
+    """A network that can be run: on the meta device, or on the CPU if it looks at values."""
 
     def work(device: str) -> nn.Module:
         net = build(network)

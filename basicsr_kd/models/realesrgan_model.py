@@ -1,4 +1,4 @@
-"""Training on low resolution that is made batch by batch, against targets that may be sharpened, as Real-ESRGAN."""
+"""Training as in Real-ESRGAN: low resolution is made batch by batch, and targets may be sharpened."""
 from __future__ import annotations
 
 import os
@@ -22,9 +22,9 @@ from basicsr_kd.options.realesrgan import synthesises
 class SecondOrder(GANTrainer):
     """GANTrainer on BasicSR's RealESRGANDataset: the training data and losses of BasicSR's RealESRGANModel.
 
-    Options read here, with its names: those of the degradation, `high_order_degradation` (false: the set has pairs),
-    `queue_size`, `l1_gt_usm`, `percep_gt_usm`, `gan_gt_usm` (which losses want the sharpened ground truth), and of
-    `train:` `ldl_opt` (Liang et al.: "Details or Artifacts", CVPR 2022).
+    Options read here, with BasicSR's names: those of the degradation, `high_order_degradation` (false: the set has
+    pairs), `queue_size`, `l1_gt_usm`, `percep_gt_usm`, `gan_gt_usm` (which losses take the sharpened ground truth), and
+    in `train:` `ldl_opt` (Liang et al.: "Details or Artifacts", CVPR 2022).
     """
 
     def init_training_settings(self) -> None:
@@ -33,13 +33,13 @@ class SecondOrder(GANTrainer):
         self.degradation = SecondOrderDegradation(self.opt, self.device, pool)
 
     def save_beside(self, current_iter: int) -> None:
-        """The pool of this rank's pairs, which is too large for every state."""
+        """Write the pool of this rank's pairs, which is too large to be in every state."""
         super().save_beside(current_iter)
         if self.degradation.queue_size and current_iter != -1:
             atomic_save({'iter': current_iter, **self.degradation.pool()}, self._pool_file())
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Besides, the pool of pairs goes on where it was saved at that iteration, else it is filled anew."""
+        """Also restore the pool of pairs if it was saved at that iteration; else it is filled anew."""
         super().resume_training(resume_state)
         if not self.degradation.queue_size:
             return

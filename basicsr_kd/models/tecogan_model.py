@@ -1,4 +1,4 @@
-"""FRVSR's and TecoGAN's training: on clips, with the discriminator stepped before the generator."""
+"""The training of FRVSR and TecoGAN on clips, in which the discriminator makes its step before the generator."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -27,26 +27,26 @@ from basicsr_kd.runs.distributed import on_master_first
 class VideoGAN(VideoValidation, GANTrainer):
     """GANTrainer for an FRNet on clips (n, t, c, h, w), as in Chu et al. (TecoGAN), ACM TOG 39(4), 2020.
 
-    Options of `train:` read here: `warp_opt` (the frame before, warped onto each low-resolution frame), `pingpong_opt`
-    (clips run forth and back, and both ways must give the same), `adaptive_d` (here: D learns only where the mean of
-    log σ(real) is less than so much above that of log σ(fake); 0.4 in TecoGAN). And `degradation:`.
+    Options of `train:` read here: `warp_opt` (each low-resolution frame must equal the frame before, warped onto it),
+    `pingpong_opt` (clips run forth and back, and both ways must give the same), `adaptive_d` (here: D learns only while
+    mean log σ(real) - mean log σ(fake) is below this number; 0.4 in TecoGAN). Also read: `degradation:`.
 
-    The batch has `gt` (n, t, 3, scale·h + 8, scale·w + 8), of which `lq` is made, or both `gt` (n, t, 3, scale·h,
+    The batch has `gt` (n, t, 3, scale·h + 8, scale·w + 8), from which `lq` is made, or both `gt` (n, t, 3, scale·h,
     scale·w) and `lq` (n, t, 3, h, w); RGB in [0, 1].
     """
 
-    discriminator_first = True  # so two passes through it while it pauses, which is most of the time, and else three
+    discriminator_first = True  # two passes through it while it pauses (most of the time), else three
 
     def init_training_settings(self) -> None:
         train = self.opt['train']
-        perceptual = train.pop('perceptual_opt', None)  # built below, since it may be impossible
+        perceptual = train.pop('perceptual_opt', None)  # built below, since that may fail
         super().init_training_settings()
         self.cri_perceptual = self._perceptual_loss(perceptual) if perceptual else None
         self.cri_warp, self.cri_pingpong = (
             build_loss(train[key]).to(self.device) if train.get(key) else None for key in ('warp_opt', 'pingpong_opt'))
 
     def _perceptual_loss(self, section: dict[str, Any]) -> nn.Module | None:
-        """The loss, or a warning and None where its network cannot be had: then on no rank."""
+        """The loss; None, with a warning and on all ranks, if the weights of its network cannot be had."""
         built: list[nn.Module] = []
 
         def build() -> str:
@@ -56,7 +56,7 @@ class VideoGAN(VideoValidation, GANTrainer):
                 return str(error)
             return ''
 
-        missing = on_master_first(build)  # which may download it for all
+        missing = on_master_first(build)  # rank 0 may download the weights for all
         if missing:
             get_root_logger().warning(f'train.perceptual_opt: left out, since {missing}')
             return None
@@ -96,7 +96,7 @@ class VideoGAN(VideoValidation, GANTrainer):
 
     @torch.no_grad()
     def _prepare_triplets(self) -> None:
-        """What the discriminator sees beside frames, for real and made ones alike."""
+        """Compute what the discriminator sees beside the frames: the same for real and generated frames."""
         net: Any = self.get_bare_model(self.net_g)
         shape, flow = self.lq.shape[:2], self.sequence['hr_flow'].float()
         self.upsampled = net.upsample_func(self.lq.flatten(0, 1)).unflatten(0, shape)
@@ -111,7 +111,7 @@ class VideoGAN(VideoValidation, GANTrainer):
         self.flow = triplet_flow(flow[:, 0:frames:3], forward)
 
     def discriminate(self, image: Tensor) -> Tensor:
-        """The discriminator's logits for the triplets of clips (n, t, 3, h, w), in fp32 so that the losses are."""
+        """The discriminator's logits for the triplets of clips (n, t, 3, h, w), in fp32 so that losses are in fp32."""
         return super().discriminate(teco_triplets(image, self.upsampled, self.flow))
 
     def discriminator_pauses(self, real: Tensor, fake: Tensor, loss: Tensor) -> bool:
@@ -123,8 +123,9 @@ class TecoGANModel(KDGANModel, PruneGANModel, VideoGAN):
     """FRVSR (without `gan_opt`) or TecoGAN, as `VideoGAN` trains them and `VideoValidation` tests them.
 
     With `prune:` the generator is pruned before the first iteration, or in stages (see `PruneGANModel`); with
-    `teacher:` and `distill_opt` it learns from an FRNet (see `KDGANModel`), also both at once. Features of all frames
-    of a clip are compared: student and teacher go through the clip side by side, each with its own frame before.
+    `teacher:` and `distill_opt` it learns from an FRNet (see `KDGANModel`); both are possible at once. Features of all
+    frames of a clip are compared: student and teacher go through the clip side by side, each with its own previous
+    output.
     """
 
     relativistic_by_default = False

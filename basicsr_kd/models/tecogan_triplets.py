@@ -1,4 +1,4 @@
-"""What TecoGAN's discriminator looks at: three frames, the same three laid over each other, and what they came from."""
+"""The input of TecoGAN's discriminator: three frames, the same three warped onto the middle one, and their inputs."""
 from __future__ import annotations
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from basicsr_kd.archs.warp import backward_warp
 
 CENTRE = 0.75
-"""The share of each side of the warped frames that is kept: near the border a warp has nothing to look at."""
+"""The share of each side of the warped frames that is kept: near the border a warp would need pixels outside."""
 
 
 def mirrored(clip: Tensor) -> Tensor:
@@ -24,13 +24,13 @@ def triplet_flow(backward: Tensor, forward: Tensor) -> Tensor:
         forward: From the middle to the last frame, likewise.
 
     Returns:
-        (n, t / 3, 3, 2, h, w); that to the middle itself is zero.
+        (n, t / 3, 3, 2, h, w); the flow from the middle to itself is zero.
     """
     return torch.stack([backward, torch.zeros_like(backward), forward], dim=2).detach()
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
-    """`triplet_flow` of a mirrored clip: the way back through it knows the forward flow.
+    """`triplet_flow` of a mirrored clip: its second half gives the forward flow.
 
     Args:
         flow: From each frame to the one before, (n, t − 1, 2, h, w), in a clip of t = 2·u − 1 frames from `mirrored`.
@@ -40,18 +40,18 @@ def mirrored_flow(flow: Tensor) -> Tensor:
 
 
 def teco_triplets(frames: Tensor, upsampled: Tensor, flow: Tensor) -> Tensor:
-    """The discriminator's input: triplets of frames, each once as it is, once warped onto its middle, once blurred.
+    """The discriminator's input: each triplet of frames as it is, warped onto its middle, and its enlarged inputs.
 
-    Frames are taken three at a time, 0 1 2, 3 4 5, …; what is over is left. The border of the warped ones is zero
-    (`CENTRE`). Colours stand together, rrr ggg bbb, as in TecoGAN's code.
+    Frames are taken three at a time, 0 1 2, 3 4 5, …; frames left over at the end are dropped. The border of the warped
+    frames is zero (`CENTRE`). Channels of one colour stand together, rrr ggg bbb, as in TecoGAN's code.
 
     Args:
-        frames: A clip (n, t, c, h, w), RGB in [0, 1]: what the generator made, or ground truth.
-        upsampled: Its low-resolution frames, enlarged, of the same shape.
+        frames: A clip (n, t, c, h, w), RGB in [0, 1]: the generator's output, or ground truth.
+        upsampled: The clip's low-resolution frames, enlarged to the same shape.
         flow: From `triplet_flow`, (n, t // 3, 3, 2, h, w), in pixels of `frames`.
 
     Returns:
-        (n·(t // 3), 9·c, h, w): c·3 channels of the frames, of the warped frames, of the enlarged ones.
+        (n·(t // 3), 9·c, h, w): 3·c channels of the frames, 3·c of the warped frames, 3·c of the enlarged ones.
     """
     count = flow.shape[1]
     frames, upsampled = (clip[:, :3 * count].unflatten(1, (count, 3)) for clip in (frames, upsampled))

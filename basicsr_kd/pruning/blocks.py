@@ -1,4 +1,4 @@
-"""The layout ``blocks``: whole residual blocks go, the others are renumbered."""
+"""The layout `blocks`: whole residual blocks go, the others are renumbered."""
 from __future__ import annotations
 
 import copy
@@ -18,7 +18,7 @@ from basicsr_kd.utils.progress import Progress
 
 @dataclass(frozen=True)
 class Block:
-    """A block that can be left out: its module path, its chain (an ``nn.Sequential``) and its cost."""
+    """A block that can be left out: its module path, its chain (an `nn.Sequential`) and its cost."""
     path: str
     chain: str
     cost: int
@@ -28,18 +28,18 @@ def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: s
                 example: Tensor) -> list[Block]:
     """Every block of a network that can be left out.
 
-    Blocks are the children of an ``nn.Sequential`` that are all of one class, have children themselves and all give
+    Blocks are the children of an `nn.Sequential` that are all of one class, have children themselves and all give
     the shape that they get; where such chains are nested (RCAN), those of the innermost.
 
     Args:
-        net: the network; runs once.
-        costs: what the budget counts.
+        net: The network; runs once.
+        costs: What the budget counts.
         of: 'params' or 'macs'.
-        target: the part of the network to look at, or None.
-        example: an input on the network's device, ``(1, c, h, w)``.
+        target: The part of the network to look at, or None.
+        example: An input on the network's device, `(1, c, h, w)`.
 
     Raises:
-        PruningError: there is none.
+        PruningError: There is none.
     """
     chains = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential) and
               len({type(child) for child in module}) == 1 and any(module[0].children())}
@@ -88,13 +88,13 @@ def _keep_shape(net: nn.Module, paths: Sequence[str], example: Tensor) -> set[st
 
 
 def choose_blocks(order: Sequence[Block], *, total: int, budget: float | None, keep: int | None) -> list[Block]:
-    """The blocks that go: the first of ``order``, as many as it takes; at least one of every chain stays.
+    """The blocks that go: the first of `order`, as many as it takes; at least one of every chain stays.
 
     Args:
-        order: all blocks, the first to go first.
-        total: the cost of everything the budget counts.
-        budget: the cost to come nearest to, or None.
-        keep: how many blocks stay, where there is no budget.
+        order: All blocks, the first to go first.
+        total: The cost of everything the budget counts.
+        budget: The cost to come nearest to, or None.
+        keep: How many blocks stay, where there is no budget.
     """
     left = {chain: sum(block.chain == chain for block in order) for chain in {block.chain for block in order}}
     gone: list[Block] = []
@@ -115,10 +115,10 @@ def removal_effects(net: nn.Module, blocks: Sequence[Block], images: Tensor, pro
     """How far the output moves when a block alone is left out: mean squared difference on calibration images.
 
     Args:
-        net: the network, in eval mode.
-        blocks: the blocks to try.
-        images: ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``, RGB in [0, 1].
-        progress: whether to show a progress bar.
+        net: The network, in eval mode.
+        blocks: The blocks to try.
+        images: `(n, c, h, w)` or clips `(n, t, c, h, w)`, RGB in [0, 1].
+        progress: Whether to show a progress bar.
 
     Returns:
         Path of each block to its effect.

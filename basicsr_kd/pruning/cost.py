@@ -22,7 +22,7 @@ class TensorCost:
     uses: int
 
     def cost(self, of: str, shape: Iterable[int] | None = None) -> int:
-        """Its parameters (``of='params'``) or MACs (``'macs'``), as it is or with another shape."""
+        """Its parameters (`of='params'`) or MACs (`'macs'`), as it is or with another shape."""
         return math.prod(self.shape if shape is None else shape) * (self.uses if of == 'macs' else 1)
 
 
@@ -37,14 +37,14 @@ def costs_of(costs: Mapping[str, TensorCost], part: str | None) -> dict[str, Ten
 
 
 def measure(net: nn.Module, in_ch: int) -> dict[str, TensorCost]:
-    """Find the cost of every parameter by running the network once on one input of :data:`LR_SIZE`.
+    """Find the cost of every parameter by running the network once on one input of `LR_SIZE`.
 
     Weights of convolutions and linear layers do MACs; biases, activations and normalisations count as free.
 
     Args:
-        net: any network; a copy of it runs on the meta device (shapes only, no arithmetic), and where it cannot, on
+        net: Any network; a copy of it runs on the meta device (shapes only, no arithmetic), and where it cannot, on
             the network's own.
-        in_ch: channels of its input.
+        in_ch: Channels of its input.
 
     Returns:
         Parameter name to cost.

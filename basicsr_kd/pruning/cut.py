@@ -13,9 +13,9 @@ class Cut:
     """A cut through the tensors of a network; plain lists and tensors, so that it can be sent to other processes.
 
     Args:
-        dropped: tensor name to dimension to the indices that go, sorted.
-        renamed: module path to its new path, or to None where the module goes with all its tensors.
-        zeroed: tensor name to a mask of its shape, True where its values become zero.
+        dropped: Tensor name to dimension to the indices that go, sorted.
+        renamed: Module path to its new path, or to None where the module goes with all its tensors.
+        zeroed: Tensor name to a mask of its shape, True where its values become zero.
     """
     dropped: dict[str, dict[int, list[int]]] = field(default_factory=dict)
     renamed: dict[str, str | None] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Cut:
         """Cut anything that has the names and shapes of the network's tensors: weights, their EMA, Adam's moments.
 
         Args:
-            tensors: name to tensor, on any device; names this cut knows nothing of pass through.
+            tensors: Name to tensor, on any device; names this cut knows nothing of pass through.
 
         Returns:
             New tensors (also where nothing changes). Those of a module that goes, or has no channel left, are left out.
@@ -54,6 +54,6 @@ class Cut:
 
 
 def stays(size: int, gone: list[int]) -> list[int]:
-    """The indices below ``size`` that are not among those gone."""
+    """The indices below `size` that are not among those gone."""
     lost = set(gone)
     return [index for index in range(size) if index not in lost]

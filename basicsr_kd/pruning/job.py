@@ -129,7 +129,7 @@ class Job:
         """Take channels out: the cut, what is left, and the output channels that each convolution keeps.
 
         Args:
-            widths: root of each group to its width; None: as the budget of parameters or MACs says.
+            widths: Root of each group to its width; None: as the budget of parameters or MACs says.
         """
         groups = [*self.room.stream, *self.room.free]
         if widths is None:

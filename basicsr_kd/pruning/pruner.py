@@ -48,53 +48,53 @@ def prune(net: nn.Module,
     """Make a smaller network out of the most important parts of a trained one.
 
     The result computes what the original does with the dropped channels (weights, blocks) set to zero (but for
-    ``reconstruct``); where channels go, this is checked on a small input. The original is not touched, nor is torch's
+    `reconstruct`); where channels go, this is checked on a small input. The original is not touched, nor is torch's
     random state; gradients need not be on.
 
     Args:
-        net: an RRDBNet, MSRResNet, EDSR, RCAN, SRVGGNetCompact or another network of convolutions, with its weights.
-        ratio: the share of parameters or MACs to take away, 0 <= ratio < 1.
-        of: what the ratio counts, 'params', 'macs' or 'latency': time, measured here; for layout growth. Blocks are
+        net: An RRDBNet, MSRResNet, EDSR, RCAN, SRVGGNetCompact or another network of convolutions, with its weights.
+        ratio: The share of parameters or MACs to take away, 0 <= ratio < 1.
+        of: What the ratio counts, 'params', 'macs' or 'latency': time, measured here; for layout growth. Blocks are
             measured in every combination of their widths, which takes minutes once and is kept in
-            ``~/.cache/basicsr_kd``.
-        layout: what may go. 'growth': an RRDBNet's growth channels, down to 0; of other networks all channels outside
+            `~/.cache/basicsr_kd`.
+        layout: What may go. 'growth': an RRDBNet's growth channels, down to 0; of other networks all channels outside
             the residual stream. 'width': the residual stream, equal everywhere. 'balanced': both. 'blocks': whole
             residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
         allocation: 'global' lets every layer keep its own width, 'uniform' gives all the same.
-        importance: from calibration images, 'obs' (layout growth: how far the output moves without it when the layers
+        importance: From calibration images, 'obs' (layout growth: how far the output moves without it when the layers
             that read it are refitted) or 'taylor' (as they are); without, 'l1', 'l2' (magnitude of the filters that
             write a channel), 'lamp', 'fpgm' or 'random'. Left out: taylor where there are calibration images, else l2.
-        round_to: widths are multiples of it. 16 suits CPUs and GPUs; others save parameters but hardly any time.
-        keep: for layout blocks, instead of ``ratio``: how many blocks stay.
-        select: for layout blocks: 'least' removes those that change the output of the calibration images least when
+        round_to: Widths are multiples of it. 16 suits CPUs and GPUs; others save parameters but hardly any time.
+        keep: For layout blocks, instead of `ratio`: how many blocks stay.
+        select: For layout blocks: 'least' removes those that change the output of the calibration images least when
             they alone are left out, 'last' the last ones.
-        target: module path of the part to prune; the ratio then counts this part alone.
-        device: of latency: 'cpu' or 'cuda'; default: 'cpu'.
-        runtime: of latency: 'torch', 'openvino' or 'onnxruntime'; default: openvino if it is installed, else torch.
-        dtype: of latency: 'fp32', 'bf16' or 'fp16'; default: the fastest that the runtime has here.
-        size: of latency: side of the input, in pixels; default: 128.
-        reconstruct: whether to refit, by least squares on the calibration images, every layer behind the first that
+        target: Module path of the part to prune; the ratio then counts this part alone.
+        device: Of latency: 'cpu' or 'cuda'; default: 'cpu'.
+        runtime: Of latency: 'torch', 'openvino' or 'onnxruntime'; default: openvino if it is installed, else torch.
+        dtype: Of latency: 'fp32', 'bf16' or 'fp16'; default: the fastest that the runtime has here.
+        size: Of latency: side of the input, in pixels; default: 128.
+        reconstruct: Whether to refit, by least squares on the calibration images, every layer behind the first that
             lost inputs.
-        minutes: how long all of it may take, wall time: when the rest is done, gradient steps on the calibration
+        minutes: How long all of it may take, wall time: when the rest is done, gradient steps on the calibration
             images use up what is left of it; 0: none.
-        calibration: images as the network takes them, ``(n, c, h, w)``, RGB in [0, 1]; :func:`needs_calibration` says
-            when they are needed, :func:`read_calibration_for` reads them. For FRNet clips, ``(n, t, c, h, w)``: an
+        calibration: Images as the network takes them, `(n, c, h, w)`, RGB in [0, 1]; `needs_calibration` says
+            when they are needed, `read_calibration_for` reads them. For FRNet clips, `(n, t, c, h, w)`: an
             image is to it a step in a clip where nothing moves.
-        judge: further images, of the same shape, that nothing is fitted to: the result is compared with the original on
+        judge: Further images, of the same shape, that nothing is fitted to: the result is compared with the original on
             them, and gradient steps that make it worse there are undone.
-        whole: the images that ``calibration`` was cut out of, ``(1, c, h, w)`` each, from which gradient steps take
-            their crops (:func:`read_whole`); default: ``calibration`` itself.
-        example: an input, ``(1, c, h, w)``; default: 8 x 8 pixels with the channels of the first convolution.
-        progress: whether to show progress bars.
+        whole: The images that `calibration` was cut out of, `(1, c, h, w)` each, from which gradient steps take
+            their crops (`read_whole`); default: `calibration` itself.
+        example: An input, `(1, c, h, w)`; default: 8 x 8 pixels with the channels of the first convolution.
+        progress: Whether to show progress bars.
 
     Returns:
         The pruned network (all its parameters require gradients), the cut, what was kept, and the counts before and
         after.
 
     Raises:
-        PruningError: an option is none of the above, the network cannot be pruned this way, has no or broken weights,
+        PruningError: An option is none of the above, the network cannot be pruned this way, has no or broken weights,
             lacks calibration images, or the budget cannot be reached.
-        MissingExtraError: the runtime is not installed.
+        MissingExtraError: The runtime is not installed.
     """
     start = time.perf_counter()
     importance = importance or ('l2' if calibration is None else 'taylor')
@@ -160,10 +160,10 @@ def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | No
 
 
 def check_prune(net: nn.Module, request: Request, example: Tensor | None = None) -> None:
-    """Refuse what :func:`prune` would refuse, from shapes alone: ``net`` may be on the meta device.
+    """Refuse what `prune` would refuse, from shapes alone: `net` may be on the meta device.
 
     Raises:
-        PruningError: see :func:`prune`.
+        PruningError: See `prune`.
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(net).float().eval().requires_grad_(True)

@@ -19,7 +19,7 @@ _TOLERANCE = 1e-6  # of the output's largest value; in float64 the order of a su
 
 
 def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """The network that a cut leaves of another, with the tensors of ``state`` (not copied)."""
+    """The network that a cut leaves of another, with the tensors of `state` (not copied)."""
     pruned: nn.Module
     if isinstance(net, RRDBNet):
         options = rrdbnet_options(dict(state))
@@ -42,7 +42,7 @@ def must_agree(net: nn.Module, pruned: nn.Module, groups: Sequence[ChannelGroup]
     """Compare a pruned network with the original whose dropped channels write nothing but zeros.
 
     Raises:
-        PruningError: their outputs differ, as where a dropped channel's zeros would not stay zeros (a sigmoid).
+        PruningError: Their outputs differ, as where a dropped channel's zeros would not stay zeros (a sigmoid).
     """
     masked, pruned = (copy.deepcopy(network).double().eval() for network in (net, pruned))
     tensors = {**dict(masked.named_parameters()), **dict(masked.named_buffers())}

@@ -16,8 +16,8 @@ from basicsr_kd.pruning.latency.stopwatch import Latency
 class Stage:
     """A part of the network (a block, or what stands outside of blocks), before and after.
 
-    ``widths_*`` are the output channels of its convolutions and linear layers in their order, ``params_*`` its
-    parameters that are not pruned to zero; ``new_name`` is None where the stage is gone.
+    `widths_*` are the output channels of its convolutions and linear layers in their order, `params_*` its
+    parameters that are not pruned to zero; `new_name` is None where the stage is gone.
     """
     name: str
     new_name: str | None
@@ -32,24 +32,24 @@ class PruneReport:
     """A pruned network and how it came about.
 
     Args:
-        network: the pruned network, float32 on the CPU, in the mode (train or eval) of the original.
-        cut: what became of each tensor; fits whatever has the original's names and shapes.
-        kept: module path of every convolution that could lose output channels, to those that stay, sorted; an empty
+        network: The pruned network, float32 on the CPU, in the mode (train or eval) of the original.
+        cut: What became of each tensor; fits whatever has the original's names and shapes.
+        kept: Module path of every convolution that could lose output channels, to those that stay, sorted; an empty
             list where the convolution is gone.
-        params_before: parameters of the original.
-        params_after: parameters of ``network``.
-        macs_before: multiply-accumulate operations of the original for a 64 x 64 input.
-        macs_after: those of ``network``.
-        nonzero_after: parameters of ``network`` that layout unstructured left; else all.
-        budget: what was to be left, in the units (of latency: seconds) and the part of the network that were asked for;
-            None with ``keep``.
-        reached: what is left, in the same.
-        request: the options of the pruning in words, for the log.
-        stages: the network's parts.
-        skipped: module path to the reason why its channels stay, where the layout would have taken them.
-        notes: what else is to be known, a line each.
-        likeness: how near ``network`` is to the original on the images of ``judge``; None where it cannot be measured.
-        latency: with ``of='latency'`` the time that was measured of ``network``, before its refit, and of the original.
+        params_before: Parameters of the original.
+        params_after: Parameters of `network`.
+        macs_before: Multiply-accumulate operations of the original for a 64 x 64 input.
+        macs_after: Those of `network`.
+        nonzero_after: Parameters of `network` that layout unstructured left; else all.
+        budget: What was to be left, in the units (of latency: seconds) and the part of the network that were asked for;
+            None with `keep`.
+        reached: What is left, in the same.
+        request: The options of the pruning in words, for the log.
+        stages: The network's parts.
+        skipped: Module path to the reason why its channels stay, where the layout would have taken them.
+        notes: What else is to be known, a line each.
+        likeness: How near `network` is to the original on the images of `judge`; None where it cannot be measured.
+        latency: With `of='latency'` the time that was measured of `network`, before its refit, and of the original.
     """
     network: nn.Module
     cut: Cut
@@ -109,9 +109,9 @@ def _change(before: int, after: int) -> str:
 
 
 def stage_names(net: nn.Module) -> dict[str, str]:
-    """Path of every module with parameters of its own, to the stage it is in: ``body.3`` for a block, ``conv_last``.
+    """Path of every module with parameters of its own, to the stage it is in: `body.3` for a block, `conv_last`.
 
-    Stages are the children of the outermost lists (``srnet.resblocks.3``), and what stands beside those.
+    Stages are the children of the outermost lists (`srnet.resblocks.3`), and what stands beside those.
     """
     lists = {name for name, module in net.named_modules()
              if name and isinstance(module, (nn.Sequential, nn.ModuleList))}

@@ -17,7 +17,7 @@ from basicsr_kd.utils.progress import Progress
 from basicsr_kd.utils.prune_request import Request
 
 SCANNED = ('growth', 'blocks', 'unstructured')
-"""The layouts that take something of one stage alone; ``width`` and ``balanced`` change the stream everywhere."""
+"""The layouts that take something of one stage alone; `width` and `balanced` change the stream everywhere."""
 
 
 def scan(net: nn.Module,
@@ -33,20 +33,20 @@ def scan(net: nn.Module,
     """Prune each stage of a network alone, by the same ratio, and measure how far the output moves.
 
     Args:
-        net: as for :func:`basicsr_kd.pruning.prune`; it is not touched.
-        images: ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``, RGB in [0, 1], as the network takes them; importance
-            ``taylor`` looks at them as well.
-        ratio: the share to take away of each stage; layout ``blocks`` removes each block whole.
-        of, allocation, importance, round_to: as for ``prune``.
-        layout: one of :data:`SCANNED`.
-        progress: whether to show progress bars.
+        net: As for `basicsr_kd.pruning.prune`; it is not touched.
+        images: `(n, c, h, w)` or clips `(n, t, c, h, w)`, RGB in [0, 1], as the network takes them; importance
+            `taylor` looks at them as well.
+        ratio: The share to take away of each stage; layout `blocks` removes each block whole.
+        of, allocation, importance, round_to: As for `prune`.
+        layout: One of `SCANNED`.
+        progress: Whether to show progress bars.
 
     Returns:
         One entry a stage, in the network's order. PSNR: peak 1, from the mean squared difference over all images,
         channels and pixels; values outside of [0, 1] count as they are.
 
     Raises:
-        PruningError: as from ``prune``, another layout, or no stage that could be pruned.
+        PruningError: As from `prune`, another layout, or no stage that could be pruned.
     """
     if layout not in SCANNED:
         raise PruningError(f'scan: layout {layout} changes the residual stream in all stages at once, so there is no '

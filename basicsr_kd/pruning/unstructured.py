@@ -1,4 +1,4 @@
-"""The layout ``unstructured``: single weights become zero; the network keeps its shape and its speed."""
+"""The layout `unstructured`: single weights become zero; the network keeps its shape and its speed."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -27,16 +27,16 @@ def zero_weights(net: nn.Module, costs: dict[str, TensorCost], *, of: str, budge
                  importance: str, effects: Mapping[str, Tensor]) -> Cut:
     """Choose the weights that become zero, the least important first. Biases and the like stay.
 
-    ``global`` compares all weights of the network, ``uniform`` takes the same share of each layer.
+    `global` compares all weights of the network, `uniform` takes the same share of each layer.
 
     Args:
-        net: the network.
-        costs: the parameters that may be touched and that the budget counts.
+        net: The network.
+        costs: The parameters that may be touched and that the budget counts.
         of: 'params' or 'macs': each weight then counts as often as it is used.
-        budget: how much stays that is not zero.
+        budget: How much stays that is not zero.
         allocation: 'global' or 'uniform'.
         importance: 'l1' and 'l2' (the same here: magnitude), 'lamp', 'taylor' or 'random'.
-        effects: for 'taylor', :func:`basicsr_kd.pruning.channels.importance.weight_effects`.
+        effects: For 'taylor', `basicsr_kd.pruning.channels.importance.weight_effects`.
     """
     parameters = {name: parameter for name, parameter in net.named_parameters() if name in costs}
     weights = _weights(costs)

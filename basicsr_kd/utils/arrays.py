@@ -16,10 +16,10 @@ def as_bgr(image: np.ndarray, input_order: str = 'HWC') -> np.ndarray:
     `to_y_channel` takes one channel as it is, 0 to 255, but three to 16 to 235, which is 1.3 dB of PSNR.)
 
     Args:
-        image: uint8, (h, w), (h, w, 1) or (h, w, 3) BGR; (1, h, w) or (3, h, w) where `input_order` is 'CHW'.
+        image: Uint8, (h, w), (h, w, 1) or (h, w, 3) BGR; (1, h, w) or (3, h, w) where `input_order` is 'CHW'.
 
     Raises:
-        MetricError: another shape or type.
+        MetricError: Another shape or type.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise MetricError(f'an image is an array of {image.dtype} of shape {image.shape}. Expected uint8 (0 to 255) of '
@@ -35,10 +35,10 @@ def as_pair(result: np.ndarray, truth: np.ndarray, border: int = 0, smallest: in
     """Bring two images of one size into the shape (h, w, 3), BGR uint8, without `border` pixels on each side.
 
     Args:
-        smallest: height and width that must be left.
+        smallest: Height and width that must be left.
 
     Raises:
-        MetricError: they are no images, differ in size, or are too small.
+        MetricError: They are no images, differ in size, or are too small.
     """
     pair = [as_bgr(image, input_order) for image in (result, truth)]
     (height, width), (true_height, true_width) = (image.shape[:2] for image in pair)

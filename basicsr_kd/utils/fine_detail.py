@@ -19,7 +19,7 @@ def stronger(images: Tensor, factor: float) -> Tensor:
     of the error than noise of the same strength, or a loss that asks for strength alone.
 
     Args:
-        images: ``(…, c, h, w)``, RGB around [0, 1], at least 3 x 3 pixels.
+        images: `(…, c, h, w)`, RGB around [0, 1], at least 3 x 3 pixels.
         factor: 1: as they are.
     """
     return images if factor == 1 else images + (factor - 1) * _fine(images)
@@ -29,7 +29,7 @@ class DetailKeeper:
     """Makes the fine detail of a target so much stronger that what learns it keeps enough.
 
     Args:
-        least: how strong detail is to be at least, in parts of the target's; it is reached in some tens of steps.
+        least: How strong detail is to be at least, in parts of the target's; it is reached in some tens of steps.
     """
 
     def __init__(self, least: float) -> None:
@@ -40,8 +40,8 @@ class DetailKeeper:
         """What the next step is to learn.
 
         Args:
-            made: what the network gives now, ``(n, c, h, w)``, RGB around [0, 1].
-            wanted: what it is to give, of the same shape.
+            made: What the network gives now, `(n, c, h, w)`, RGB around [0, 1].
+            wanted: What it is to give, of the same shape.
 
         Returns:
             The latter, with detail that is `factor` times as strong; the factor follows what is missing.

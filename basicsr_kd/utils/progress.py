@@ -17,10 +17,10 @@ class Progress(tqdm):
     """tqdm's bar where stderr is a screen; else a line at the start, every 20 seconds, and none at the end.
 
     Args:
-        title: what is being done.
-        total: how many steps it has.
+        title: What is being done.
+        total: How many steps it has.
         shown: False: nothing is shown.
-        options: further ones of tqdm.
+        options: Further ones of tqdm.
     """
 
     def __init__(self, title: str, total: int, shown: bool = True, **options: Any) -> None:

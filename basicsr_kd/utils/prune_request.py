@@ -25,10 +25,10 @@ PLACE = ('device', 'runtime', 'dtype', 'size')
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of :func:`basicsr_kd.pruning.prune`, where each is described; possible ones that go together.
+    """The options of `basicsr_kd.pruning.prune`, where each is described; possible ones that go together.
 
     Raises:
-        PruneOptionError: naming the option, what it is and what it may be.
+        PruneOptionError: Naming the option, what it is and what it may be.
     """
     ratio: float | None = None
     of: str = 'params'

@@ -27,11 +27,11 @@ def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
     """Refuse tensors that load into a network and make it wrong, end the process or fill the memory.
 
     Args:
-        state: name to tensor, as in the file.
-        path: the file.
+        state: Name to tensor, as in the file.
+        path: The file.
 
     Raises:
-        CheckpointError: a tensor is sparse, quantised, nested, complex or without values, a weight is of 8 bits or
+        CheckpointError: A tensor is sparse, quantised, nested, complex or without values, a weight is of 8 bits or
             bool, a value is not finite, or a shape or a name declares more than there is in the file.
     """
     last = _INDEX[0] + _INDEX[1] * len(state)

@@ -25,7 +25,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out text cells as an aligned Markdown table; the first column to the left, figures to the right.
 
     Raises:
-        ValueError: a row has another number of cells than the header.
+        ValueError: A row has another number of cells than the header.
 
     Example:
         >>> print(markdown_table(['method', 'PSNR'], [['bicubic', '28.43'], ['student', '29.1']]))

@@ -1,4 +1,4 @@
-"""What makes our models fast and leaves their results about the same: number format, memory order, compilation."""
+"""Speed for our models with about the same results: number format, memory order, compilation."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _WITHOUT_CUDA_GRAPHS = {'reduce-overhead': 'default', 'max-autotune': 'max-autot
 
 
 class Acceleration(Checkpoints):
-    """Networks in half precision, channels_last and compiled, and steps that fp16's narrow range does not spoil.
+    """Networks in half precision, in channels_last and compiled, with steps that are safe in fp16's narrow range.
 
     Weights, losses and optimizers stay in fp32. In fp16 small gradients would be zero, so losses are scaled up before
     their backward pass and gradients down again after it (`torch.amp.GradScaler`), by one scale for all networks.
@@ -30,7 +30,7 @@ class Acceleration(Checkpoints):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         train = opt.get('train') or {}
-        device = torch.device('cuda' if opt['num_gpu'] != 0 else 'cpu')  # as BasicSR has it
+        device = torch.device('cuda' if opt['num_gpu'] != 0 else 'cpu')  # as in BasicSR
         self.amp = half_precision(train.get('amp', 'fp32'), device, 'train.amp')
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
         self.memory_format = torch.channels_last if train.get('channels_last', True) else torch.contiguous_format
@@ -40,11 +40,11 @@ class Acceleration(Checkpoints):
         super().__init__(opt)
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """Move to the device, in the memory order of this run."""
+        """Move a network to the device, in the memory order of this run."""
         return to_memory_format(net.to(self.device), self.memory_format)
 
     def compile(self, net: nn.Module, repeats: bool = False) -> None:
-        """Compile a network in place, if this run does that; see `compile_in_place`."""
+        """Compile a network in place, if this run compiles; see `compile_in_place`."""
         if self.compile_mode:
             compile_in_place(self.get_bare_model(net), self.compile_mode, repeats)
 
@@ -54,9 +54,9 @@ class Acceleration(Checkpoints):
 
     @contextmanager
     def for_validation(self) -> Iterator[None]:
-        """A context in the number format of validation, fp32 in full as in `basicsr-kd evaluate`.
+        """A context in the number format of validation; fp32 is exact, as in `basicsr-kd evaluate`.
 
-        Nothing is compiled or tuned in it: each size of image would be anew.
+        Nothing is compiled or tuned in it, since each new size of image would start that again.
         """
         same = (self.opt.get('val') or {}).get('amp') == 'same'
         with torch.compiler.set_stance('force_eager') if self.compile_mode else nullcontext():
@@ -64,23 +64,23 @@ class Acceleration(Checkpoints):
                 yield
 
     def start_steps(self) -> None:
-        """Before an iteration: what CUDA graphs gave in the last one is no longer needed."""
+        """To be called before an iteration: outputs of CUDA graphs from the last one are no longer needed."""
         if self.compile_mode:
             torch.compiler.cudagraph_mark_step_begin()
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """A step by the gradients of losses that `scaler` has scaled; none where fp16 could not hold them."""
+        """Make a step with the gradients of losses scaled by `scaler`; none if the gradients overflowed in fp16."""
         self.scaler.step(optimizer)
         self.has_stepped = True
 
     def finish_steps(self) -> None:
-        """After all steps of an iteration: the scale comes down where one was left out, and goes up in the long run."""
+        """To be called after all steps of an iteration: the scale falls after a skipped step, else it slowly rises."""
         if self.has_stepped:
             self.scaler.update()
         self.has_stepped = False
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """As BasicSR's, for all weights in one call."""
+        """Like BasicSR's `model_ema`, but for all weights in one call."""
         averages = dict(self.net_g_ema.named_parameters())
         weights = dict(self.get_bare_model(self.net_g).named_parameters())
         get_ema_multi_avg_fn(decay)(list(averages.values()), [weights[name] for name in averages], None)
@@ -92,7 +92,7 @@ class Acceleration(Checkpoints):
         return state
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        if self.scaler.is_enabled() and 'scaler' in resume_state:  # else the run was in another format before
+        if self.scaler.is_enabled() and 'scaler' in resume_state:  # else the run had another format before
             self.scaler.load_state_dict(resume_state['scaler'])
         super().resume_training(resume_state)
 
@@ -100,12 +100,12 @@ class Acceleration(Checkpoints):
 def half_precision(amp: str, device: torch.device, key: str) -> torch.dtype | None:
     """The format that `amp` (fp32, bf16 or fp16) names; None for fp32.
 
-    A device without the instructions for bf16 would be many times slower in it than in fp32: there it is fp32 as well.
+    A device without instructions for bf16 would be many times slower in it than in fp32, so it gets fp32 instead.
 
     Args:
-        amp: The format.
-        device: Where to run.
-        key: The option that names it, for the log.
+        amp: The format's name.
+        device: The device to run on.
+        key: The option that names the format, for the log.
     """
     if amp == 'bf16' and 'bf16' not in fast_formats(device):
         where = 'this GPU' if device.type == 'cuda' else 'this CPU (it wants AVX-512)'
@@ -115,32 +115,32 @@ def half_precision(amp: str, device: torch.device, key: str) -> torch.dtype | No
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
-    """A context in this format; None: fp32, also inside of another such context."""
+    """A context in this format; None: fp32, even inside another such context."""
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def compile_in_place(net: nn.Module, mode: str, repeats: bool = False) -> None:
-    """Have a network run compiled from its next call on; a copy of it does not. Hooks must be there before that call.
+    """Let a network run compiled from its next call on; a copy of it does not. Hooks must be set before that call.
 
     Args:
         net: The bare network.
         mode: As in `torch.compile`.
-        repeats: Whether it runs several times before one backward pass, or has several for one run. Memory that the
-            first backward pass may overwrite, and CUDA graphs, do not go with that.
+        repeats: Whether the network runs several times before one backward pass, or has several backward passes after
+            one run. Then CUDA graphs, and memory that the first backward pass may overwrite, cannot be used.
     """
-    # It counts graphs by code, which all networks of a class share, and runs what is over it eager, without a word:
-    # the ninth stage of gradual pruning, for one.
+    # The limit counts graphs of one code, which all networks of a class share; networks over the limit silently run
+    # uncompiled, such as in the ninth stage of gradual pruning.
     torch._dynamo.config.cache_size_limit += 1  # `recompile_limit` from PyTorch 2.7 on, which keeps this name
     if repeats:
-        torch._functorch.config.donated_buffer = False  # PyTorch's own advice where a graph is retained
+        torch._functorch.config.donated_buffer = False  # PyTorch's own advice for retained graphs
         mode = _WITHOUT_CUDA_GRAPHS.get(mode, mode)
     net.compile(mode=mode)
 
 
 def to_memory_format(net: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """Give a network's weights a memory order, in place, also to one that cannot work in it all the way."""
+    """Give a network's weights a memory order, in place, even if part of the network needs another order."""
     if isinstance(net, VGGStyleDiscriminator):
-        # it flattens with view(), which needs the memory order n, c, h, w that channels_last does away with
+        # this network flattens with view(), which needs the memory order n, c, h, w instead of channels_last
         last_norm = net.bn5_1 if net.input_size == 256 else net.bn4_1
         last_norm.register_forward_hook(lambda module, args, output: output.contiguous())
     return net.to(memory_format=memory_format)

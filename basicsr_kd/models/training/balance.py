@@ -12,13 +12,13 @@ from torch import Tensor, nn
 WINDOW = 100
 """Iterations over which the discriminator's loss is averaged."""
 NEAR_ZERO = 0.04
-"""A discriminator has won where its loss (real + fake) is below this share of that of one that tells nothing apart."""
+"""A discriminator has won if its loss (real + fake) is below this share of the even loss (see `even_loss`)."""
 SUGGESTED = 0.35
-"""The share of it that the warning proposes for `train.adaptive_d` (not for TecoGANModel, which has another rule)."""
+"""Share of the even loss that the warning proposes as `train.adaptive_d` (not for TecoGANModel: its rule differs)."""
 
 
 def is_below(loss: Tensor, threshold: float | None) -> bool:
-    """Whether the discriminator's loss, its mean over all ranks, is below the threshold, so that all decide alike."""
+    """Whether the discriminator's loss is below the threshold; its mean over ranks counts, so that all decide alike."""
     if threshold is None:
         return False
     mean = loss.detach().clone()
@@ -29,7 +29,7 @@ def is_below(loss: Tensor, threshold: float | None) -> bool:
 
 
 def warm_up(optimizer: torch.optim.Optimizer, current_iter: int, warmup_iter: int) -> None:
-    """Raise the learning rate linearly; at `warmup_iter` it is the optimizer's own, from where schedulers go on."""
+    """Raise the learning rate linearly up to the optimizer's own at `warmup_iter`; from there schedulers go on."""
     if current_iter <= warmup_iter:
         for group in optimizer.param_groups:
             group['lr'] = group['initial_lr'] * current_iter / warmup_iter
@@ -42,12 +42,13 @@ def even_loss(criterion: nn.Module, device: torch.device) -> float:
 
 
 class WinnerWatch:
-    """Warns in the log when the discriminator has won over a window of iterations: light students then learn little
-    from it (BasicSR issue #333).
+    """Warns in the log when the discriminator has won over a window of iterations.
+
+    Light students learn little from such a discriminator (BasicSR issue #333).
 
     Args:
         even: The loss (real + fake) of a discriminator that gives 0 for everything: 2 ln 2 = 1.39 for `vanilla`, half
-            of that if relativistic. Where it is 0 (`wgan`) the loss says nothing, and nothing is watched.
+            of that if relativistic. If it is 0 (`wgan`), the loss says nothing, and nothing is watched.
     """
 
     def __init__(self, even: float) -> None:

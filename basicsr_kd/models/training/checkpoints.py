@@ -1,4 +1,4 @@
-"""How our models load and save: plain tensors, whole files, states that know what else they need."""
+"""Loading and saving of our models: plain tensors, no half-written files, states with all that a resumed run needs."""
 from __future__ import annotations
 
 import glob
@@ -28,23 +28,23 @@ _SECTIONS = ('teacher', 'student', 'prune')
 
 
 class Checkpoints(BaseModel):
-    """BasicSR's files, read and written with more care; comes before SRGANModel among the bases."""
+    """Reads and writes BasicSR's files with more care; to be put before SRGANModel among the bases."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        self.random_states: list[Any] = []  # of all ranks, when they are saved
-        self.error = ''  # for which the run is to save and end
+        self.random_states: list[Any] = []  # of all ranks, at the time of saving
+        self.error = ''  # why the run must save and end
         self.to_restore: dict[str, Any] | None = None
-        if not opt['is_train']:  # as in validation: the average where the file has one; BasicSR would take `params`
+        if not opt['is_train']:  # as in validation: EMA if the file has it; BasicSR would take `params`
             opt['path'].setdefault('param_key_g', None)
         self.sections = {name: json.dumps(opt.get(name)) for name in _SECTIONS}
         super().__init__(opt)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True,
                      param_key: str | None = 'params') -> None:
-        """Load a `.pth`, `.safetensors` or ncnn's `.param`; old ESRGAN keys and `module.` are understood.
+        """Load a `.pth`, a `.safetensors` or ncnn's `.param`; old ESRGAN keys and `module.` are understood.
 
         Raises:
-            CheckpointError: The file is missing or no checkpoint.
+            CheckpointError: The file is missing or is no checkpoint.
         """
         net = self.get_bare_model(net)
         which, state = read_named(load_path, param_key)
@@ -54,7 +54,7 @@ class Checkpoints(BaseModel):
 
     @master_only
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
-        """Write `net_label_<iter>.pth` of plain tensors; unlike BasicSR's, never half a file."""
+        """Write `net_label_<iter>.pth` with plain tensors; unlike BasicSR, never half a file."""
         nets, keys = (net, param_key) if isinstance(net, list) else ([net], [param_key])
         states = {key: self.get_bare_model(one).state_dict() for one, key in zip(nets, keys, strict=True)}
         write_checkpoint(self.checkpoint_path(net_label, current_iter), **states)
@@ -65,7 +65,7 @@ class Checkpoints(BaseModel):
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `<iter>.state`: what BasicSR keeps of optimizers and schedulers, and `further_state()`."""
+        """Write `<iter>.state`: BasicSR's state of optimizers and schedulers, and `further_state()`."""
         if current_iter == -1:
             return
         state = {
@@ -87,18 +87,18 @@ class Checkpoints(BaseModel):
     def saving(self, current_iter: int) -> Iterator[None]:
         """A context in which networks and state of an iteration are written, the state last.
 
-        Sets over `logger.keep_last` go when a new one is complete. A disk that takes no more is one line, and what is
-        there stays; `logger.on_save_error: continue` trains on.
+        When a new set of files is complete, old sets beyond `logger.keep_last` are removed. An error of the disk is
+        one line, and files saved before stay; with `logger.on_save_error: continue` the run trains on.
 
         Raises:
-            TrainingError: It cannot be saved, and the run is not to go on all the same.
+            TrainingError: The files cannot be saved, and `logger.on_save_error` is `stop`.
         """
         logger, folder = self.opt['logger'], self.opt['path']['models']
         self.random_states = from_all_ranks(random_state())
         try:
             yield
         except (OSError, RuntimeError) as error:
-            found = error if isinstance(error, OSError) else error.__context__  # which PyTorch's writer hides
+            found = error if isinstance(error, OSError) else error.__context__  # PyTorch's writer hides the OSError
             if not isinstance(found, OSError):
                 raise
             said = (f'iteration {current_iter} cannot be saved in {folder} ({found.strerror or found}); what '
@@ -114,7 +114,7 @@ class Checkpoints(BaseModel):
         """Save, and end the process with the status of a signal.
 
         Raises:
-            TrainingError: It is no signal that ends it.
+            TrainingError: An error ends the run, not a signal.
         """
         if number == signals.ERROR:
             self.save(signals.epoch, current_iter)
@@ -126,9 +126,9 @@ class Checkpoints(BaseModel):
         raise SystemExit(128 + number)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a `.state` file as if the run had not ended. What was pruned or inherited stays as it was.
+        """Go on from a `.state` file as if the run had not ended. Pruned or inherited networks stay as they were.
 
-        Options that were changed are told and count: learning rates are what they give at this iteration.
+        Changed options are named in the log and take effect: learning rates are those that they give at this iteration.
 
         Raises:
             CheckpointError: The state is that of a run with other networks or losses.
@@ -154,17 +154,17 @@ class Checkpoints(BaseModel):
         self._find_place(resume_state)
 
     def order(self) -> dict[str, int]:
-        """What decides upon the images of this run and its random numbers."""
+        """The numbers that decide the order of images and the random numbers of this run."""
         return {**order.current, 'processes': self.opt['world_size']}
 
     def _replay_learning_rates(self, iterations: int) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore', UserWarning)  # PyTorch's, of schedulers ahead of their optimizer
+            warnings.simplefilter('ignore', UserWarning)  # PyTorch's, about schedulers ahead of their optimizer
             for iteration in range(1, iterations + 1):
                 self.update_learning_rate(iteration, self.opt['train'].get('warmup_iter', -1))
 
     def _find_place(self, resume_state: dict[str, Any]) -> None:
-        """The epoch, which BasicSR reads from the state, and the random numbers, which come with the first batch."""
+        """Set the epoch, which BasicSR reads from the state, and keep the random numbers for the first iteration."""
         if order.current:
             resume_state['epoch'] = resume_state['iter'] // order.current['iterations in an epoch']
         reason = why_not_the_same(resume_state.get('order'), self.order())
@@ -175,26 +175,26 @@ class Checkpoints(BaseModel):
             self.to_restore = resume_state['random_states'][self.opt['rank']]
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Before each iteration, and after the loader has begun its epoch: random numbers go on from here."""
+        """Also restore random numbers: this is called before each iteration, after the loader has begun its epoch."""
         if self.to_restore:
             set_random_state(self.to_restore)
             self.to_restore = None
         super().update_learning_rate(current_iter, warmup_iter)
 
     def further_state(self) -> dict[str, Any]:
-        """What a subclass needs besides to go on."""
+        """What a subclass also needs in the state to go on."""
         return {}
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What options say of a group of parameters."""
+    """The settings of a group of parameters, without the parameters."""
     return {key: value for key, value in group.items() if key != 'params'}
 
 
 def files_of_set(path: Mapping[str, Any], iteration: int) -> list[str]:
-    """The networks of an iteration in `path.models`, with what lies beside them, and its state; those that are there.
+    """The files of an iteration that exist: its state, and its networks in `path.models` with the files beside them.
 
-    The state comes first, so that a set that is half removed is none.
+    The state comes first, so that a set that is half removed no longer counts as one.
     """
     networks = glob.glob(os.path.join(glob.escape(path['models']), f'net_*_{iteration}.*'))
     state = os.path.join(path['training_states'], f'{iteration}.state')
@@ -202,7 +202,7 @@ def files_of_set(path: Mapping[str, Any], iteration: int) -> list[str]:
 
 
 def remove_old_sets(path: Mapping[str, Any], keep: int) -> None:
-    """Remove all sets but the newest so many."""
+    """Remove all sets except the newest `keep`."""
     for iteration in saved_iterations(path)[keep:]:
         for file in files_of_set(path, iteration):
             os.remove(file)

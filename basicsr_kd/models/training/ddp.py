@@ -1,4 +1,4 @@
-"""The networks of a distributed run: DistributedDataParallel on GPUs and on a CPU, what D's BatchNorm shares."""
+"""The networks of a distributed run: DistributedDataParallel on GPUs and on a CPU, and BatchNorm of D over ranks."""
 from __future__ import annotations
 
 from typing import Any
@@ -12,12 +12,13 @@ from torch.nn.parallel import DistributedDataParallel
 def wrap(net: nn.Module, device: torch.device, opt: dict[str, Any]) -> nn.Module:
     """A network whose gradients are the mean over all ranks; in a run of one process the network as it is.
 
-    All ranks start with the weights and buffers of rank 0. From then on buffers are each rank's own: the discriminator
-    runs more than once before a backward pass, and a broadcast at every pass, as DDP has it, overwrites what cuDNN's
-    BatchNorm has kept for that (BasicSR's ESRGANModel tells of the error). `share_buffers` comes between iterations.
+    All ranks start with the weights and buffers of rank 0. From then on each rank has its own buffers: the
+    discriminator runs more than once before a backward pass, and DDP's broadcast at every pass would overwrite what
+    cuDNN's BatchNorm has kept for that backward pass (BasicSR's ESRGANModel mentions the error). `share_buffers` is
+    called between iterations instead.
 
     Args:
-        net: On `device`.
+        net: A network on `device`.
         device: A CPU, or the GPU that is the current one.
         opt: The run's options; read are `dist` and BasicSR's `find_unused_parameters`.
     """
@@ -25,22 +26,22 @@ def wrap(net: nn.Module, device: torch.device, opt: dict[str, Any]) -> nn.Module
         return net
     wrapped = DistributedDataParallel(net, device_ids=[torch.cuda.current_device()] if device.type == 'cuda' else None,
                                       find_unused_parameters=opt.get('find_unused_parameters', False))
-    wrapped.broadcast_buffers = False  # as an argument it is deprecated, and would leave buffers out at the start too
+    wrapped.broadcast_buffers = False  # deprecated as an argument, which would also skip buffers at the start
     return wrapped
 
 
 def with_sync_bn(net: nn.Module, opt: dict[str, Any]) -> nn.Module:
-    """A discriminator whose BatchNorm takes its statistics over all ranks, where `train.sync_bn` asks for that.
+    """The discriminator, with `train.sync_bn` so changed that its BatchNorm takes statistics over all ranks.
 
-    Comes before anything that registers hooks, since the layers are replaced; their weights and keys stay.
+    To be called before anything registers hooks, since the layers are replaced; their weights and keys stay.
     """
     return nn.SyncBatchNorm.convert_sync_batchnorm(net) if opt['dist'] and opt['train']['sync_bn'] else net
 
 
 def share_buffers(net: nn.Module, opt: dict[str, Any]) -> None:
-    """Give all ranks the buffers of rank 0 (running statistics), where `train.broadcast_buffers` asks for that.
+    """With `train.broadcast_buffers`, give all ranks the buffers of rank 0 (running statistics).
 
-    To be called while no backward pass is due.
+    To be called while no backward pass is pending.
     """
     if opt['dist'] and opt['train']['broadcast_buffers']:
         for buffer in net.buffers():

@@ -1,4 +1,4 @@
-"""Training that has diverged: it stops before anything broken is saved."""
+"""Checks that stop a training that has diverged before anything broken is saved."""
 from __future__ import annotations
 
 import math
@@ -11,15 +11,15 @@ from basicsr_kd.errors import TrainingError
 
 
 def check_losses(log: Mapping[str, float], current_iter: int, folder: str) -> None:
-    """Every term of the loss is a number.
+    """Check that every term of the loss is a finite number.
 
     Args:
         log: The terms by their names in the log.
         current_iter: The iteration.
-        folder: Where the checkpoints are.
+        folder: The folder of the checkpoints.
 
     Raises:
-        TrainingError: The first term that is NaN or infinite.
+        TrainingError: A term is NaN or infinite; the text names the first.
     """
     for name, value in log.items():
         if not math.isfinite(value):
@@ -27,15 +27,15 @@ def check_losses(log: Mapping[str, float], current_iter: int, folder: str) -> No
 
 
 def check_weights(nets: Mapping[str, nn.Module], current_iter: int, folder: str) -> None:
-    """Every weight is a number; the loss would only tell in the next iteration.
+    """Check that every weight is a finite number; the loss would only show it in the next iteration.
 
     Args:
-        nets: The networks that are about to be saved, by what they are.
+        nets: The networks that are about to be saved, by their roles, such as `generator`.
         current_iter: The iteration, -1 at the end as in BasicSR.
-        folder: Where the checkpoints are.
+        folder: The folder of the checkpoints.
 
     Raises:
-        TrainingError: The first weight that is NaN or infinite.
+        TrainingError: A weight is NaN or infinite; the text names the first.
     """
     when = f'at iteration {current_iter:,}' if current_iter > 0 else 'at the end'
     for which, net in nets.items():
@@ -45,18 +45,18 @@ def check_weights(nets: Mapping[str, nn.Module], current_iter: int, folder: str)
 
 
 def check_flow(flow: Tensor, current_iter: int, folder: str) -> None:
-    """The motion that a network finds is finite.
+    """Check that the motion that a network finds is finite.
 
-    Where it is not, `grid_sample` gives values that are, so no loss tells, and its backward pass reads memory that is
-    not its own: it can end the process with a segmentation fault.
+    With a motion that is not, `grid_sample` still gives finite values, so no loss shows it, and its backward pass reads
+    memory out of bounds, which can end the process with a segmentation fault.
 
     Args:
         flow: The motion, any shape.
         current_iter: The iteration.
-        folder: Where the checkpoints are.
+        folder: The folder of the checkpoints.
 
     Raises:
-        TrainingError: It is NaN or infinite somewhere.
+        TrainingError: The motion is NaN or infinite somewhere.
     """
     if not torch.isfinite(flow).all():
         raise TrainingError('the motion between frames is not finite at iteration '

@@ -1,4 +1,4 @@
-"""What our models share: BasicSR's GAN training, with options where it leaves no choice."""
+"""The base of all our models: BasicSR's GAN training with more options."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -19,11 +19,11 @@ from basicsr_kd.runs import signals, start
 
 
 class GANTrainer(Validation, SRGANModel):
-    """SRGANModel / ESRGANModel with the discriminator optional and two passes through it a step, also on a CPU.
+    """SRGANModel / ESRGANModel with an optional discriminator, two passes through it in each step, also on a CPU.
 
     Options of `train:` read here: `gan_opt` (default: no discriminator), `relativistic` (ESRGAN's average loss, or the
-    standard one), `net_d_iters`, `net_d_init_iters`, `warmup_iter_d` (D's learning rate rises over so many iterations),
-    `adaptive_d` (D does not learn while its loss is below).
+    standard one), `net_d_iters`, `net_d_init_iters`, `warmup_iter_d` (iterations over which D's learning rate rises),
+    `adaptive_d` (D does not learn while its loss is below this number).
 
     The batch is BasicSR's: `lq` (n, 3, h, w) and `gt` (n, 3, scale·h, scale·w), RGB in [0, 1].
 
@@ -33,7 +33,7 @@ class GANTrainer(Validation, SRGANModel):
 
     relativistic_by_default = False
     discriminator_first = False
-    """Whether the generator learns from the discriminator as it is after its step."""
+    """Whether the discriminator makes its step first, so that the generator learns from the updated one."""
     # attributes of BasicSR's
     output: Tensor
     gt: Tensor
@@ -48,7 +48,7 @@ class GANTrainer(Validation, SRGANModel):
         relativistic = train.get('relativistic')
         self.relativistic = self.relativistic_by_default if relativistic is None else relativistic
         if opt['path'].get('resume_state'):
-            opt['path'].update(param_key_g='params', param_key_d='params')  # what trains; EMA is loaded besides
+            opt['path'].update(param_key_g='params', param_key_d='params')  # the weights that train; EMA is also loaded
         super().__init__(opt)
 
     def init_training_settings(self) -> None:
@@ -88,8 +88,8 @@ class GANTrainer(Validation, SRGANModel):
         return [{'params': list(self.net_g.parameters())}]
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        """Move to the device and wrap for distributed training; unlike BasicSR's, also with gloo on a CPU."""
-        if net is getattr(self, 'net_d', None):  # which BasicSR puts there before
+        """Move a network to the device and wrap it for distributed training; unlike in BasicSR, also on CPUs (gloo)."""
+        if net is getattr(self, 'net_d', None):  # BasicSR has set net_d before
             net = with_sync_bn(net, self.opt)
         return wrap(self.prepare(net), self.device, self.opt)
 
@@ -102,7 +102,7 @@ class GANTrainer(Validation, SRGANModel):
         """Name images that do not decode; over `datasets.train.max_bad_images` of them, this run saves and ends.
 
         Args:
-            named: Of each sample those that it is there in place of, a line each.
+            named: For each sample, the broken images that it replaces, one line for each.
         """
         for path in (path for lines in named for path in lines.splitlines()):
             if path not in self.broken:
@@ -127,11 +127,11 @@ class GANTrainer(Validation, SRGANModel):
         log.update(self.log_only(log))
         self.log_dict = self.reduce_loss_dict(log)
         check_losses(self.log_dict, current_iter, self.opt['path']['models'])
-        if self.with_gan and current_iter > self.net_d_init_iters:  # before, it is meant to win
+        if self.with_gan and current_iter > self.net_d_init_iters:  # before that, D is meant to win
             self.winner_watch.see(self.log_dict['l_d_real'] + self.log_dict['l_d_fake'], current_iter)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
-        signals.begun()  # first: it may still end the run as a start that is undone
+        signals.begun()  # first: it may still end the run and undo its start
         start.begun()
         if number := signals.stop_after(current_iter):
             self.end_run(number, current_iter)
@@ -141,23 +141,23 @@ class GANTrainer(Validation, SRGANModel):
         return self.net_g(self.lq)
 
     def log_only(self, log: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Further values for the log that are no terms of the loss, made from those that are in it."""
+        """Further values for the log that are no terms of the loss, computed from the logged values."""
         return {}
 
     def train_networks(self, train_g: bool) -> OrderedDict[str, Tensor]:
-        """One step of each network by `self.output`; returns what belongs into the log.
+        """Make one step of each network with `self.output`; returns the values for the log.
 
-        Both networks learn from the same two passes through the discriminator, where BasicSR runs it five times
-        (relativistic) or three. The generator's step does not change the discriminator, and what the adversarial loss
-        wants of the image is known before the discriminator's step: the gradients are BasicSR's. Two things differ:
-        spectral normalisation makes one power iteration a pass, so fewer here, and BatchNorm's running statistics,
-        which training does not use, take in each batch once.
+        Both networks learn from the same two passes through the discriminator; BasicSR runs it five times
+        (relativistic) or three times. The generator's step does not change the discriminator, and the gradient of the
+        adversarial loss at the image is computed before the discriminator's step: the gradients are BasicSR's. Two
+        things differ: spectral normalisation makes one power iteration in each pass, so fewer here, and BatchNorm's
+        running statistics, which training does not use, take in each batch once.
         """
         log: OrderedDict[str, Tensor] = OrderedDict()
         if not self.with_gan:
             return self.train_generator(None) if train_g else log
         image, gt = self.output.detach().requires_grad_(train_g), self.target('gan')
-        real, fake = self.discriminate(gt), self.discriminate(image)  # apart, so that BatchNorm sees each alone
+        real, fake = self.discriminate(gt), self.discriminate(image)  # two passes, so that BatchNorm sees each alone
         l_d_real, l_d_fake = discriminator_losses(self.cri_gan, real, fake, self.relativistic)
         pauses = self.discriminator_pauses(real, fake, l_d_real + l_d_fake)
         wanted: Tensor | None = None
@@ -178,7 +178,7 @@ class GANTrainer(Validation, SRGANModel):
 
     def adversarial_gradient(self, image: Tensor, real: Tensor, fake: Tensor,
                              keep: bool = False) -> tuple[Tensor, Tensor]:
-        """The adversarial loss of the generator, and its gradient (scaled) at the image that it made.
+        """The adversarial loss of the generator, and its gradient (scaled) at the generated image.
 
         No gradient of the discriminator's weights is computed. `keep` says whether they get one later.
         """
@@ -186,13 +186,13 @@ class GANTrainer(Validation, SRGANModel):
         return loss, torch.autograd.grad(self.scaler.scale(loss), image, retain_graph=keep)[0]
 
     def train_discriminator(self, loss: Tensor) -> None:
-        """One step of the discriminator; no gradient at the image is computed, which the generator took before."""
+        """Make one step of the discriminator; no gradient at the image is computed: the generator has it already."""
         self.optimizer_d.zero_grad()
         self.scaler.scale(loss).backward(inputs=[weight for weight in self.net_d.parameters() if weight.requires_grad])
         self.step(self.optimizer_d)
 
     def train_generator(self, wanted: Tensor | None) -> OrderedDict[str, Tensor]:
-        """One step of the generator; returns the terms of its loss, without the adversarial one.
+        """Make one step of the generator; returns the terms of its loss, without the adversarial one.
 
         Args:
             wanted: The gradient of the adversarial loss at `self.output`.
@@ -211,22 +211,22 @@ class GANTrainer(Validation, SRGANModel):
         losses: OrderedDict[str, Tensor] = OrderedDict()
         if self.cri_pix:
             losses['l_g_pix'] = self.cri_pix(self.output, self.target('l1'))
-        if self.cri_perceptual:  # whose network takes images, also where there are clips (n, t, 3, h, w)
+        if self.cri_perceptual:  # its network takes images, so clips (n, t, 3, h, w) are flattened
             images = self.output, self.target('percep')
             percep, style = self.cri_perceptual(*(image.flatten(0, -4) for image in images))
             losses.update({k: v for k, v in (('l_g_percep', percep), ('l_g_style', style)) if v is not None})
         return losses
 
     def target(self, loss: Literal['l1', 'percep', 'gan']) -> Tensor:
-        """What a loss (pixel, perceptual, adversarial) compares the output with, of its shape."""
+        """The image that a loss (pixel, perceptual, adversarial) compares the output with, of the output's shape."""
         return self.gt
 
     def discriminator_pauses(self, real: Tensor, fake: Tensor, loss: Tensor) -> bool:
-        """Whether it is too good to learn on (`adaptive_d`), by its logits (n, 1) and loss; all ranks decide alike."""
+        """Whether D is too good to go on learning (`adaptive_d`), by its logits (n, 1) and loss; all ranks agree."""
         return is_below(loss, self.opt['train']['adaptive_d'])
 
     def discriminate(self, image: Tensor) -> Tensor:
-        """The discriminator's logits for images (n, 3, h, w), in fp32 so that the losses are."""
+        """The discriminator's logits for images (n, 3, h, w), in fp32 so that losses are in fp32."""
         with self.autocast():
             logits = self.net_d(image.contiguous(memory_format=self.memory_format))
         return logits.float()
@@ -240,16 +240,16 @@ class GANTrainer(Validation, SRGANModel):
             (SRGANModel if self.with_gan else SRModel).save(self, epoch, current_iter)
 
     def save_beside(self, current_iter: int) -> None:
-        """Write what a subclass keeps beside the newest state alone, on all ranks."""
+        """Write, on all ranks, what a subclass keeps beside the newest state only."""
 
 
 def generator_loss(criterion: nn.Module, real: Tensor, fake: Tensor, relativistic: bool) -> Tensor:
-    """What the generator minimises; its gradient goes to `fake` alone.
+    """The adversarial loss of the generator; its gradient goes to `fake` alone.
 
     Args:
         criterion: BasicSR's GANLoss.
         real: The discriminator's logits (n, …) for ground truth; they count only in the relativistic loss.
-        fake: Those for what the generator made.
+        fake: The discriminator's logits for generated images.
         relativistic: ESRGAN's loss, the relativistic average one (Jolicoeur-Martineau: "The relativistic
             discriminator", ICLR 2019), else the standard one.
     """
@@ -262,7 +262,7 @@ def generator_loss(criterion: nn.Module, real: Tensor, fake: Tensor, relativisti
 
 def discriminator_losses(criterion: nn.Module, real: Tensor, fake: Tensor,
                          relativistic: bool) -> tuple[Tensor, Tensor]:
-    """What the discriminator minimises, for ground truth and for what was made; see `generator_loss`.
+    """The losses of the discriminator, for ground truth and for generated images; see `generator_loss`.
 
     As in BasicSR no gradient goes through the mean that the relativistic loss subtracts.
     """

@@ -1,4 +1,4 @@
-"""Pruning in stages while the network trains: when and how far, and what becomes of the optimizer."""
+"""Pruning in stages while the network trains: when, how far, and how the optimizer follows."""
 from __future__ import annotations
 
 import copy
@@ -20,14 +20,14 @@ from basicsr_kd.pruning.unstructured import nonzero_cost
 
 @dataclass
 class Schedule:
-    """The stages of one gradual pruning, and how far it has come.
+    """The stages of one gradual pruning, and how many are done.
 
     Args:
         step: The `prune:` section, with `steps` above 1.
-        original: The network before any pruning; on the meta device where that works.
-        share: Of the stages, how many are done: 0 … 1, so that it means the same with another number of them.
-        density: Layout `unstructured`: the trained network's cost without what was zero before any pruning, over the
-            cost of `original`.
+        original: The network before any pruning; on the meta device if possible.
+        share: The share of stages that are done, 0 … 1; it means the same with another number of stages.
+        density: For layout `unstructured`: the trained network's cost before any pruning, without weights that were
+            already zero, divided by the cost of `original`.
     """
     step: PruneOptions
     original: nn.Module
@@ -35,9 +35,9 @@ class Schedule:
     density: float = 1.0
 
     def due(self, iteration: int) -> int | None:
-        """The stage, 1 … steps, to be done before this iteration (counted from 1); None where that many are done.
+        """The stage, 1 … steps, to be done before this iteration (counted from 1); None if no stage is due.
 
-        Where a resumed run has other `steps` or `every` than before, it may be one that should have come earlier.
+        If a resumed run has other `steps` or `every` than before, the stage may be one that is overdue.
         """
         assert self.step.every is not None
         stage = min((iteration - 1) // self.step.every + 1, self.step.steps)
@@ -47,14 +47,14 @@ class Schedule:
         self.share = stage / self.step.steps
 
     def density_of(self, trained: nn.Module) -> float:
-        """What `density` is for a trained network, before any pruning."""
+        """Compute `density` for a trained network before any pruning."""
         return self._cost(trained) / self._cost(self.original)
 
     def request(self, net: nn.Module, stage: int) -> PruneOptions:
-        """What takes a network from where it is to the end of a stage.
+        """The pruning that takes a network from its present state to the end of a stage.
 
-        After stage k of n, (1 - ratio)^(k/n) of the original's cost is left: each stage takes the same share of what it
-        finds. `keep` comes down by the same number of blocks.
+        After stage k of n, (1 - ratio)^(k/n) of the original's cost is left: each stage removes the same share of the
+        cost that it finds. With `keep`, each stage removes the same number of blocks.
         """
         share = stage / self.step.steps
         if self.step.keep is not None:
@@ -64,12 +64,12 @@ class Schedule:
         assert self.step.ratio is not None
         original = self._cost(self.original) * (self.density if self.step.layout == 'unstructured' else 1)
         budget = (1 - self.step.ratio)**share * original
-        ratio = max(0.0, 1 - budget / self._cost(net))  # 0: the stage before came down far enough
+        ratio = max(0.0, 1 - budget / self._cost(net))  # 0: the stage before has removed enough
         return msgspec.structs.replace(self.step, ratio=ratio, steps=1, every=None)
 
     def _blocks(self, net: nn.Module) -> int:
         example = torch.zeros(1, input_channels(net), 8, 8, device=next(net.parameters()).device)
-        net = copy.deepcopy(net).eval()  # it runs, which must not change what a batch normalisation knows
+        net = copy.deepcopy(net).eval()  # running it must not change running statistics of BatchNorm
         return len(find_blocks(net, self._counted(net), self.step.of, self.step.target, example))
 
     def _cost(self, net: nn.Module) -> int:
@@ -82,9 +82,9 @@ class Schedule:
 
 
 class Zeros:
-    """The weights of a network that are exactly 0, as layout `unstructured` leaves them, and that are to stay so.
+    """The weights of a network that are exactly 0, as layout `unstructured` leaves them, and must stay 0.
 
-    Biases are not among them: 0 is what they start from.
+    Biases are not included, since they start from 0.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -98,14 +98,14 @@ class Zeros:
 
 @torch.no_grad()
 def swap_parameters(optimizer: torch.optim.Optimizer, old: nn.Module, new: nn.Module, cut: Cut) -> None:
-    """Give an optimizer a pruned network's parameters for the original's, and what it knows of the values that stay.
+    """Replace a network's parameters in an optimizer by those of the pruned network, and cut the optimizer's state.
 
-    The optimizer stays the object it is, as schedulers hold on to it, and its groups keep their settings.
+    The optimizer stays the same object, since schedulers refer to it, and its groups keep their settings.
 
     Args:
-        optimizer: It has parameters of `old` only.
-        old: The original.
-        new: What pruning left of it, where it will train.
+        optimizer: An optimizer with parameters of `old` only.
+        old: The original network.
+        new: The pruned network, on the device where it will train.
         cut: What pruning did to the original's tensors.
     """
     after = dict(new.named_parameters())

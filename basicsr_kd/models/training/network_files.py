@@ -1,4 +1,4 @@
-"""Networks that must be files before BasicSR builds any: it builds `network_g` twice and loads both from a file."""
+"""Networks written to files before BasicSR builds any: it builds `network_g` twice and loads both from a file."""
 from __future__ import annotations
 
 import os
@@ -17,12 +17,12 @@ from basicsr_kd.pruning import Cut, prune
 
 def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, network: dict[str, Any],
                   opt: dict[str, Any]) -> list[Cut]:
-    """Prune a network by each step in turn, say in the log what became of it, and write it to `target`.
+    """Prune a network by each step in turn, report the result in the log, and write it to `target`.
 
     Args:
-        net: The network, on any device; it stays as it is.
+        net: The network, on any device; it is not changed.
         steps: The steps.
-        target: The file; a `.yml` with the options of what it holds is put beside it.
+        target: The file to write; a `.yml` with the pruned network's options is put beside it.
         network: BasicSR's options of the network before any pruning.
         opt: The run's options, which name the calibration images.
 
@@ -30,7 +30,7 @@ def prune_to_file(net: nn.Module, steps: Sequence[PruneOptions], target: str, ne
         What each step did to the tensors.
 
     Raises:
-        PruningError: It cannot be pruned that way or that far, or the calibration images cannot be read.
+        PruningError: The network cannot be pruned in that way or that far, or calibration images cannot be read.
     """
     cuts = []
     for step in steps:

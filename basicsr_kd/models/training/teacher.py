@@ -1,4 +1,4 @@
-"""What a run takes from the section `teacher:`: the frozen network itself, and a student that inherits from it."""
+"""What a run makes of the section `teacher:`: the frozen network itself, and a student that inherits from it."""
 from __future__ import annotations
 
 import os
@@ -27,15 +27,15 @@ from basicsr_kd.runs.distributed import on_master_first
 from basicsr_kd.utils.arrays import as_tensor
 from basicsr_kd.utils.modes import evaluating
 
-_LARGEST = 512  # side of an image that is given to the teacher whole
+_LARGEST = 512  # largest side of an image that the teacher takes in one piece
 
 
 def build_teacher(opt: dict[str, Any]) -> nn.Module:
-    """The teacher, frozen, in evaluation mode, on the CPU; one that is pruned is kept in a file, which resume loads.
+    """Build the teacher: frozen, in evaluation mode, on the CPU. A pruned one is kept in a file for a resumed run.
 
     Raises:
-        CheckpointError: Its file cannot be read.
-        PruningError: It cannot be pruned that way or that far.
+        CheckpointError: The teacher's file cannot be read.
+        PruningError: The teacher cannot be pruned in that way or that far.
     """
     section = opt['teacher']
     teacher = (section['path'], section['param_key'], section['network'])
@@ -49,34 +49,34 @@ def build_teacher(opt: dict[str, Any]) -> nn.Module:
                 prune_to_file(build_from_file(*teacher[:2], network), steps, pruned, network, opt)
 
         on_master_first(prune_once)
-        network = section['network'] and like_file(pruned, section['network'])  # else teacher.yml tells it
+        network = section['network'] and like_file(pruned, section['network'])  # else teacher.yml names the network
         teacher = (pruned, None, network)
     return build_from_file(*teacher).requires_grad_(False).eval()
 
 
 class TaughtBefore(nn.Module):
-    """In the place of a teacher: gives what the teacher made before (`teacher: cache: outputs`).
+    """A stand-in for a teacher: it gives outputs that the teacher made before (`teacher: cache: outputs`).
 
     Args:
-        net: The teacher itself, which runs where nothing is kept.
+        net: The teacher itself, which runs if there is no kept output.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         self.outputs: Tensor | None = None
-        """(n, 3, h, w), for the next pass."""
+        """Kept outputs (n, 3, h, w) for the next pass."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """The outputs that were kept, once; else what the teacher makes of images (n, 3, h, w)."""
+        """The kept outputs, once; else the teacher's outputs for images (n, 3, h, w)."""
         outputs, self.outputs = self.outputs, None
         return self.net(image) if outputs is None else outputs
 
     def make_outputs(self, opt: dict[str, Any], device: torch.device, amp: torch.dtype | None) -> None:
-        """Run the teacher over the low-resolution images of the training set, as far as its outputs are not there.
+        """Run the teacher over the low-resolution images of the training set whose outputs are missing.
 
         Raises:
-            BadImageError: An image that cannot be read.
+            BadImageError: An image cannot be read.
             OSError: An output cannot be written.
         """
         dataset = opt['datasets']['train']
@@ -92,7 +92,7 @@ class TaughtBefore(nn.Module):
 
 
 def inherited_student(opt: dict[str, Any]) -> nn.Module:
-    """A new student with the channels of the teacher before pruning, which is never narrower than after it."""
+    """A new student that inherits from the teacher before its pruning, when the teacher is widest."""
     section = opt['teacher']
     options = msgspec.convert(opt['student'], StudentOptions)
     student = build_network(opt['network_g'])

@@ -1,1 +1,1 @@
-"""What our models do at a validation."""
+"""The parts of a validation."""

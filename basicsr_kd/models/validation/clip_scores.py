@@ -17,16 +17,16 @@ from basicsr_kd.utils.metric_names import METRICS, SET_TYPES
 
 
 class VideoScores:
-    """Takes in clips frame by frame, each rank whole clips of its own, and gives the set's scores.
+    """Takes in clips frame by frame, whole clips on each rank, and gives the set's scores.
 
-    FID and KID are over all frames of all clips, whole ones, whatever the protocol says.
+    FID and KID are over all whole frames of all clips, whatever the protocol says.
 
     Args:
         metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
         protocol: A name in `PROTOCOLS`.
-        device: Where backbones run.
+        device: The device that backbones run on.
         left_out: Metrics that were left out before, and why.
-        frame_rate: Frames a second, for JOD.
+        frame_rate: Frames per second, for JOD.
     """
 
     def __init__(self, metrics: Mapping[str, Mapping[str, Any]], protocol: str, device: torch.device,
@@ -58,7 +58,7 @@ class VideoScores:
 
     @property
     def protocol(self) -> str:
-        """The sentence that the scores need beside them."""
+        """The sentence that names the scores' protocol, to be shown beside them."""
         return self._scores.protocol
 
     def add(self, clip: str, index: int, result: np.ndarray, truth: np.ndarray) -> None:
@@ -68,7 +68,7 @@ class VideoScores:
             scores.add(f'{clip} {index:08d}', *cut_to_one_size(result, truth))
 
     def gather(self) -> None:
-        """Give every rank what all have; a metric that one of them left out is left out."""
+        """Give every rank the scores of all ranks; a metric that one rank left out is left out."""
         shares = from_all_ranks((self._scores.state(), {name: scores.state() for name, scores in self._sets.items()},
                                  self.left_out))
         self._scores.merge(state for state, _, _ in shares)
@@ -78,7 +78,7 @@ class VideoScores:
             self.left_out = {**left_out, **self.left_out}
 
     def results(self) -> dict[str, Score]:
-        """The scores by the metrics' names, in their order, without those left out; the other average is the note."""
+        """The scores by the metrics' names, in their order, without metrics left out; the note is the other average."""
         means = self._scores.results()
         found: dict[str, Score] = {}
         for name in self._metrics:
@@ -100,7 +100,7 @@ class VideoScores:
         return Score(means['clips'], f'mean over clips; over frames {means["frames"]:.4f}')
 
     def warnings(self) -> list[str]:
-        """What a reader of the scores should know."""
+        """Warnings that a reader of the scores should see."""
         asked = {SET_TYPES.get(metric['type'], '') for metric in self._metrics.values()}
         return [*self._scores.warnings(),
                 *(text for scores in self._sets.values() for text in scores.warnings(asked))]

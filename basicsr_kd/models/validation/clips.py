@@ -20,10 +20,10 @@ from basicsr_kd.utils.modes import evaluating
 
 
 class VideoValidation(Validation):
-    """Validation of a frame-recurrent network on sets of `TecoGANTestDataset`; stands before `Validation` as a base.
+    """Validation of a frame-recurrent network on sets of `TecoGANTestDataset`; to be put before other bases.
 
-    Rank r takes clips r, r + n, r + 2n, … of n ranks. Frames are read, enlarged, scored and saved one by one, so that
-    memory does not grow with the length of a clip. Low resolution that a set does not have is made of its ground truth.
+    With n ranks, rank r takes clips r, r + n, r + 2n, … Frames are read, enlarged, scored and saved one by one, so that
+    memory does not grow with the length of a clip. If a set has no low resolution, it is made from the ground truth.
 
     Options of `val:` read here besides BasicSR's: `protocol`, `frame_rate`.
     """
@@ -33,13 +33,13 @@ class VideoValidation(Validation):
 
         Args:
             dataloader: BasicSR's; only its set is used.
-            current_iter: The iteration; in test BasicSR gives the run's name.
+            current_iter: The iteration; in a test BasicSR gives the run's name.
             tb_logger: TensorBoard's writer, or None.
-            save_img: Whether to save what the network makes.
+            save_img: Whether to save the enlarged frames.
 
         Raises:
-            MetricError: Frames that a metric cannot take; names the clip.
-            EvaluationError: A frame that cannot be read any more.
+            MetricError: A metric cannot take some frames; the text names the clip.
+            EvaluationError: A frame cannot be read any more.
         """
         dataset: Any = dataloader.dataset
         val, first = self.opt['val'], self.opt['rank'] == 0
@@ -72,9 +72,9 @@ class VideoValidation(Validation):
         self.left_out = scores.left_out
 
     def enlarge_clip(self, dataset: Any, item: Mapping[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """What EMA's weights, where there are any, make of each frame, and its ground truth: (h, w, 3) BGR, uint8."""
+        """Enlarge each frame, with EMA if there is one, and give its ground truth with it: (h, w, 3) BGR, uint8."""
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
-        truths: deque[np.ndarray | None] = deque()  # of the frames that are read but not out yet: six at most
+        truths: deque[np.ndarray | None] = deque()  # of frames that are read but not given out yet: six at most
 
         def frames() -> Iterator[Tensor]:
             for index in range(len(item['frames'])):
@@ -85,21 +85,21 @@ class VideoValidation(Validation):
         stream = run_stream(net, frames())
         with evaluating(net):
             while True:
-                with self.for_validation():  # which ends before someone looks at the frame
+                with self.for_validation():  # it ends before the caller gets the frame
                     output = next(stream, None)
                 if output is None:
                     break
                 yield tensor2img([output]), truths.popleft()
 
     def low_resolution(self, images: Mapping[str, Tensor]) -> Tensor:
-        """A frame (3, h, w) on the device: the given one, or made of the ground truth (3, scale·h, scale·w)."""
+        """A frame (3, h, w) on the device: the given one, or made from the ground truth (3, scale·h, scale·w)."""
         if 'lq' in images:
             return images['lq'].to(self.device)
         return gaussian_downsample_padded(images['gt'].to(self.device), self.opt['scale'],
                                           self.opt['degradation']['sigma'])
 
     def frame_path(self, dataset: str, item: Mapping[str, Any], index: int, current_iter: Any) -> str:
-        """Where a frame is saved: a folder a clip, frames under their own names, in training with the iteration."""
+        """The file for an enlarged frame: in a folder for its clip, by the frame's name, in training with iteration."""
         suffix = current_iter if self.opt['is_train'] else self.opt['val']['suffix']
         name = item['frames'][index] + (f'_{suffix}' if suffix else '')
         return os.path.join(self.opt['path']['visualization'], dataset, item['clip'], f'{name}.png')

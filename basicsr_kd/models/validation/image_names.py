@@ -1,4 +1,4 @@
-"""How the images of validation sets are called in the log and in files: as they are, but for those of one name."""
+"""Names of validation images in the log and in files: their own names, made different where several have one name."""
 from __future__ import annotations
 
 import os
@@ -16,17 +16,17 @@ class ImageNames:
         self._owners: dict[str, str] = {}
 
     def in_one_folder(self, dataset: str, names: Sequence[str]) -> list[str]:
-        """The names of a set's images in a folder of all sets, as BasicSR has it in training.
+        """The names of a set's images in one folder for all sets, as BasicSR has it in training.
 
         Args:
-            dataset: the name of the set.
-            names: of its images; such that an earlier set has are followed by the set's.
+            dataset: The set's name, which is added to names that an earlier set has.
+            names: The names of the set's images.
         """
         return [name if self._owners.setdefault(name, dataset) == dataset else f'{name}_{dataset}' for name in names]
 
 
 def told_apart(paths: Sequence[str]) -> list[str]:
-    """The base names of files without their endings; of several of one name with these, or all folders, or a number."""
+    """The base names of files without endings; for files of one name, endings, all folders or numbers are added."""
     names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
     longer = [[os.path.basename(path).replace('.', '_') for path in paths],
               ['_'.join(path.replace('.', '_').strip(os.sep).split(os.sep)) for path in paths],

@@ -1,4 +1,4 @@
-"""Validation: all ranks share the images, large ones go in pieces, and a set may have scores of its own (FID, KID)."""
+"""Validation on images: all ranks share them, large ones are cut into tiles, and a whole set has scores (FID, KID)."""
 from __future__ import annotations
 
 import os
@@ -32,11 +32,11 @@ from basicsr_kd.utils.modes import evaluating
 
 
 class Validation(Acceleration):
-    """BasicSR's validation of one network on images; comes before SRModel among the bases.
+    """BasicSR's validation of one network on images; to be put before SRModel among the bases.
 
-    In BasicSR rank 0 works alone while the others wait. Here rank r takes images r, r + n, r + 2n, … of n ranks; rank 0
-    has all scores in the end, the same as a single process has. Training goes on as if there had been no validation:
-    the networks are in the same mode, random numbers are the same.
+    In BasicSR rank 0 works alone while the others wait. Here, with n ranks, rank r takes images r, r + n, r + 2n, … In
+    the end rank 0 has all scores, the same as a single process would have. Training goes on as if there had been no
+    validation: the networks' mode and the random numbers are unchanged.
 
     Options of `val:` read here besides BasicSR's: `tile`, `tile_overlap`, `pictures`.
     """
@@ -48,25 +48,25 @@ class Validation(Acceleration):
         super().__init__(opt)
 
     def test(self) -> None:
-        """Enlarge `self.lq` with EMA's weights where there are any; EMA and generator stay in the mode they are in."""
+        """Enlarge `self.lq`, with EMA if there is one; EMA and generator stay in the mode they are in."""
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
         with evaluating(net), self.for_validation():
             self.output = run_tiled(net, self.lq, self.opt['val']['tile'], self.opt['val']['tile_overlap'])
 
     @cached_property
     def pictures(self) -> Pictures:
-        """What makes pictures for TensorBoard."""
+        """The maker of pictures for TensorBoard."""
         teach = self.teach if hasattr(self, 'net_teacher') else None
         return Pictures(self.opt['scale'], self.opt['val']['tile_overlap'], teach)
 
     def teach(self, lq: Tensor) -> Tensor:
-        """What the teacher makes of images (n, 3, h, w), RGB in [0, 1]."""
+        """The teacher's outputs for images (n, 3, h, w), RGB in [0, 1]."""
         net: nn.Module = self.net_teacher  # KDGANModel's
         with torch.no_grad(), evaluating(net), self.for_validation():
             return net(lq.to(self.device))
 
     def validation(self, dataloader: DataLoader, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
-        """As BasicSR's, which calls the last one of a training by an iteration that there was not."""
+        """Validate as BasicSR does, but with the right iteration at the end: BasicSR gives one that never was."""
         if self.opt['is_train']:
             current_iter = min(current_iter, int(self.opt['train']['total_iter']))
         super().validation(dataloader, current_iter, tb_logger, save_img)
@@ -78,18 +78,18 @@ class Validation(Acceleration):
         """Enlarge, save and score the images of a set; rank 0 writes the scores into the log.
 
         Args:
-            dataloader: BasicSR's, with one image a batch. It only says how images are stacked; they come from its set.
-            current_iter: The iteration; in test BasicSR gives the run's name.
+            dataloader: BasicSR's, with one image in a batch. Only its set and its `collate_fn` are used.
+            current_iter: The iteration; in a test BasicSR gives the run's name.
             tb_logger: TensorBoard's writer, or None.
-            save_img: Whether to save what the network makes, under BasicSR's file names.
+            save_img: Whether to save the enlarged images, under BasicSR's file names.
 
         Raises:
-            MetricError: Result and ground truth differ in size, or a metric cannot take them; names the image.
+            MetricError: Result and ground truth differ in size, or a metric cannot take them; the text names the image.
         """
         dataset: Any = dataloader.dataset
         first = self.opt['rank'] == 0
         scores = Scores(self.metrics_of(dataset), self.device, self.left_out)
-        number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # in test there is no TensorBoard
+        number = self.opt['val']['pictures'] if self.opt['is_train'] else 0  # a test has no TensorBoard
         shown: dict[str, np.ndarray] = {}
         order = _in_order(dataset)
         names = told_apart(_paths(dataset))
@@ -101,7 +101,7 @@ class Validation(Acceleration):
                 break
             try:
                 data = dataloader.collate_fn([dataset[order[index]]])  # iterating over the loader draws a random number
-            except Exception:  # whatever BasicSR's code raises of an image that is None
+            except Exception:  # whatever BasicSR's code raises for an image that is None
                 broken = undecodable(dataset, order[index])
                 if not broken:
                     raise
@@ -130,16 +130,16 @@ class Validation(Acceleration):
         self.left_out = scores.left_out
 
     def is_asked_to_end(self) -> bool:
-        """Whether this process was sent a signal while it trains."""
+        """Whether this process trains and has got a signal to end."""
         return self.opt['is_train'] and signals.asked() is not None
 
     def end_if_asked(self, current_iter: Any) -> None:
-        """End the run where one of its processes was sent a signal; the scores of that validation are none."""
+        """End the run if one of its processes has got a signal; this validation then has no scores."""
         if self.opt['is_train'] and (asked := [number for number in from_all_ranks(signals.asked()) if number]):
             self.end_run(asked[0], current_iter)
 
     def metrics_of(self, dataset: Any) -> dict[str, Any]:
-        """`val: metrics:`, of a set without ground truth those that do without; what is left out is said once."""
+        """The metrics of `val: metrics:` that a set can have; without ground truth some are left out and logged."""
         metrics = self.opt['val'].get('metrics') or {}
         if has_truth(dataset.opt):
             return metrics
@@ -152,9 +152,9 @@ class Validation(Acceleration):
         return found
 
     def enlarge(self, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """What the network makes of an image, `img`, and the ground truth `img2` where there is one: BGR, uint8."""
+        """The network's output for an image, `img`, and the ground truth `img2` if there is one: BGR, uint8."""
         if self.opt['val']['tile']:
-            self.lq = data['lq']  # it stays on the CPU, where the output is put together: a GPU only sees pieces
+            self.lq = data['lq']  # it stays on the CPU, where the output is put together: a GPU only sees tiles
         else:
             self.feed_data({'lq': data['lq']})
         self.test()
@@ -165,7 +165,7 @@ class Validation(Acceleration):
         return images
 
     def result_path(self, dataset: str, name: str, current_iter: Any) -> str:
-        """Where BasicSR saves what a network makes of an image."""
+        """The file where BasicSR saves an enlarged image."""
         folder = self.opt['path']['visualization']
         if self.opt['is_train']:
             return os.path.join(folder, name, f'{name}_{current_iter}.png')
@@ -191,7 +191,7 @@ class Validation(Acceleration):
             self._log(results, dataset, current_iter, tb_logger)
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: Any) -> None:
-        """Besides, of texture the nearest to 1 is best; BasicSR knows more and less."""
+        """Update the best score, also for metrics that are best near a number (texture: 1), not high or low."""
         ours = of_type(self.opt['val']['metrics'][metric]['type'])
         if ours is None or ours.best is None:
             super()._update_best_metric_result(dataset_name, metric, val, current_iter)
@@ -201,7 +201,7 @@ class Validation(Acceleration):
             best.update(val=val, iter=current_iter)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Besides, the best scores are those of the validations up to the state."""
+        """Also restore the best scores, from the validations up to the state."""
         super().resume_training(resume_state)
         if self.opt['rank'] == 0:
             for iteration, dataset, scores in self._journal().go_back_to(resume_state['iter']):
@@ -213,7 +213,7 @@ class Validation(Acceleration):
         return Journal(Path(self.opt['path']['experiments_root']) / 'validations.jsonl')
 
     def _log(self, results: Mapping[str, Score], dataset: str, current_iter: Any, tb_logger: Any) -> None:
-        """The lines that BasicSR writes, with what else there is to say of a score."""
+        """Write the lines that BasicSR writes, each with the score's note."""
         lines = [f'Validation {dataset}']
         for metric, (value, note) in results.items():
             best = self.best_metric_results[dataset][metric]
@@ -232,11 +232,11 @@ def _show(own: Mapping[str, np.ndarray], current_iter: Any, tb_logger: Any) -> N
 
 
 def _paths(dataset: Any) -> list[str]:
-    """Its low-resolution images; none where the set does not tell them."""
+    """A set's low-resolution images; an empty list if the set has no `paths`."""
     return [found if isinstance(found, str) else found['lq_path'] for found in getattr(dataset, 'paths', ())]
 
 
 def _in_order(dataset: Any) -> list[int]:
-    """A set's images by their paths; BasicSR has them as the machine lists the folder."""
+    """The indices of a set's images, sorted by path; BasicSR has them in the order of the machine's listing."""
     paths = getattr(dataset, 'paths', None)
     return sorted(range(len(dataset)), key=lambda index: str(paths[index]) if paths else index)

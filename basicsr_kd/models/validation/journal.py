@@ -1,4 +1,4 @@
-"""The scores of a run's validations in a file, one line each, of which a run that goes on knows the best."""
+"""A file with the scores of a run's validations, one line each, from which a resumed run knows the best scores."""
 from __future__ import annotations
 
 import json
@@ -15,12 +15,12 @@ class Journal(NamedTuple):
     path: Path
 
     def add(self, iteration: int, dataset: str, scores: Mapping[str, float]) -> None:
-        """Write a line at the end."""
+        """Append a line."""
         with self.path.open('a') as file:
             file.write(_line(iteration, dataset, scores))
 
     def go_back_to(self, iteration: int) -> list[tuple[int, str, dict[str, float]]]:
-        """The validations up to an iteration; later ones, which the run has again, and a torn line go."""
+        """Return the validations up to an iteration, and remove a torn line and later ones, which the run repeats."""
         if not self.path.is_file():
             return []
         found = [entry for entry in map(_read, self.path.read_text().splitlines()) if entry and entry[0] <= iteration]

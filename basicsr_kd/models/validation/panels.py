@@ -1,4 +1,4 @@
-"""Pictures of validation images side by side, small and of the same part at every validation."""
+"""Small pictures of validation images, side by side, of the same part at every validation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
@@ -13,15 +13,15 @@ from torch import Tensor
 from basicsr_kd.utils.arrays import as_bgr
 
 Enlarge = Callable[[Tensor], Tensor]
-"""(1, c, h, w) in, (1, c, scale·h, scale·w) out, in [0, 1]."""
-_SIDE = 192  # of a panel at most: four of them are 0.3 MB in TensorBoard's files
+"""A function from images (1, c, h, w) to (1, c, scale·h, scale·w), in [0, 1]."""
+_SIDE = 192  # largest side of a panel: four panels are 0.3 MB in TensorBoard's files
 _GRID = 4  # networks that shrink their input first (x2plus) take sides that are multiples of 2 or 4
 _CAPTION = 20  # pixels
 _GAP = 4
 
 
 class _Span(NamedTuple):
-    """Along one axis, in pixels of low resolution: start … stop is enlarged, first … last is shown."""
+    """A range along one axis, in pixels of low resolution: start … stop is enlarged, first … last is shown."""
     start: int
     stop: int
     first: int
@@ -29,31 +29,31 @@ class _Span(NamedTuple):
 
 
 class Pictures:
-    """Makes `bicubic | teacher | student | ground truth` of an image, as far as there are, each with its caption.
+    """Makes a picture `bicubic | teacher | student | ground truth` of an image, with captions, without missing parts.
 
-    Shown is the middle, at most 192x192 pixels of the results. Bicubic and teacher are made once an image.
+    It shows the middle of the results, at most 192x192 pixels. Bicubic and teacher are made once for each image.
 
     Args:
         scale: How many times larger results are.
-        overlap: What the teacher sees around the shown part, in pixels of low resolution.
-        teacher: None where there is none.
+        overlap: The border that the teacher sees around the shown part, in pixels of low resolution.
+        teacher: The teacher, or None.
     """
 
     def __init__(self, scale: int, overlap: int, teacher: Enlarge | None) -> None:
         self._scale = scale
         self._overlap = -(-overlap // _GRID) * _GRID
-        self._once: dict[str, Enlarge] = {'bicubic': lambda image: imresize(image[0], scale)[None]}  # as MATLAB's
+        self._once: dict[str, Enlarge] = {'bicubic': lambda image: imresize(image[0], scale)[None]}  # like MATLAB's
         if teacher:
             self._once['teacher'] = teacher
         self._kept: dict[Hashable, dict[str, np.ndarray]] = {}
 
     def picture(self, key: Hashable, lq: Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        """One picture.
+        """Make one picture.
 
         Args:
-            key: Tells the image from all others.
+            key: A key of the image, different from those of all others.
             lq: (1, c, h, w) RGB in [0, 1], on the CPU.
-            images: The student's result `img` and, where there is one, the ground truth `img2`: BGR, uint8.
+            images: The student's result `img` and, if there is one, the ground truth `img2`: BGR, uint8.
 
         Returns:
             (h', w', 3) RGB uint8.
@@ -69,7 +69,7 @@ class Pictures:
         return side_by_side(panels)[:, :, ::-1]
 
     def _cut(self, image: np.ndarray, y: _Span, x: _Span, top: int = 0, left: int = 0) -> np.ndarray:
-        """What is shown of an image that begins at `top`, `left` of low resolution; (h, w, 3)."""
+        """The shown part (h, w, 3) of an image that begins at `top`, `left` in pixels of low resolution."""
         rows, columns = (slice(self._scale * (span.first - start), self._scale * (span.last - start))
                          for span, start in ((y, top), (x, left)))
         return as_bgr(image)[rows, columns]

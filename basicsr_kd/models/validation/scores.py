@@ -21,17 +21,17 @@ _ON_A_DEVICE = ('calculate_lpips', 'calculate_jod', 'calculate_jod20')
 
 
 class Score(NamedTuple):
-    """What a metric says of a set, and what belongs beside it in the log."""
+    """A metric's value for a set, and a note to be logged beside it."""
     value: float
     note: str = ''
 
 
 class Scores:
-    """Takes in images one by one, on each rank its own, and gives the set's scores.
+    """Takes in images one by one, other ones on each rank, and gives the set's scores.
 
     Args:
         metrics: `val: metrics:`, a section with `type` for each name, as `basicsr_kd.options.validate` leaves it.
-        device: Where backbones run.
+        device: The device that backbones run on.
         left_out: Metrics that were left out before, and why.
     """
 
@@ -47,11 +47,11 @@ class Scores:
         """Score an image. A metric whose backbone cannot be had is left out from here on.
 
         Args:
-            index: Its number in the set, the same on every rank.
-            images: The result `img` and, where there is one, the ground truth `img2`: (h, w, 3) BGR or (h, w), uint8.
+            index: The image's number in the set, the same on every rank.
+            images: The result `img` and, if there is one, the ground truth `img2`: (h, w, 3) BGR or (h, w), uint8.
 
         Raises:
-            MetricError: They differ in size, or a metric cannot take them.
+            MetricError: The images differ in size, or a metric cannot take them.
         """
         for name, metric in self._metrics.items():
             if name in self.left_out:
@@ -65,7 +65,7 @@ class Scores:
         kind = SET_TYPES.get(metric['type'])
         if kind is None:
             if 'img2' in images:
-                as_pair(images['img'], images['img2'])  # BasicSR's metrics have but an assert for other sizes
+                as_pair(images['img'], images['img2'])  # BasicSR's metrics only have an assert for sizes
             own = {'device': self._device} if metric['type'] in _ON_A_DEVICE else {}
             value = (niqe(images['img'], metric['crop_border'], metric['convert_to'])
                      if metric['type'] == 'calculate_niqe' else calculate_metric(images, {**metric, **own}))
@@ -76,7 +76,7 @@ class Scores:
         self._sets[name].add(index, images['img'], images['img2'])
 
     def gather(self) -> None:
-        """Give every rank what all have; a metric that one of them left out is left out."""
+        """Give every rank the scores of all ranks; a metric that one rank left out is left out."""
         shares = from_all_ranks((self._values.by_metric, {name: scores.state() for name, scores in self._sets.items()},
                                  self.left_out))
         self._values.merge(values for values, _, _ in shares)
@@ -86,7 +86,7 @@ class Scores:
             scores.merge(states[name] for _, states, _ in shares if name in states)
 
     def results(self) -> dict[str, Score]:
-        """The scores by the metrics' names, in their order, without those left out or of too small a set."""
+        """The scores by the metrics' names, in their order, without metrics left out or with too few images."""
         found: dict[str, Score] = {}
         for name, metric in self._metrics.items():
             if name in self.left_out:
@@ -100,7 +100,7 @@ class Scores:
         return found
 
     def warnings(self) -> list[str]:
-        """What a reader of the scores should know."""
+        """Warnings that a reader of the scores should see."""
         asked = {SET_TYPES.get(metric['type'], '') for metric in self._metrics.values()}
         return [*(warning for name, scores in self._sets.items() if name not in self.left_out
                   for warning in scores.warnings(asked)), *self._values.warnings()]
@@ -111,7 +111,7 @@ def _kind(metric: Mapping[str, Any]) -> str:
 
 
 def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
-    """What gathers a metric of a set, a section of `val: metrics:` whose type is in `SET_TYPES`.
+    """The object that gathers a metric of a whole set, a section of `val: metrics:` with a type in `SET_TYPES`.
 
     Raises:
         BackboneError: Inception's weights cannot be had.
@@ -122,6 +122,6 @@ def set_scores(metric: Mapping[str, Any], device: torch.device) -> SetScores:
 
 
 def kid_score(kid: Kid) -> Score:
-    """KID, and what the log says of it."""
+    """KID, and its note for the log."""
     return Score(kid.value, f'95 % [{kid.low:.4f}, {kid.high:.4f}] on {kid.patches} patches; floor {kid.floor:.4f} '
                             f'[{kid.floor_low:.4f}, {kid.floor_high:.4f}]')

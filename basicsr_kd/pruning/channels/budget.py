@@ -12,14 +12,14 @@ from basicsr_kd.pruning.cost import Account
 def choose_widths(room: Room, account: Account, *, budget: float, allocation: str, round_to: int) -> dict[str, int]:
     """Choose the width of every group that a layout may take.
 
-    The residual stream (layout ``width``) has one width, a multiple of ``round_to`` or the full one, whichever costs
-    nearest to the budget. Together with other groups (``balanced``) it gets the width nearest to the share whose square
+    The residual stream (layout `width`) has one width, a multiple of `round_to` or the full one, whichever costs
+    nearest to the budget. Together with other groups (`balanced`) it gets the width nearest to the share whose square
     is the budget's share, and the others make up the rest; where they cannot, the next nearest width is tried.
 
-    The other groups under ``uniform``: the same width for all (a group that is narrower already stays as it is),
+    The other groups under `uniform`: the same width for all (a group that is narrower already stays as it is),
     whichever costs nearest to the budget.
 
-    The other groups under ``global``: step by step, a group drops to the next multiple of ``round_to``, losing its
+    The other groups under `global`: step by step, a group drops to the next multiple of `round_to`, losing its
     least important channels. The step is the one that loses the least importance per parameter (or MAC) saved, as a
     knapsack is emptied. The saving is what the step saves *now*: where a dense block has lost channels already, the
     next ones read and feed fewer and save less, so cuts spread over the blocks and none is emptied early. When the
@@ -28,11 +28,11 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     others as long as that brings the cost nearer.
 
     Args:
-        room: the groups.
-        account: the costs of what the budget counts, with all widths as they are.
-        budget: the cost to reach; at least :func:`least_cost`.
+        room: The groups.
+        account: The costs of what the budget counts, with all widths as they are.
+        budget: The cost to reach; at least `least_cost`.
         allocation: 'uniform' or 'global'.
-        round_to: widths are multiples of it (or what they were).
+        round_to: Widths are multiples of it (or what they were).
 
     Returns:
         Root of each group to its width.

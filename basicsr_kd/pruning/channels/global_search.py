@@ -22,7 +22,7 @@ class _Unit(NamedTuple):
 
 
 class GlobalSearch:
-    """``allocation: global``; see :func:`basicsr_kd.pruning.channels.budget.choose_widths`.
+    """`allocation: global`; see `basicsr_kd.pruning.channels.budget.choose_widths`.
 """
 
     def __init__(self, groups: list[ChannelGroup], account: Account, target: float, round_to: int,
@@ -42,7 +42,7 @@ class GlobalSearch:
                            for index in range(len(groups))]
 
     def run(self) -> None:
-        """Set ``widths``: from the full ones to those that cost the target."""
+        """Set `widths`: from the full ones to those that cost the target."""
         units = {index: unit for index in range(len(self.groups)) if (unit := self.unit(index))}
         while self.excess > 0 and units:
             chosen = min(units, key=units.__getitem__)

@@ -22,7 +22,7 @@ _ROOTS = (*_Conv, *_Transposed, nn.Linear)
 
 @dataclass(frozen=True)
 class Slice:
-    """One side of one tensor in a group: ``index[i]`` along ``dim`` belongs to the group's channel ``i``."""
+    """One side of one tensor in a group: `index[i]` along `dim` belongs to the group's channel `i`."""
     tensor: str
     dim: int
     index: list[int]
@@ -33,12 +33,12 @@ class ChannelGroup:
     """Channels that can only go together: everything that writes, scales or reads them.
 
     Args:
-        root: module path of the first module that writes them.
-        producers: all that write them, to the index of their output channel for each of the group's channels. More
+        root: Module path of the first module that writes them.
+        producers: All that write them, to the index of their output channel for each of the group's channels. More
             than one where outputs are added: a residual stream.
-        slices: the tensors that hold a part of them.
-        importance: one value for each channel, at least 0; the smaller, the sooner it may go.
-        blocked: why these channels must all stay; empty where they need not.
+        slices: The tensors that hold a part of them.
+        importance: One value for each channel, at least 0; the smaller, the sooner it may go.
+        blocked: Why these channels must all stay; empty where they need not.
     """
     root: str
     producers: dict[str, list[int]]
@@ -52,7 +52,7 @@ class ChannelGroup:
         return len(self.importance)
 
     def kept(self, width: int) -> list[int]:
-        """The ``width`` most important channels, in their old order."""
+        """The `width` most important channels, in their old order."""
         least_first = sorted(range(self.size), key=self.importance.__getitem__)
         return sorted(least_first[self.size - width:])
 
@@ -62,14 +62,14 @@ def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Ten
     """Trace a network and give every group of channels of its convolutions and linear layers.
 
     Args:
-        net: a network whose parameters require gradients (the trace follows autograd's graph), on the meta device if
-            ``importance`` can do without values.
-        example: an input for it on its device, ``(1, c, h, w)``.
-        importance: torch-pruning's criterion: its group to one value a channel.
-        adapt: what to do to torch-pruning's graph before groups are read off it.
+        net: A network whose parameters require gradients (the trace follows autograd's graph), on the meta device if
+            `importance` can do without values.
+        example: An input for it on its device, `(1, c, h, w)`.
+        importance: Torch-pruning's criterion: its group to one value a channel.
+        adapt: What to do to torch-pruning's graph before groups are read off it.
 
     Returns:
-        The groups in the order of the network's modules. Those that cannot be cut say why in ``blocked``.
+        The groups in the order of the network's modules. Those that cannot be cut say why in `blocked`.
     """
     modules = {name: module for name, module in net.named_modules() if isinstance(module, _ROOTS) and
                not (getattr(module, 'groups', 1) == getattr(module, 'out_channels', 1) > 1)}  # depthwise: scales only
@@ -175,7 +175,7 @@ def _memoised_shapes() -> Iterator[None]:
     """Make torch-pruning's search for the width of a tensor linear in the size of the network.
 
     Before each concatenation it walks back through both inputs of every addition, so the walk doubles with each
-    residual; at 500 steps it gives up, without a width (from 8 RRDBs on: ``TypeError``, 'int' and 'NoneType'). Here
+    residual; at 500 steps it gives up, without a width (from 8 RRDBs on: `TypeError`, 'int' and 'NoneType'). Here
     each node of the graph is asked once, and counts its own steps only. Widths must not change within the context.
     """
     search = shape_infer.infer_out_channels_recursively

@@ -23,7 +23,7 @@ class FilterMagnitude:
     (demo teacher) and 0.2 to 10 dB (realesr-general-x4v3) worse in layout growth.
 
     Args:
-        p: the power that single weights are summed with.
+        p: The power that single weights are summed with.
     """
 
     _WRITING = (torch_pruning.prune_conv_out_channels, torch_pruning.prune_linear_out_channels)
@@ -60,10 +60,10 @@ class ChannelEffects:
     work against each other: pruned by it, the networks of docs/results/pruning.md are 0.1 to 4 dB worse.
 
     Args:
-        net: a network on the CPU in evaluation mode, its parameters requiring gradients.
-        images: its inputs, ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``; a few at a time, so memory does not grow
+        net: A network on the CPU in evaluation mode, its parameters requiring gradients.
+        images: Its inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`; a few at a time, so memory does not grow
             with n.
-        progress: whether to show a progress bar.
+        progress: Whether to show a progress bar.
     """
 
     def __init__(self, net: nn.Module, images: Tensor, progress: bool) -> None:

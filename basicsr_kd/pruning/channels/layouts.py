@@ -21,11 +21,11 @@ class Room:
     """What a layout may take.
 
     Args:
-        stream: groups that all get one width: the residual stream.
-        free: groups that may each have a width of their own.
-        least: the least width of ``free``: 0 where a convolution may vanish (an RRDBNet's growth), else 1, which the
-            steps of ``round_to`` turn into their first multiple.
-        skipped: module path to the reason why its channels stay, for those that this layout would take.
+        stream: Groups that all get one width: the residual stream.
+        free: Groups that may each have a width of their own.
+        least: The least width of `free`: 0 where a convolution may vanish (an RRDBNet's growth), else 1, which the
+            steps of `round_to` turn into their first multiple.
+        skipped: Module path to the reason why its channels stay, for those that this layout would take.
     """
     stream: list[ChannelGroup]
     free: list[ChannelGroup]
@@ -35,17 +35,17 @@ class Room:
 
 def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, TensorCost], layout: str,
               target: str | None, of: str) -> Room:
-    """Sort a network's channel groups into what ``growth``, ``width`` or ``balanced`` may take.
+    """Sort a network's channel groups into what `growth`, `width` or `balanced` may take.
 
-    RRDBNet and what derives from it: ``growth`` takes the four growing convolutions of every dense block, ``width`` the
+    RRDBNet and what derives from it: `growth` takes the four growing convolutions of every dense block, `width` the
     residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. These have few parameters
-    and take much of the time, so ``growth`` takes them, too, where time is counted. Any other network: channels that
+    and take much of the time, so `growth` takes them, too, where time is counted. Any other network: channels that
     several convolutions write because they are added are its residual stream, all other channels its growth. A network,
-    or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's ``fnet``) is one chain: ``width`` takes
+    or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's `fnet`) is one chain: `width` takes
     all its channels, equally.
 
     Raises:
-        PruningError: the layout finds nothing to take.
+        PruningError: The layout finds nothing to take.
     """
     inside = [group for group in groups if target is None or all(within(path, target) for path in group.producers)]
     if isinstance(net, RRDBNet):

@@ -30,13 +30,13 @@ def output_sensitivities(net: nn.Module, names: Iterable[str], images: Tensor, p
     then chose better than before it (squared error 1.24e-5 after the refit, against 1.61e-5).
 
     Args:
-        net: in evaluation mode, on the CPU, its parameters requiring gradients.
-        names: module paths of convolutions.
-        images: inputs of the network, ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``.
-        progress: whether to show a progress bar.
+        net: In evaluation mode, on the CPU, its parameters requiring gradients.
+        names: Module paths of convolutions.
+        images: Inputs of the network, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Path to ``(c)``: by how much the squared error of the output, summed over its values, grows with the mean
+        Path to `(c)`: by how much the squared error of the output, summed over its values, grows with the mean
         squared error of this channel over its positions.
     """
     layers = {name: net.get_submodule(name) for name in names}
@@ -55,12 +55,12 @@ def signed_gradients(net: nn.Module, layers: Mapping[str, nn.Module], images: Te
     In bf16 where the CPU is fast in it: its rounding changes less than another draw of the signs does.
 
     Args:
-        net: in evaluation mode, on the CPU, its parameters requiring gradients.
-        layers: those of which to tell what they wrote.
-        images: its inputs, ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``.
-        title: of the progress bar.
-        progress: whether to show it.
-        behind: of a layer with an activation that works in place, what that makes of it, and the gradient there.
+        net: In evaluation mode, on the CPU, its parameters requiring gradients.
+        layers: Those of which to tell what they wrote.
+        images: Its inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
+        title: Of the progress bar.
+        progress: Whether to show it.
+        behind: Of a layer with an activation that works in place, what that makes of it, and the gradient there.
 
     Yields:
         How many pieces ran at once, the name of a layer, and, for each time that it ran, what it wrote and the
@@ -97,7 +97,7 @@ def signed_gradients(net: nn.Module, layers: Mapping[str, nn.Module], images: Te
 
 
 def pieces(images: Tensor, at_once: int, title: str, progress: bool) -> Iterator[Tensor]:
-    """Pieces of images or clips, some at once: ``(k, c, h, w)`` or ``(k, t, c, h, w)``, none narrower than others."""
+    """Pieces of images or clips, some at once: `(k, c, h, w)` or `(k, t, c, h, w)`, none narrower than others."""
     tiles = [tile for row in images.split(_TILE, -2) for tile in row.split(_TILE, -1)]
     alike = torch.cat([tile for tile in tiles if tile.shape == tiles[0].shape]).split(at_once)
     return progressing(alike, title, len(alike), progress)

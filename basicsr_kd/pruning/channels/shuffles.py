@@ -14,7 +14,7 @@ from basicsr_kd.pruning.channels.groups import ChannelGroup, Slice, find_groups
 
 def find_shuffled_groups(net: nn.Module, example: Tensor,
                          importance: Callable[[Any], Tensor | None]) -> list[ChannelGroup]:
-    """:func:`basicsr_kd.pruning.channels.groups.find_groups`, also through pixel shuffles, where pruning stops.
+    """`basicsr_kd.pruning.channels.groups.find_groups`, also through pixel shuffles, where pruning stops.
 
     In a group that a pixel shuffle of factor r lies in, a channel is one *behind* it: r² outputs of the convolution in
     front, which the group has as r² slices of its tensors; their importances add up.

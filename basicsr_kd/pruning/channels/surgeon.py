@@ -38,16 +38,16 @@ def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tenso
     priced next no longer counts on it; outputs that are gone cost nothing.
 
     Args:
-        net: in evaluation mode, on the CPU, its parameters requiring gradients.
-        groups: those that may lose channels.
-        images: inputs of ``net``, ``(n, c, h, w)`` or clips ``(n, t, c, h, w)``.
-        progress: whether to show progress bars.
+        net: In evaluation mode, on the CPU, its parameters requiring gradients.
+        groups: Those that may lose channels.
+        images: Inputs of `net`, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
+        progress: Whether to show progress bars.
 
     Returns:
         The groups in their order. Importance grows in the order in which a group's channels would go.
 
     Raises:
-        PruningError: channels are read by something else than plain convolutions with enough inputs.
+        PruningError: Channels are read by something else than plain convolutions with enough inputs.
     """
     readers = {group.root: _readers(net, group) for group in groups}
     units = _units(groups, readers)
@@ -90,7 +90,7 @@ def _readers(net: nn.Module, group: ChannelGroup) -> dict[str, list[list[int]]]:
     """The convolutions that read a group, to the input channels that each of its channels has there.
 
     Raises:
-        PruningError: something else reads it.
+        PruningError: Something else reads it.
     """
     found: dict[str, list[list[int]]] = {}
     for part in group.slices:
@@ -143,7 +143,7 @@ class _Reader:
             start += count
 
     def prices(self, root: str, channels: Sequence[int]) -> Tensor:
-        """What some channels of a group cost here, each alone: ``(number of channels)``."""
+        """What some channels of a group cost here, each alone: `(number of channels)`."""
         index = self.places[root][channels]
         weights = (self.weights[:, index] * self.sensitivity.sqrt()[:, None, None]).permute(1, 2, 0)
         blocks = self.inverse[index[:, :, None], index[:, None, :]]

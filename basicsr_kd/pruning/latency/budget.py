@@ -28,15 +28,15 @@ class TimeBudget:
     """Finds the widths.
 
     Args:
-        net: the network, on the CPU in evaluation mode.
-        room: the groups that may lose channels; only their sizes matter here.
-        request: what is asked for.
-        example: an input of the network, ``(1, c, h, w)``.
-        build: makes a network with some widths.
+        net: The network, on the CPU in evaluation mode.
+        room: The groups that may lose channels; only their sizes matter here.
+        request: What is asked for.
+        example: An input of the network, `(1, c, h, w)`.
+        build: Makes a network with some widths.
 
     Raises:
-        PruningError: the device, runtime or type is not here, or the share is out of reach.
-        MissingExtraError: the runtime is not installed.
+        PruningError: The device, runtime or type is not here, or the share is out of reach.
+        MissingExtraError: The runtime is not installed.
     """
 
     def __init__(self, net: nn.Module, room: Room, request: Request, example: Tensor, build: Build) -> None:
@@ -63,8 +63,8 @@ class TimeBudget:
         repeated with another limit until it is within 5 %, four times at most; the nearest counts.
 
         Args:
-            groups: those of the room, with the importance of their channels.
-            progress: whether to show progress bars.
+            groups: Those of the room, with the importance of their channels.
+            progress: Whether to show progress bars.
         """
         times = self.table.measure(progress)
         by_root = {group.root: group for group in groups}
@@ -99,8 +99,8 @@ def between(known: Mapping[float, float], share: float) -> float:
     """What goes with a share of the time: on the line between the two nearest that were measured.
 
     Args:
-        known: share of the time to what went with it.
-        share: the one that is wanted.
+        known: Share of the time to what went with it.
+        share: The one that is wanted.
     """
     below = max((one for one in known if one <= share), default=min(known))
     above = min((one for one in known if one > share), default=max(known))

@@ -15,10 +15,10 @@ def choose(times: Sequence[np.ndarray], losses: Sequence[Sequence[float]], limit
     By dynamic programming over the units, the time used so far and the option of the unit before.
 
     Args:
-        times: of each unit, ``(options of the unit before, its options)``, or ``(1, its options)`` where the unit
+        times: Of each unit, `(options of the unit before, its options)`, or `(1, its options)` where the unit
             before does not matter.
-        losses: of each unit, for each option.
-        limit: of the sum of times.
+        losses: Of each unit, for each option.
+        limit: Of the sum of times.
 
     Returns:
         The number of the option of each unit; None where the fastest are too slow.

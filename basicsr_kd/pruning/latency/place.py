@@ -28,9 +28,9 @@ class Place:
         device: 'cpu' or 'cuda'.
         runtime: 'torch', 'openvino' or 'onnxruntime'.
         dtype: 'fp32', 'bf16' or 'fp16'.
-        size: side of the low-resolution image, in pixels.
-        program: the runtime with its version.
-        hardware: the processor or GPU, with the number of threads.
+        size: Side of the low-resolution image, in pixels.
+        program: The runtime with its version.
+        hardware: The processor or GPU, with the number of threads.
     """
     device: str
     runtime: str
@@ -44,10 +44,10 @@ class Place:
         return f'{self.program}, {self.dtype}, {self.size}x{self.size} input, {self.hardware}'
 
     def ready(self, net: nn.Module, image: Tensor) -> Call:
-        """A network ready to run on an image ``(1, c, h, w)``: calling it runs it once, to the end.
+        """A network ready to run on an image `(1, c, h, w)`: calling it runs it once, to the end.
 
         Raises:
-            PruningError: the runtime cannot hold the network.
+            PruningError: The runtime cannot hold the network.
         """
         if self.runtime == 'torch':
             # channels last in memory: faster on CPUs and GPUs
@@ -72,8 +72,8 @@ def find_place(request: Request) -> Place:
     """Where a request's time is to be measured; what it leaves open is what this machine is fastest in.
 
     Raises:
-        PruningError: a device or a number format that is not here.
-        MissingExtraError: a runtime that is not installed.
+        PruningError: A device or a number format that is not here.
+        MissingExtraError: A runtime that is not installed.
     """
     device = request.device or 'cpu'
     if device == 'cuda' and not torch.cuda.is_available():

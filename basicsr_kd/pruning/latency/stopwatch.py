@@ -20,9 +20,9 @@ class Latency:
     """What a network takes, measured beside the one that it was made of.
 
     Args:
-        place: where, in words.
-        before: seconds of the original: lower quartile, median, upper quartile.
-        after: the same of the pruned network.
+        place: Where, in words.
+        before: Seconds of the original: lower quartile, median, upper quartile.
+        after: The same of the pruned network.
     """
     place: str
     before: tuple[float, float, float]
@@ -55,9 +55,9 @@ class Stopwatch:
     """Times networks in turns with one.
 
     Args:
-        net: the network that others are compared with.
-        channels: of its input.
-        place: where.
+        net: The network that others are compared with.
+        channels: Of its input.
+        place: Where.
     """
 
     def __init__(self, net: nn.Module, channels: int, place: Place) -> None:
@@ -70,7 +70,7 @@ class Stopwatch:
         """Run it and the one that it is compared with in turns, for about ten seconds at most.
 
         Raises:
-            PruningError: one cannot run there.
+            PruningError: One cannot run there.
         """
         taken, failures = time_in_turns({'before': self.original, 'after': self.place.ready(network, self.image)},
                                         _TURNS, _SECONDS)

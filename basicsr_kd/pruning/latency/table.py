@@ -23,10 +23,10 @@ class Table:
     """Times of units, each in parts of that of one of them, so that a slow moment of the machine does not count.
 
     Args:
-        net: the network, on the CPU in evaluation mode.
-        units: what is measured.
-        example: an input of the network, ``(1, c, h, w)``.
-        place: where.
+        net: The network, on the CPU in evaluation mode.
+        units: What is measured.
+        example: An input of the network, `(1, c, h, w)`.
+        place: Where.
     """
 
     def __init__(self, net: nn.Module, units: Sequence[Unit], example: Tensor, place: Place) -> None:
@@ -38,7 +38,7 @@ class Table:
         self.file = cache_folder() / 'latency.json'
 
     def measure(self, progress: bool) -> list[np.ndarray]:
-        """The times of each unit: ``(widths of the group before, options)``; one row where none is before it."""
+        """The times of each unit: `(widths of the group before, options)`; one row where none is before it."""
         entries = {self._name(*entry): entry for unit in self.units for before in self._before(unit)
                    for entry in ((unit, widths, before) for widths in unit.options)}
         reference = next(iter(entries))

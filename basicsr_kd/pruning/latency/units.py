@@ -33,10 +33,10 @@ class Unit:
     """What is measured as one.
 
     Args:
-        groups: whose widths are chosen here.
-        before: the group whose width is chosen in the unit before, and that this one reads; None: there is none.
-        modules: paths of what runs, one after the other.
-        options: the combinations of widths of ``groups`` to choose from; the first is the full one.
+        groups: Whose widths are chosen here.
+        before: The group whose width is chosen in the unit before, and that this one reads; None: there is none.
+        modules: Paths of what runs, one after the other.
+        options: The combinations of widths of `groups` to choose from; the first is the full one.
     """
     groups: tuple[ChannelGroup, ...]
     before: ChannelGroup | None
@@ -57,9 +57,9 @@ class Unit:
         """The unit alone with some widths; its weights do not matter.
 
         Args:
-            net: the network that it is part of.
-            widths: one of ``options``.
-            before: the width of the group before.
+            net: The network that it is part of.
+            widths: One of `options`.
+            before: The width of the group before.
         """
         if dense := self._dense_block(net):
             growths = widths + (0,) * (4 - len(widths))  # of a pruned one some layers may be gone already
@@ -101,13 +101,13 @@ def find_units(net: nn.Module, groups: Sequence[ChannelGroup], round_to: int, le
     it is one, the last layer, which loses nothing but inputs, included.
 
     Args:
-        net: the network.
-        groups: those that may lose channels.
-        round_to: widths are multiples of it, or the full ones.
-        least: the least width that is allowed.
+        net: The network.
+        groups: Those that may lose channels.
+        round_to: Widths are multiples of it, or the full ones.
+        least: The least width that is allowed.
 
     Raises:
-        PruningError: a unit has too many combinations of widths to measure them all, or the network is neither of
+        PruningError: A unit has too many combinations of widths to measure them all, or the network is neither of
             blocks nor a chain.
     """
     if is_recurrent(net):

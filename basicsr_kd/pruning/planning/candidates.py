@@ -18,8 +18,8 @@ class Budget:
 
     Args:
         of: 'params', 'macs' or 'latency'.
-        share: of what it has now, more than 0 and less than 1.
-        said: as it was asked for.
+        share: Of what it has now, more than 0 and less than 1.
+        said: As it was asked for.
     """
     of: str
     share: float
@@ -30,13 +30,13 @@ def read_budget(text: str, params: int, macs: int) -> Budget:
     """The budget that words ask for.
 
     Args:
-        text: ``latency=0.5``, ``params=0.5`` or ``macs=0.5``: the share that is left; ``params=8M``, ``macs=300G`` (for
-            an input of 64x64) or ``size=30MB`` (of the .pth file, in float32): how much is left.
-        params: parameters of the network.
-        macs: its multiply-accumulates for an input of 64x64.
+        text: `latency=0.5`, `params=0.5` or `macs=0.5`: the share that is left; `params=8M`, `macs=300G` (for
+            an input of 64x64) or `size=30MB` (of the .pth file, in float32): how much is left.
+        params: Parameters of the network.
+        macs: Its multiply-accumulates for an input of 64x64.
 
     Raises:
-        PruningError: it is none of these, or nothing has to go for it.
+        PruningError: It is none of these, or nothing has to go for it.
     """
     found = re.fullmatch(r'(latency|params|macs|size)=([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(b?)', text.strip().lower())
     try:
@@ -60,10 +60,10 @@ class Candidate:
     """A way of pruning.
 
     Args:
-        layout: as for ``prune``; 'blocks' alone reaches the budget by blocks.
-        allocation: as for ``prune``.
-        importance: as for ``prune``.
-        depth: the share of residual blocks that stay before channels go.
+        layout: As for `prune`; 'blocks' alone reaches the budget by blocks.
+        allocation: As for `prune`.
+        importance: As for `prune`.
+        depth: The share of residual blocks that stay before channels go.
     """
     layout: str
     allocation: str = 'global'

@@ -21,16 +21,16 @@ def plan(planner: Planner, candidates: Sequence[Candidate], file: Path, say: Say
     """Try candidates and measure the best of them.
 
     Args:
-        planner: prunes.
-        candidates: the ways.
-        file: keeps what is done, .json: another plan of the same goes on from there.
-        say: is told what comes next.
+        planner: Prunes.
+        candidates: The ways.
+        file: Keeps what is done, .json: another plan of the same goes on from there.
+        say: Is told what comes next.
 
     Returns:
         What was measured, the best first, and why others were not.
 
     Raises:
-        PruningError: no candidate reaches the budget.
+        PruningError: No candidate reaches the budget.
     """
     key = _key(planner)
     done = _read(file, key)
@@ -71,9 +71,9 @@ def seconds_of(planner: Planner, candidates: Sequence[Candidate], forward: float
     """About how long a plan takes.
 
     Args:
-        planner: not used yet.
-        candidates: the ways.
-        forward: seconds that the network takes for one calibration image.
+        planner: Not used yet.
+        candidates: The ways.
+        forward: Seconds that the network takes for one calibration image.
     """
     images = len(planner.images) * forward
     by_obs = any(one.importance == 'obs' for one in candidates)

@@ -31,7 +31,7 @@ from basicsr_kd.utils.prune_request import Request
 _TRIALS = 4
 """Of a ratio of MACs, until it gives the time that is wanted."""
 _Made = tuple[Cut, nn.Module, Request]
-"""What was cut, what is left, and what ``prune`` is to be asked for."""
+"""What was cut, what is left, and what `prune` is to be asked for."""
 _DEFAULT = Request(ratio=0, importance='taylor')  # as the command has it with images
 
 
@@ -40,11 +40,11 @@ class Trial:
     """A candidate, pruned but not refitted.
 
     Args:
-        candidate: the way.
-        steps: what ``prune`` is to be asked for, one step after the other.
-        cut: from the original.
-        network: what is left.
-        error: mean squared difference of the outputs.
+        candidate: The way.
+        steps: What `prune` is to be asked for, one step after the other.
+        cut: From the original.
+        network: What is left.
+        error: Mean squared difference of the outputs.
     """
     candidate: Candidate
     steps: list[Request]
@@ -58,15 +58,15 @@ class Found:
     """A candidate, refitted and measured.
 
     Args:
-        name: of the candidate.
-        steps: what ``prune`` is to be asked for, one step after the other: the options that are not their defaults.
-        params: share of the parameters that is left.
-        macs: share of the multiply-accumulates.
-        time: share of the time, and its spread between the quartiles.
-        spread: see ``time``.
-        scores: likeness on the images to judge by: 'psnr', and 'jod' and 'texture' where they can be had.
-        seconds: what pruning and refitting took.
-        plain: whether it is a network that other programs build.
+        name: Of the candidate.
+        steps: What `prune` is to be asked for, one step after the other: the options that are not their defaults.
+        params: Share of the parameters that is left.
+        macs: Share of the multiply-accumulates.
+        time: Share of the time, and its spread between the quartiles.
+        spread: See `time`.
+        scores: Likeness on the images to judge by: 'psnr', and 'jod' and 'texture' where they can be had.
+        seconds: What pruning and refitting took.
+        plain: Whether it is a network that other programs build.
     """
     name: str
     steps: list[dict[str, Any]]
@@ -83,15 +83,15 @@ class Planner:
     """Prunes one network in several ways; what they have in common is computed once.
 
     Args:
-        net: the network.
-        options: its ``network_g``.
-        budget: what is to be left.
-        images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1]: by them channels are chosen and layers refitted.
-        judge: others, that nothing is fitted to.
-        place: where time is measured.
-        progress: whether to show progress bars.
-        round_to: widths are multiples of it.
-        plain: whether to leave out what only this package builds: networks of unequal widths.
+        net: The network.
+        options: Its `network_g`.
+        budget: What is to be left.
+        images: Inputs of the network, `(n, c, h, w)`, RGB in [0, 1]: by them channels are chosen and layers refitted.
+        judge: Others, that nothing is fitted to.
+        place: Where time is measured.
+        progress: Whether to show progress bars.
+        round_to: Widths are multiples of it.
+        plain: Whether to leave out what only this package builds: networks of unequal widths.
     """
 
     def __init__(self, net: nn.Module, options: dict[str, Any], budget: Budget, images: Tensor, judge: Tensor,
@@ -108,7 +108,7 @@ class Planner:
         """Prune by a candidate, without a refit.
 
         Raises:
-            PruningError: the network has no room for it, or it does not reach the budget.
+            PruningError: The network has no room for it, or it does not reach the budget.
         """
         cut, network, steps = Cut(), self.net, []
         if candidate.depth < 1:

@@ -51,9 +51,9 @@ class Descent:
     """What gradient steps did.
 
     Args:
-        steps: how many there were; 0 where they made the output worse and were undone.
-        error_before: mean squared difference of the outputs before, the geometric mean over the images to judge by.
-        error_after: the same afterwards; never more than ``error_before``.
+        steps: How many there were; 0 where they made the output worse and were undone.
+        error_before: Mean squared difference of the outputs before, the geometric mean over the images to judge by.
+        error_after: The same afterwards; never more than `error_before`.
     """
     steps: int
     error_before: float
@@ -69,14 +69,14 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tenso
     it.
 
     Args:
-        original: the network before pruning, float32 on the CPU.
-        pruned: the network after it; its weights change in place.
-        images: inputs of the network, ``(n, c, h, w)``, RGB in [0, 1].
-        judge: further images, that the refit before has not seen either: where the output gets worse on them, the steps
+        original: The network before pruning, float32 on the CPU.
+        pruned: The network after it; its weights change in place.
+        images: Inputs of the network, `(n, c, h, w)`, RGB in [0, 1].
+        judge: Further images, that the refit before has not seen either: where the output gets worse on them, the steps
             are undone.
-        seconds: wall time for all of it; nothing is done where it is too short for ten steps.
-        progress: whether to show a progress bar.
-        whole: the images that those were cut out of, ``(1, c, h, w)`` each, of any sizes: the steps see all of them.
+        seconds: Wall time for all of it; nothing is done where it is too short for ten steps.
+        progress: Whether to show a progress bar.
+        whole: The images that those were cut out of, `(1, c, h, w)` each, of any sizes: the steps see all of them.
             None: those themselves.
 
     Returns:
@@ -105,10 +105,10 @@ class _Whitened:
     """A convolution, and V of its weights W = V L^-1, with the bias at the mean of what it reads.
 
     Args:
-        conv: the convolution.
-        inverse: L^-1, ``(n, n)``, of what it reads in the order (channel, kernel position), maybe with more behind.
-        mean: of what it reads, ``(n)``.
-        size: root mean square of what its weights write.
+        conv: The convolution.
+        inverse: L^-1, `(n, n)`, of what it reads in the order (channel, kernel position), maybe with more behind.
+        mean: Of what it reads, `(n)`.
+        size: Root mean square of what its weights write.
     """
 
     def __init__(self, conv: nn.Conv2d, factor: Tensor, inverse: Tensor, mean: Tensor) -> None:
@@ -198,7 +198,7 @@ def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], imag
 
 
 def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
-    """A piece of an image, changed at random: ``(1, c, s, s)``."""
+    """A piece of an image, changed at random: `(1, c, s, s)`."""
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
@@ -223,7 +223,7 @@ def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
 
 
 def _gaps(made: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference of each image ``(n)``, of which the logarithm counts.
+    """Mean squared difference of each image `(n)`, of which the logarithm counts.
 
     Decibels, that is: the squared error itself would be that of degraded images alone, which is ten times as large as
     that of clean ones, and these would get worse.

@@ -19,7 +19,7 @@ class InStep(Generic[_T]):
     The two never compute at once: PyTorch's threads would get in each other's way.
 
     Args:
-        work: gets a function to give values with; that returns when the next value is wanted.
+        work: Gets a function to give values with; that returns when the next value is wanted.
     """
 
     def __init__(self, work: Callable[[Callable[[_T], None]], object]) -> None:

@@ -26,13 +26,13 @@ def can_refit(weight: Tensor, positions: int) -> bool:
 def refit(conv: nn.Conv2d, inputs: Tensor, wanted: Tensor) -> bool:
     """Change the weights of a convolution (and its bias) so that it gives what is wanted for these inputs.
 
-    Minimises the squared error, plus :data:`RIDGE` on the change of the weights: what the inputs do not determine stays
+    Minimises the squared error, plus `RIDGE` on the change of the weights: what the inputs do not determine stays
     as it is.
 
     Args:
-        conv: a convolution without groups; changed in place.
-        inputs: its input, ``(n, c_in, h, w)``.
-        wanted: its output, ``(n, c_out, h, w)``.
+        conv: A convolution without groups; changed in place.
+        inputs: Its input, `(n, c_in, h, w)`.
+        wanted: Its output, `(n, c_out, h, w)`.
 
     Returns:
         Whether it was changed; False where there is no solution (values that are not finite).

@@ -22,9 +22,9 @@ class Moments:
     """Of the values under a convolution's kernel, in the order (kernel position, channel), at one position or another.
 
     Args:
-        count: of how many positions.
-        mean: ``(taps * c)``, float64.
-        gram: centred second moments, ``(taps * c, taps * c)``, float64: their mean, not their sum.
+        count: Of how many positions.
+        mean: `(taps * c)`, float64.
+        gram: Centred second moments, `(taps * c, taps * c)`, float64: their mean, not their sum.
     """
     count: int
     mean: Tensor
@@ -36,8 +36,8 @@ class Moments:
         The leading parts of both are then those of convolutions that read the first channels alone.
 
         Args:
-            channels: how many are read.
-            ridge: added to the moments, in parts of their mean diagonal.
+            channels: How many are read.
+            ridge: Added to the moments, in parts of their mean diagonal.
         """
         order = torch.arange(len(self.gram)).reshape(-1, channels).T.flatten()
         gram = self.gram[order][:, order]
@@ -47,12 +47,12 @@ class Moments:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a convolution reads, padded, and the part of its output ``rows``, ``columns`` that this makes.
+    """What a convolution reads, padded, and the part of its output `rows`, `columns` that this makes.
 
     Args:
-        padded: ``(n, c, h, w)``: the convolution without padding makes that part of it.
-        rows: of the output, ``columns`` likewise.
-        columns: see ``rows``.
+        padded: `(n, c, h, w)`: the convolution without padding makes that part of it.
+        rows: Of the output, `columns` likewise.
+        columns: See `rows`.
     """
     padded: Tensor
     rows: slice
@@ -60,7 +60,7 @@ class Reading:
 
 
 def reading(conv: nn.Conv2d, inputs: Tensor) -> Reading:
-    """The input ``(n, c, h, w)`` of a convolution with its padding; the middle of it where there is too much."""
+    """The input `(n, c, h, w)` of a convolution with its padding; the middle of it where there is too much."""
     mode = 'constant' if conv.padding_mode == 'zeros' else conv.padding_mode
     padded = F.pad(inputs, conv._reversed_padding_repeated_twice, mode=mode)  # conv.padding may also be a word
     spans = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)]
@@ -77,7 +77,7 @@ def reading(conv: nn.Conv2d, inputs: Tensor) -> Reading:
 
 
 def moments(conv: nn.Conv2d, padded: Tensor) -> Moments:
-    """The moments of everything that a convolution sees of a padded input ``(n, c, h, w)``.
+    """The moments of everything that a convolution sees of a padded input `(n, c, h, w)`.
 
     Of large inputs, on CPUs that are fast in it, those of the input rounded to bf16. Rounding adds about 1e-6 of each
     variance, far below any ridge.
@@ -137,6 +137,6 @@ def _by_shifts(values: Tensor, kernel: tuple[int, ...]) -> tuple[int, Tensor, Te
 
 
 def _patches(values: Tensor, conv: nn.Conv2d) -> Tensor:
-    """The patches themselves, ``(n * positions, taps * c)``."""
+    """The patches themselves, `(n * positions, taps * c)`."""
     unfolded = F.unfold(values, conv.kernel_size, conv.dilation, 0, conv.stride)  # (n, c * taps, positions)
     return unfolded.unflatten(1, (values.shape[1], -1)).permute(0, 3, 2, 1).flatten(2).flatten(0, 1)

@@ -36,11 +36,11 @@ class Reconstruction:
     """What a reconstruction did.
 
     Args:
-        error_plain: mean squared difference of the outputs of pruned and original network on the images, before.
-        error_refitted: the same afterwards; never more than ``error_plain``.
-        layers: convolutions that were refitted; 0 where that made the output worse and was undone.
-        short: convolutions that were not, since the images have too few positions for what their kernels read.
-        needed: how many images of this size would do for all.
+        error_plain: Mean squared difference of the outputs of pruned and original network on the images, before.
+        error_refitted: The same afterwards; never more than `error_plain`.
+        layers: Convolutions that were refitted; 0 where that made the output worse and was undone.
+        short: Convolutions that were not, since the images have too few positions for what their kernels read.
+        needed: How many images of this size would do for all.
     """
     error_plain: float
     error_refitted: float
@@ -54,12 +54,12 @@ class _Layer:
     """A convolution to refit.
 
     Args:
-        name: its module path in the original.
-        new_name: its module path in the pruned network.
-        kept: its output channels that stay.
-        step: it is fitted to every image, every second one, ...
-        skips: as in ConvRun.
-        new_skips: the same in the pruned network.
+        name: Its module path in the original.
+        new_name: Its module path in the pruned network.
+        kept: Its output channels that stay.
+        step: It is fitted to every image, every second one, ...
+        skips: As in ConvRun.
+        new_skips: The same in the pruned network.
     """
     name: str
     new_name: str
@@ -79,14 +79,14 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
     more than once in a pass, and those whose feature maps are too small to say enough (attention on pooled features).
 
     Args:
-        original: the network before pruning, float32 on the CPU; not changed.
-        pruned: the network after it; its weights change in place.
-        cut: what was cut.
-        images: inputs of the network, ``(n, c, h, w)``. All n run at once, up to the last layer that is refitted on
+        original: The network before pruning, float32 on the CPU; not changed.
+        pruned: The network after it; its weights change in place.
+        cut: What was cut.
+        images: Inputs of the network, `(n, c, h, w)`. All n run at once, up to the last layer that is refitted on
             feature maps of the smallest size; of larger maps, as behind an upsampling, so many that they take no more
-            memory, but four at least. Of clips ``(n, t, c, h, w)`` the last frames are looked at, with what the
+            memory, but four at least. Of clips `(n, t, c, h, w)` the last frames are looked at, with what the
             original made of those before.
-        progress: show a progress bar.
+        progress: Show a progress bar.
 
     Returns:
         The errors before and after. Where refitting does not help, the weights are as they were.

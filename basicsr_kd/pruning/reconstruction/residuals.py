@@ -18,12 +18,12 @@ class ConvRun:
     """How a convolution takes part in a forward pass.
 
     Args:
-        name: its module path.
-        size: height and width of its output.
-        skips: the modules that end with it and add their own input to it, as residual blocks do, from the inside out:
+        name: Its module path.
+        size: Height and width of its output.
+        skips: The modules that end with it and add their own input to it, as residual blocks do, from the inside out:
             module path, and the factor that the convolution's output has in the sum. The last conv5 of an RRDB has
-            two: ``(body.0.rdb3, 0.2), (body.0, 0.04)``.
-        calls: how often it runs in one pass.
+            two: `(body.0.rdb3, 0.2), (body.0, 0.04)`.
+        calls: How often it runs in one pass.
     """
     name: str
     size: tuple[int, int]
@@ -37,10 +37,10 @@ def trace_convs(net: nn.Module, names: Sequence[str], image: Tensor,
     """Run a network and watch some of its convolutions.
 
     Args:
-        net: in evaluation mode, on the CPU.
-        names: module paths of the convolutions; those that do not run are not in the result.
-        image: its input, ``(1, c, h, w)``.
-        run: gives the network its input.
+        net: In evaluation mode, on the CPU.
+        names: Module paths of the convolutions; those that do not run are not in the result.
+        image: Its input, `(1, c, h, w)`.
+        run: Gives the network its input.
 
     Returns:
         One a convolution, in the order in which they run.
@@ -98,7 +98,7 @@ class _Tracer:
 
 
 def _factor(product: Tensor, value: Tensor, tolerance: float) -> float | None:
-    """f where ``product = f * value``; None where there is none, or the product is too small to tell."""
+    """f where `product = f * value`; None where there is none, or the product is too small to tell."""
     factor = ((product * value).sum() / value.square().sum()).item()
     exact = (product - factor * value).abs().max().item() <= tolerance
     return factor if exact and product.abs().max().item() > 100 * tolerance else None

@@ -21,10 +21,10 @@ def watch_inputs(net: nn.Module, names: Iterable[str], run: Callable[[], object]
     """Run a network until the last of some convolutions is reached, and hand on what those read.
 
     Args:
-        net: in evaluation mode, on the CPU.
-        names: module paths of convolutions; of one that runs more than once the first run counts.
-        run: runs the network on all images.
-        use: gets convolutions by path, and the input ``(n, c, h, w)`` of the last of them; the others read its first
+        net: In evaluation mode, on the CPU.
+        names: Module paths of convolutions; of one that runs more than once the first run counts.
+        run: Runs the network on all images.
+        use: Gets convolutions by path, and the input `(n, c, h, w)` of the last of them; the others read its first
             channels.
     """
     left = set(names)
