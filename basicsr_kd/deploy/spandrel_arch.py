@@ -1,8 +1,8 @@
 """Pruned networks in spandrel, and so in ComfyUI: each layer is as large as its tensor in the file.
 
-This file needs torch and `spandrel <https://github.com/chaiNNer-org/spandrel>`_ and nothing else of this package: an
+This file needs torch and [spandrel](https://github.com/chaiNNer-org/spandrel) and nothing else of this package: an
 export for ComfyUI puts a copy of it into `custom_nodes`. The networks compute what those of the same names in
-`BasicSR <https://github.com/XPixelGroup/BasicSR>`_ do: RRDBNet, SRVGGNetCompact with PReLU, MSRResNet, EDSR, RCAN.
+[BasicSR](https://github.com/XPixelGroup/BasicSR) do: RRDBNet, SRVGGNetCompact with PReLU, MSRResNet, EDSR, RCAN.
 
 spandrel hands an architecture the tensors and nothing besides. EDSR and RCAN have numbers that are in none of them, so
 their files hold three more: `res_scale`, `img_range` and `rgb_mean`; without these nothing here opens them.
@@ -39,7 +39,7 @@ def install(registry: ArchRegistry = MAIN_REGISTRY) -> None:
     Where a registry has them already (from another copy of this file, say), those stay.
 
     Args:
-        registry: the architectures of a `spandrel.ModelLoader`; default: of all that were given no others.
+        registry: The architectures of a `spandrel.ModelLoader`; default: of all that were given no others.
     """
     # Before the two of spandrel that take any widths for their own, and fail.
     registry.add(
@@ -53,8 +53,8 @@ class PrunedArch(Architecture['_Network']):
     """Networks of some families, of any widths.
 
     Args:
-        name: what spandrel calls the architecture.
-        families: classes of networks, of which the first that a state dict fits is taken.
+        name: What spandrel calls the architecture.
+        families: Classes of networks, of which the first that a state dict fits is taken.
     """
 
     def __init__(self, name: str, *families: type[_Network]) -> None:

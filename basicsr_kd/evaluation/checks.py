@@ -31,7 +31,7 @@ class CheckedSets:
     cropped: Sequence[str]
     """Images whose ground truth is cut at the right and at the bottom to `scale` times the size of LR."""
     sizes: Mapping[Path, tuple[int, int]]
-    """(height, width) of what results are compared with, or are without ground truth, by :attr:`ImagePair.file`."""
+    """(height, width) of what results are compared with, or are without ground truth, by `ImagePair.file`."""
 
 
 def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool = False,

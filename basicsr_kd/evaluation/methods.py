@@ -31,14 +31,14 @@ class Method(ABC):
         """Enlarge an image.
 
         Args:
-            pair: its files.
+            pair: Its files.
             lr: (h, w, 3) BGR uint8; None where there is no file, which is for finished images alone.
 
         Returns:
             (scale·h, scale·w, 3) BGR uint8.
 
         Raises:
-            EvaluationError, InferError: it cannot be done; the text says why.
+            EvaluationError, InferError: It cannot be done; the text says why.
         """
 
 

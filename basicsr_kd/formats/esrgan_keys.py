@@ -28,10 +28,10 @@ def rename_esrgan_keys(state: dict[str, _Value]) -> dict[str, _Value]:
     translation would hide what the network really is (ESRGAN+ or a x2 model of the first release, say).
 
     Args:
-        state: name to tensor, from `ESRGAN <https://github.com/xinntao/ESRGAN>`_ or anything else.
+        state: Name to tensor, from [ESRGAN](https://github.com/xinntao/ESRGAN) or anything else.
 
     Returns:
-        The same tensors under BasicSR's names, or ``state`` itself.
+        The same tensors under BasicSR's names, or `state` itself.
     """
     for rename in (_rename_first, _rename_second):
         names = {name: rename(name) for name in state}
@@ -44,10 +44,10 @@ def first_release_keys(state: Mapping[str, _Value]) -> dict[str, _Value]:
     """Translate the keys of BasicSR's RRDBNet to those of the first ESRGAN release.
 
     Args:
-        state: name to tensor, of a x4 RRDBNet and nothing else.
+        state: Name to tensor, of a x4 RRDBNet and nothing else.
 
     Returns:
-        The same tensors under the old names, which :func:`rename_esrgan_keys` turns back.
+        The same tensors under the old names, which `rename_esrgan_keys` turns back.
     """
     layers = {new: old for old, new in _FIRST.items()}
     blocks = {match[1] for match in (_match_block(_BLOCK, name.rpartition('.')[0]) for name in state) if match}

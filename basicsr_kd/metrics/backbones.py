@@ -38,15 +38,15 @@ def backbone_state(name: str, weights: str | Path | None = None) -> dict[str, Te
     """Read the weights of a backbone, after a check of the file's SHA-256.
 
     Args:
-        name: a key of `KNOWN`.
-        weights: the file. Left out: the one in PyTorch's cache (`$TORCH_HOME/hub/checkpoints`), where it is
+        name: A key of `KNOWN`.
+        weights: The file. Left out: the one in PyTorch's cache (`$TORCH_HOME/hub/checkpoints`), where it is
             downloaded to if it is not there.
 
     Returns:
         Name to tensor, on the CPU.
 
     Raises:
-        BackboneError: there is no file and no way to download it, or it is another file.
+        BackboneError: There is no file and no way to download it, or it is another file.
     """
     path = Path(weights) if weights else _cached(name)
     if not path.is_file():

@@ -42,7 +42,7 @@ class VideoProtocol:
         """The part of a frame that is scored, in its centre.
 
         Raises:
-            MetricError: the frame is too small.
+            MetricError: The frame is too small.
         """
         sides = [(side - self.margin) // self.multiple * self.multiple for side in (height, width)]
         if min(sides) < 1:
@@ -57,8 +57,8 @@ class VideoProtocol:
         """The protocol in words, for beside the figures.
 
         Args:
-            metrics: of `CLIP_METRICS`: those that were measured.
-            frame_rate: frames a second, which JOD was told.
+            metrics: Of `CLIP_METRICS`: those that were measured.
+            frame_rate: Frames a second, which JOD was told.
         """
         left_out = f'first and last {self.dropped} frames of a clip left out' if self.dropped else 'all frames'
         part = (f'centre crop to multiples of {self.multiple}, at least {self.margin} pixels left out'
@@ -89,13 +89,13 @@ def cut_to_one_size(result: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, 
 
     Args:
         result: uint8, (h, w, 3) BGR or (h, w) grey.
-        truth: likewise, at most `MOST_EXCESS` rows and columns smaller or larger.
+        truth: Likewise, at most `MOST_EXCESS` rows and columns smaller or larger.
 
     Returns:
         Both (h, w, 3) BGR.
 
     Raises:
-        MetricError: they are no images, or differ more than that.
+        MetricError: They are no images, or differ more than that.
     """
     result, truth = as_bgr(result), as_bgr(truth)
     sizes = list(zip(result.shape[:2], truth.shape[:2], strict=True))

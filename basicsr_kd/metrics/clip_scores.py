@@ -43,15 +43,15 @@ class ClipScores:
     """Scores clips as their frames come; holds no more of them than the frame before, for JOD one clip in a file.
 
     Args:
-        names: of `CLIP_METRICS`.
-        protocol: what of a clip counts.
-        weights: file of AlexNet's weights, which LPIPS and tLP rest on; default: PyTorch's cache, else they are
+        names: Of `CLIP_METRICS`.
+        protocol: What of a clip counts.
+        weights: File of AlexNet's weights, which LPIPS and tLP rest on; default: PyTorch's cache, else they are
             downloaded.
-        device: where AlexNet runs, and JOD is computed.
-        frame_rate: frames a second, which JOD depends on.
+        device: Where AlexNet runs, and JOD is computed.
+        frame_rate: Frames a second, which JOD depends on.
 
     Raises:
-        MetricError: another name, or JOD without a frame rate.
+        MetricError: Another name, or JOD without a frame rate.
         BackboneError: AlexNet's weights cannot be had.
     """
 
@@ -82,13 +82,13 @@ class ClipScores:
         """Take in the next frame; a clip that begins again is replaced.
 
         Args:
-            clip: what tells it from other clips of the set, in every process.
-            index: number of the frame, from 0 and without gaps; a clip's frames come one after the other.
+            clip: What tells it from other clips of the set, in every process.
+            index: Number of the frame, from 0 and without gaps; a clip's frames come one after the other.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
-            truth: of the same size, or up to three rows and columns smaller or larger.
+            truth: Of the same size, or up to three rows and columns smaller or larger.
 
         Raises:
-            MetricError: they are no pair of images, are too small or of another size than the frame before, or the
+            MetricError: They are no pair of images, are too small or of another size than the frame before, or the
                 frame before is not there.
         """
         frame = _Frame(clip, index, *cut_to_one_size(result, truth))

@@ -15,7 +15,7 @@ def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int =
     A network that goes from frame to frame, as FRNet, takes an image for one step of a stream: so do the counts.
 
     Args:
-        net: takes one image (1, in_ch, h, w). Its modules' training flags are as before afterwards.
+        net: Takes one image (1, in_ch, h, w). Its modules' training flags are as before afterwards.
         lr_size: (height, width) of the input; what is counted in a convolutional network grows with their product.
     """
     image = torch.zeros(1, in_ch, *lr_size, device=next(net.parameters()).device)

@@ -16,13 +16,13 @@ def calculate_haarpsi(img: np.ndarray, img2: np.ndarray, crop_border: int, input
     """HaarPSI (Reisenhofer et al., Signal Processing: Image Communication 2018) on RGB; 1 for equal images, else less.
 
     Args:
-        img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
-        img2: the ground truth.
-        crop_border: pixels left out on each side.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img2: The ground truth.
+        crop_border: Pixels left out on each side.
 
     Raises:
-        MetricError: the images are no pair or too small.
-        MissingExtraError: piq is not installed.
+        MetricError: The images are no pair or too small.
+        MissingExtraError: `piq` is not installed.
     """
     return _score('haarpsi', img, img2, crop_border, input_order)
 

@@ -24,13 +24,13 @@ def inception_network(weights: str | Path | None = None, device: str | torch.dev
     Random numbers of PyTorch are as before.
 
     Args:
-        weights: file of its weights, as pytorch-fid publishes them.
+        weights: File of its weights, as pytorch-fid publishes them.
 
     Returns:
         Takes images (n, 3, h, w), RGB in [0, 1], resizes them to 299x299 and gives [(n, 2048, 1, 1)].
 
     Raises:
-        BackboneError: the weights cannot be had.
+        BackboneError: The weights cannot be had.
     """
     state = backbone_state('inception', weights)
     from basicsr.archs import inception  # here, since it needs parts of PyTorch and torchvision that may go one day
@@ -47,8 +47,8 @@ def features(network: nn.Module, images: Iterable[Tensor]) -> Tensor:
     """Run Inception over batches of images.
 
     Args:
-        network: of :func:`inception_network`.
-        images: batches (n, 3, h, w), RGB in [0, 1]; sizes may differ from batch to batch.
+        network: Of `inception_network`.
+        images: Batches (n, 3, h, w), RGB in [0, 1]; sizes may differ from batch to batch.
 
     Returns:
         (all n, 2048) float32 on the CPU.
@@ -65,11 +65,11 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     for any number of samples, where the root of the matrix A B is not to be trusted once it lacks rank.
 
     Args:
-        a: a sample (n, d), n at least 2.
-        b: another one (m, d).
+        a: A sample (n, d), n at least 2.
+        b: Another one (m, d).
 
     Raises:
-        MetricError: a sample of less than two.
+        MetricError: A sample of less than two.
     """
     if min(len(a), len(b)) < 2:
         raise MetricError(f'FID between {len(a)} and {len(b)} images. Expected at least 2: one has no covariance.')
@@ -87,7 +87,7 @@ def calculate_fid(*args: Any, **kwargs: Any) -> NoReturn:
     """FID under BasicSR's name, for models that gather it; BasicSR itself would ask for that of a single image.
 
     Raises:
-        MetricError: always.
+        MetricError: Always.
     """
     raise MetricError('calculate_fid: FID is a property of a set of images, not of one, and this model calls its '
                       'metrics image by image. KDGANModel, PruneGANModel and TecoGANModel gather it over the set; for '

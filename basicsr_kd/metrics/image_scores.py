@@ -24,21 +24,21 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
     """Score an image against its ground truth.
 
     Args:
-        name: one of `IMAGE_METRICS`.
+        name: One of `IMAGE_METRICS`.
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
-        truth: of the same size; None for a metric that needs none.
-        border: pixels left out on each side.
-        channel: what PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
+        truth: Of the same size; None for a metric that needs none.
+        border: Pixels left out on each side.
+        channel: What PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
             made for.
-        lpips: the network of `lpips_network`, for 'lpips'.
-        device: where JOD is computed; default: the GPU, if there is one.
+        lpips: The network of `lpips_network`, for 'lpips'.
+        device: Where JOD is computed; default: the GPU, if there is one.
 
     Returns:
         PSNR in dB, infinite for equal images; None where the metric is not defined, see `Metric.undefined`.
 
     Raises:
-        MetricError: the images are no pair or too small, or there is no such metric.
-        MissingExtraError: its package is not installed.
+        MetricError: The images are no pair or too small, or there is no such metric.
+        MissingExtraError: Its package is not installed.
     """
     if truth is None:
         if name in IMAGE_METRICS and not METRICS[name].needs_truth:
@@ -63,14 +63,14 @@ def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y')
 
     Args:
         image: uint8, (h, w, 3) BGR or (h, w) grey, which is scored as three equal channels.
-        border: pixels left out on each side.
-        convert_to: what it is on: Y of YCbCr, or grey as OpenCV makes it.
+        border: Pixels left out on each side.
+        convert_to: What it is on: Y of YCbCr, or grey as OpenCV makes it.
 
     Returns:
         None where it is not defined: a flat image, or what is left has less than two blocks of 96x96 pixels.
 
     Raises:
-        MetricError: it is no image.
+        MetricError: It is no image.
     """
     image = as_bgr(image)
     height, width = (length - 2 * border for length in image.shape[:2])
@@ -89,9 +89,9 @@ def undefined_warning(name: str, undefined: int, images: int) -> str:
     """What a reader of a set's figure has to know, without a full stop.
 
     Args:
-        name: of the metric.
-        undefined: images on which it is None.
-        images: all of them.
+        name: Of the metric.
+        undefined: Images on which it is None.
+        images: All of them.
     """
     metric = METRICS.get(name)
     if metric is None:

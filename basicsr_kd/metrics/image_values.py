@@ -17,7 +17,7 @@ class ImageValues:
     """Scores by metric and image, None where a metric says nothing of an image.
 
     Args:
-        kinds: how each metric is called here, and which it is: one of ``METRICS``, or another one's own name, whose
+        kinds: How each metric is called here, and which it is: one of `METRICS`, or another one's own name, whose
             scores are averaged.
     """
 
@@ -30,7 +30,7 @@ class ImageValues:
         self.by_metric[metric][image] = None if value is None or math.isnan(value) else value
 
     def merge(self, states: Iterable[State]) -> None:
-        """Take in what other ranks have (their ``by_metric``)."""
+        """Take in what other ranks have (their `by_metric`)."""
         for state in states:
             for metric, values in state.items():
                 self.by_metric[metric].update(values)

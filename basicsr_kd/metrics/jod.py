@@ -34,14 +34,14 @@ def calculate_jod(img: np.ndarray, img2: np.ndarray, crop_border: int, input_ord
     One less is a difference that three of four people see. On a screen of `DISPLAY`.
 
     Args:
-        img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
-        img2: the ground truth.
-        crop_border: pixels left out on each side.
-        device: where it is computed; default: the GPU, if there is one.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img2: The ground truth.
+        crop_border: Pixels left out on each side.
+        device: Where it is computed; default: the GPU, if there is one.
 
     Raises:
-        MetricError: the images are no pair or too small.
-        MissingExtraError: cvvdp is not installed.
+        MetricError: The images are no pair or too small.
+        MissingExtraError: `cvvdp` is not installed.
     """
     return _of_image('jod', img, img2, crop_border, input_order, device)
 
@@ -84,12 +84,12 @@ def jod_of_clip(name: str, result: np.ndarray, truth: np.ndarray, frame_rate: fl
     Args:
         name: 'jod' or 'jod20'.
         result: (frames, h, w, 3) **RGB** uint8; may be a file that NumPy maps, which is read frame by frame.
-        truth: the same.
-        frame_rate: frames a second.
-        device: where it is computed.
+        truth: The same.
+        frame_rate: Frames a second.
+        device: Where it is computed.
 
     Raises:
-        MissingExtraError: cvvdp is not installed.
+        MissingExtraError: `cvvdp` is not installed.
     """
     return _predict(_metric(name, str(device)), (result, truth), 'FHWC', frame_rate)
 

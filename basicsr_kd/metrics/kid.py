@@ -33,12 +33,12 @@ def patch_kid(result: Sequence[Tensor], truth: Sequence[Tensor], seed: int = 0) 
     splits the patches of every image of the ground truth into two random halves, one half in the role of the result.
 
     Args:
-        result: features of the patches, (p, d) for each image; p at least 2 and as in `truth`.
-        truth: features of the same patches of the ground truth.
-        seed: of the bootstrap and of the halves.
+        result: Features of the patches, (p, d) for each image; p at least 2 and as in `truth`.
+        truth: Features of the same patches of the ground truth.
+        seed: Of the bootstrap and of the halves.
 
     Raises:
-        MetricError: fewer than three images, an image of fewer than two patches, or images that do not match.
+        MetricError: Fewer than three images, an image of fewer than two patches, or images that do not match.
     """
     counts = [len(features) for features in truth]
     if [len(features) for features in result] != counts or len(counts) < 3 or min(counts) < 2:
@@ -98,10 +98,10 @@ def _spread(count: int, wanted: int) -> Tensor:
 
 
 def calculate_kid(*args: Any, **kwargs: Any) -> NoReturn:
-    """KID under a name as BasicSR has them, for models that gather it; see :func:`calculate_fid`.
+    """KID under a name as BasicSR has them, for models that gather it; see `calculate_fid`.
 
     Raises:
-        MetricError: always.
+        MetricError: Always.
     """
     raise MetricError('calculate_kid: KID is a property of a set of images, not of one, and this model calls its '
                       'metrics image by image. KDGANModel, PruneGANModel and TecoGANModel gather it over the set; for '

@@ -29,11 +29,11 @@ class Likeness:
     """Scores against the original's results, by the names of metrics: PSNR in dB on Y, JOD, texture.
 
     Args:
-        images: of how many.
-        network: those of the smaller network.
-        bicubic: those of bicubic enlargement.
+        images: Of how many.
+        network: Those of the smaller network.
+        bicubic: Those of bicubic enlargement.
         between: PSNR of the two against each other, in dB.
-        missing: what could not be measured, and why, a sentence each.
+        missing: What could not be measured, and why, a sentence each.
     """
     images: int
     network: dict[str, float]
@@ -56,7 +56,7 @@ class Likeness:
         """The table, what it was measured on, and what no one should overlook.
 
         Args:
-            kept_out: whether on calibration images that the network was not fitted to.
+            kept_out: Whether on calibration images that the network was not fitted to.
         """
         which = 'that were kept out' if kept_out else 'that it was fitted to, too few to keep some out'
         lines = [self.table(), f'On {self.images} calibration images {which}; clipped, 8 bits, {_BORDER} border pixels '
@@ -82,9 +82,9 @@ def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likenes
     """Compare what two networks make of the same images, clipped and in 8 bits, 4 pixels of border left out.
 
     Args:
-        original: the network that stands for the truth.
-        network: the one that was made of it.
-        images: ``(n, c, h, w)``, RGB or grey in [0, 1]; of clips ``(n, t, c, h, w)``, of which the last frames count.
+        original: The network that stands for the truth.
+        network: The one that was made of it.
+        images: `(n, c, h, w)`, RGB or grey in [0, 1]; of clips `(n, t, c, h, w)`, of which the last frames count.
 
     Returns:
         Means over the images (of texture the median); None for networks whose results do not have the input's channels

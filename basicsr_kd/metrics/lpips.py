@@ -23,19 +23,19 @@ def lpips_network(net: str = 'alex', weights: str | Path | None = None,
                   device: str | torch.device = 'cpu') -> nn.Module:
     """Build LPIPS version 0.1, once for each set of arguments.
 
-    The linear layers come with the package `lpips`, the backbone from :func:`backbone_state`: the package itself would
+    The linear layers come with the package `lpips`, the backbone from `backbone_state`: the package itself would
     download it whether or not there is a network, and check nothing. Random numbers of PyTorch are as before.
 
     Args:
         net: 'alex' (what papers mean by LPIPS), 'vgg' or 'squeeze'.
-        weights: file of the backbone's weights, as torchvision publishes them.
+        weights: File of the backbone's weights, as torchvision publishes them.
 
     Returns:
         Takes two images (n, 3, h, w), RGB in [-1, 1], and gives distances (n, 1, 1, 1).
 
     Raises:
-        MetricError: another `net`.
-        BackboneError: the backbone's weights cannot be had.
+        MetricError: Another `net`.
+        BackboneError: The backbone's weights cannot be had.
     """
     if net not in BACKBONES:
         raise MetricError(f'LPIPS: net is {net!r}. Expected one of {", ".join(BACKBONES)}.')
@@ -54,12 +54,12 @@ def lpips_distance(network: nn.Module, result: np.ndarray, truth: np.ndarray, bo
     """LPIPS of two images on RGB, without `border` pixels on each side; 0 for equal ones, lower is better.
 
     Args:
-        network: of :func:`lpips_network`.
+        network: Of `lpips_network`.
         result: uint8, (h, w, 3) BGR or (h, w) grey.
-        truth: of the same size.
+        truth: Of the same size.
 
     Raises:
-        MetricError: they are no pair of images, or too small.
+        MetricError: They are no pair of images, or too small.
     """
     device = next(network.parameters()).device
     pair = as_pair(result, truth, border, METRICS['lpips'].smallest)
@@ -73,16 +73,16 @@ def calculate_lpips(img: np.ndarray, img2: np.ndarray, crop_border: int, input_o
     """LPIPS as a metric of BasicSR (`val: metrics: … type: calculate_lpips`), always on RGB; lower is better.
 
     Args:
-        img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
-        img2: the ground truth.
-        crop_border: pixels left out on each side.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img2: The ground truth.
+        crop_border: Pixels left out on each side.
         net: 'alex', 'vgg' or 'squeeze'.
-        weights: file of the backbone's weights; default: PyTorch's cache, else they are downloaded.
-        device: where the network runs; default: the GPU, if there is one.
+        weights: File of the backbone's weights; default: PyTorch's cache, else they are downloaded.
+        device: Where the network runs; default: the GPU, if there is one.
 
     Raises:
-        MetricError: the images are no pair or too small, or there is no such `net`.
-        BackboneError: the backbone's weights cannot be had.
+        MetricError: The images are no pair or too small, or there is no such `net`.
+        BackboneError: The backbone's weights cannot be had.
     """
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     result, truth = as_pair(img, img2, crop_border, METRICS['lpips'].smallest, input_order)

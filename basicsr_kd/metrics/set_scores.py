@@ -40,13 +40,13 @@ class SetScores:
 
     Args:
         names: 'fid', 'kid' or both.
-        weights: file of Inception's weights; default: PyTorch's cache, else they are downloaded.
-        device: where Inception runs.
-        patch: side of KID's patches.
-        truths: where features of the ground truth are kept, by key; several methods on one set may share it.
+        weights: File of Inception's weights; default: PyTorch's cache, else they are downloaded.
+        device: Where Inception runs.
+        patch: Side of KID's patches.
+        truths: Where features of the ground truth are kept, by key; several methods on one set may share it.
 
     Raises:
-        MetricError: another name.
+        MetricError: Another name.
         BackboneError: Inception's weights cannot be had.
     """
 
@@ -64,12 +64,12 @@ class SetScores:
         """Take in one image; a result whose key is there already is replaced.
 
         Args:
-            key: what tells it from other images of the set, in every process; all keys of a set are of one type.
+            key: What tells it from other images of the set, in every process; all keys of a set are of one type.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
-            truth: of the same size.
+            truth: Of the same size.
 
         Raises:
-            MetricError: they are no pair of images.
+            MetricError: They are no pair of images.
         """
         result, truth = as_pair(result, truth)
         if key not in self._truths:
@@ -87,7 +87,7 @@ class SetScores:
             self._entries.update(state)
 
     def results(self) -> dict[str, Any]:
-        """The scores: `fid`, `fid_samples`, `kid` (a :class:`Kid`).
+        """The scores: `fid`, `fid_samples`, `kid` (a `Kid`).
 
         The same for any order of images. What the set is too small for is not in it; `warnings` says why.
         """
@@ -104,7 +104,7 @@ class SetScores:
         """What a reader of the scores has to know, a sentence or two each.
 
         Args:
-            asked: metrics of the set that are measured besides `names`.
+            asked: Metrics of the set that are measured besides `names`.
         """
         found = []
         images, images_of_kid = len(self._entries), len(self._gathered('kid'))

@@ -24,15 +24,15 @@ def calculate_texture(img: np.ndarray, img2: np.ndarray, crop_border: int, input
     Fourier transform under a Hann window, which keeps the image's edges out of it.
 
     Args:
-        img: the result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
-        img2: the ground truth.
-        crop_border: pixels left out on each side.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img2: The ground truth.
+        crop_border: Pixels left out on each side.
 
     Returns:
         None where the ground truth has no fine detail.
 
     Raises:
-        MetricError: the images are no pair or too small.
+        MetricError: The images are no pair or too small.
     """
     pair = as_pair(img, img2, crop_border, METRICS['texture'].smallest, input_order)
     result, truth = (fine_energy(image) for image in pair)

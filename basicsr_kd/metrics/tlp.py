@@ -18,23 +18,23 @@ def perceptual_change_distance(network: nn.Module, prev_gt: np.ndarray, cur_gt: 
     as the ground truth, be it in another way.
 
     Args:
-        network: of :func:`basicsr_kd.metrics.lpips.lpips_network`.
-        prev_gt: the ground truth before, (h, w, 3) BGR uint8 as all of them.
-        cur_gt: the ground truth.
-        prev: the result before.
-        cur: the result.
+        network: Of `basicsr_kd.metrics.lpips.lpips_network`.
+        prev_gt: The ground truth before, (h, w, 3) BGR uint8 as all of them.
+        cur_gt: The ground truth.
+        prev: The result before.
+        cur: The result.
 
     Raises:
-        MetricError: frames that follow one another differ in size or are too small for LPIPS.
+        MetricError: Frames that follow one another differ in size or are too small for LPIPS.
     """
     return 100 * abs(lpips_distance(network, prev_gt, cur_gt) - lpips_distance(network, prev, cur))
 
 
 def calculate_tlp(*args: Any, **kwargs: Any) -> NoReturn:
-    """tLP under a name as BasicSR has them, for models that gather it; see :func:`calculate_tof`.
+    """tLP under a name as BasicSR has them, for models that gather it; see `calculate_tof`.
 
     Raises:
-        MetricError: always.
+        MetricError: Always.
     """
     raise MetricError('calculate_tlp: tLP is a property of a sequence of frames, not of an image, and this model calls '
                       'its metrics image by image. TecoGANModel gathers it clip by clip; for finished clips or another '

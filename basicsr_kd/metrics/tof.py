@@ -17,11 +17,11 @@ def flow_distance(prev_gt: np.ndarray, cur_gt: np.ndarray, prev: np.ndarray, cur
     images, which needs no network; a blurred result has a smooth one, so tOF is read beside a metric of single frames.
 
     Args:
-        prev_gt: the ground truth before, (h, w, 3) BGR uint8 as all of them.
-        cur_gt: the ground truth.
-        prev: the result before.
-        cur: the result.
-        crop: what the mean is over; the flow is that of the whole frames.
+        prev_gt: The ground truth before, (h, w, 3) BGR uint8 as all of them.
+        cur_gt: The ground truth.
+        prev: The result before.
+        cur: The result.
+        crop: What the mean is over; the flow is that of the whole frames.
     """
     difference = (_flow(prev_gt, cur_gt) - _flow(prev, cur))[crop]
     return float(np.linalg.norm(difference, axis=2).mean(dtype=np.float64))
@@ -39,7 +39,7 @@ def calculate_tof(*args: Any, **kwargs: Any) -> NoReturn:
     """tOF under a name as BasicSR has them, for models that gather it; BasicSR itself would ask it of a single image.
 
     Raises:
-        MetricError: always.
+        MetricError: Always.
     """
     raise MetricError('calculate_tof: tOF is a property of a sequence of frames, not of an image, and this model calls '
                       'its metrics image by image. TecoGANModel gathers it clip by clip; for finished clips or another '

@@ -29,10 +29,10 @@ class Source:
     """Features that convolutions read.
 
     Args:
-        quantiser: what rounds them.
-        maker: the convolution that they come from where nothing else reads them: a factor of a channel can go through
+        quantiser: What rounds them.
+        maker: The convolution that they come from where nothing else reads them: a factor of a channel can go through
             its activation, which is positively homogeneous, into its weights; None where there is no such.
-        image: whether they are the network's input.
+        image: Whether they are the network's input.
     """
     quantiser: Quantiser
     maker: nn.Conv2d | None
@@ -44,8 +44,8 @@ class Group:
     """Sources that share one step, since some convolution reads them all side by side.
 
     Args:
-        sources: in the order in which the network makes them.
-        readers: the convolutions by path, with the sources that each reads, in the order of its input channels.
+        sources: In the order in which the network makes them.
+        readers: The convolutions by path, with the sources that each reads, in the order of its input channels.
     """
     sources: list[Source] = field(default_factory=list)
     readers: dict[str, list[Source]] = field(default_factory=dict)
@@ -56,9 +56,9 @@ class Placed:
     """A network with quantisers before its convolutions.
 
     Args:
-        net: gives what the network gave, until its quantisers are set.
-        groups: of all quantisers.
-        left: convolutions that stay in floating point, with the reason.
+        net: Gives what the network gave, until its quantisers are set.
+        groups: Of all quantisers.
+        left: Convolutions that stay in floating point, with the reason.
     """
     net: fx.GraphModule
     groups: list[Group]
@@ -76,11 +76,11 @@ def place(net: nn.Module, keep: Mapping[str, str]) -> Placed:
     """Put quantisers into a network.
 
     Args:
-        net: in evaluation mode; its convolutions are shared with the result.
-        keep: convolutions that stay in floating point, with the reason, by path.
+        net: In evaluation mode; its convolutions are shared with the result.
+        keep: Convolutions that stay in floating point, with the reason, by path.
 
     Raises:
-        RecordingError: torch.fx cannot record it.
+        RecordingError: `torch.fx` cannot record it.
     """
     constants = [(module, key, value) for module in net.modules() for key, value in vars(module).items()
                  if isinstance(value, Tensor)]

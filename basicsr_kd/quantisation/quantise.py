@@ -24,11 +24,11 @@ class Quantised:
     """A network in 8 bits.
 
     Args:
-        net: computes in PyTorch, in float32, what runtimes compute in 8 bits; ONNX gets it with QuantizeLinear and
+        net: Computes in PyTorch, in float32, what runtimes compute in 8 bits; ONNX gets it with QuantizeLinear and
             DequantizeLinear.
-        layers: how many convolutions are in 8 bits.
-        left: paths of those that are not, with the reason.
-        silent: channels that no image reached; they got the range of those beside them.
+        layers: How many convolutions are in 8 bits.
+        left: Paths of those that are not, with the reason.
+        silent: Channels that no image reached; they got the range of those beside them.
     """
     net: fx.GraphModule
     layers: int
@@ -42,14 +42,14 @@ def quantise(net: nn.Module, images: Tensor, keep: Iterable[str] = (), nearest: 
     """Even out ranges, then round: first what convolutions read, then their weights.
 
     Args:
-        net: a network of images, float32 on the CPU, which torch.fx can record; it is not changed.
-        images: ``(n, c, h, w)`` of the kind that it will get, RGB in [0, 1].
-        keep: paths of convolutions that stay in floating point.
-        nearest: round each weight by itself, which takes no time.
-        progress: show a progress bar.
+        net: A network of images, float32 on the CPU, which torch.fx can record; it is not changed.
+        images: `(n, c, h, w)` of the kind that it will get, RGB in [0, 1].
+        keep: Paths of convolutions that stay in floating point.
+        nearest: Round each weight by itself, which takes no time.
+        progress: Show a progress bar.
 
     Raises:
-        RecordingError: torch.fx cannot record the network.
+        RecordingError: `torch.fx` cannot record the network.
     """
     placed = prepared(net, images, dict.fromkeys(keep, 'wished'))
     silent = even_out(placed.net, placed.groups)

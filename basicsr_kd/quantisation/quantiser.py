@@ -11,7 +11,7 @@ WEIGHT_LEVELS = 127
 
 
 class Quantiser(nn.Module):
-    """Rounds features ``(n, c, h, w)`` to 256 values from `low` to `low + size`, after a factor for each channel.
+    """Rounds features `(n, c, h, w)` to 256 values from `low` to `low + size`, after a factor for each channel.
 
     As made it lets everything through and notes the range of each channel; `set` makes it round.
     """
@@ -28,7 +28,7 @@ class Quantiser(nn.Module):
 
     @property
     def reaches(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest value of each channel ``(c)`` so far, 0 among them."""
+        """The least and the largest value of each channel `(c)` so far, 0 among them."""
         assert self.lowest is not None and self.highest is not None
         return self.lowest, self.highest
 
@@ -53,10 +53,10 @@ class Quantiser(nn.Module):
 
 
 class RoundedWeight(nn.Module):
-    """A convolution's weight ``(o, c, h, w)`` as 8 bits hold it, one step for each output; a parametrization.
+    """A convolution's weight `(o, c, h, w)` as 8 bits hold it, one step for each output; a parametrization.
 
     Args:
-        steps: ``(o)``.
+        steps: `(o)`.
     """
 
     steps: Tensor
@@ -73,5 +73,5 @@ class RoundedWeight(nn.Module):
 
 
 def weight_steps(weight: Tensor) -> Tensor:
-    """The step ``(o)`` of each output of a weight ``(o, c, h, w)`` that its largest value allows."""
+    """The step `(o)` of each output of a weight `(o, c, h, w)` that its largest value allows."""
     return (weight.flatten(1).abs().amax(1) / WEIGHT_LEVELS).clamp(min=1e-12)

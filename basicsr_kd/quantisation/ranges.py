@@ -25,8 +25,8 @@ def even_out(net: nn.Module, groups: list[Group]) -> int:
     """Bring channels to one range and set the steps; weights change in place, the network's output does not.
 
     Args:
-        net: where the convolutions are; its quantisers have noted ranges on calibration images.
-        groups: its quantisers.
+        net: Where the convolutions are; its quantisers have noted ranges on calibration images.
+        groups: Its quantisers.
 
     Returns:
         How many channels no image reached. They get the range of their group.
@@ -56,7 +56,7 @@ def _even_out(net: nn.Module, group: Group) -> int:
 
 
 def _common_range(lows: Tensor, highs: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-    """How much of a range of length 1 lies below 0, and by what ``(c)`` each channel is divided to fit into it.
+    """How much of a range of length 1 lies below 0, and by what `(c)` each channel is divided to fit into it.
 
     That with which the error of rounding matters least behind the readers' weights.
     """
@@ -71,7 +71,7 @@ def _common_range(lows: Tensor, highs: Tensor, weights: Tensor) -> tuple[float, 
 
 
 def _weights_by_channel(net: nn.Module, group: Group) -> Tensor:
-    """Sum of squared weights ``(c)`` of all that reads a channel."""
+    """Sum of squared weights `(c)` of all that reads a channel."""
     sums = {id(source): torch.zeros(len(source.quantiser.reaches[0])) for source in group.sources}
     for path, sources in group.readers.items():
         weight = net.get_parameter(f'{path}.weight').data

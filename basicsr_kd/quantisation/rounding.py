@@ -25,10 +25,10 @@ def round_weights(net: nn.Module, paths: list[str], images: Tensor, progress: bo
     """Round the weights of convolutions by what these read on images, and shift their biases by the mean error.
 
     Args:
-        net: with its quantisers set; its weights change in place.
-        paths: the convolutions, in the order in which they run.
-        images: ``(n, c, h, w)``; all run at once, as far as the last of the convolutions.
-        progress: show a progress bar.
+        net: With its quantisers set; its weights change in place.
+        paths: The convolutions, in the order in which they run.
+        images: `(n, c, h, w)`; all run at once, as far as the last of the convolutions.
+        progress: Show a progress bar.
     """
     with Progress('rounding', len(paths), progress) as bar:
 

@@ -47,7 +47,7 @@ def table(name: str, title: str, header: Sequence[str], blocks: Sequence[Sequenc
     """Put a table together, without the columns in which nothing stands.
 
     Args:
-        once: titles of columns that are the same in all rows of a block.
+        once: Titles of columns that are the same in all rows of a block.
     """
     rows = [row for rows in blocks for row in rows]
     shown = [index for index in range(len(header)) if any(row[index] != NOTHING for row in rows)]
@@ -121,7 +121,7 @@ def to_latex(table: Table, notes: str) -> str:
     """A booktabs table with its caption; needs the package booktabs and nothing else.
 
     Args:
-        notes: plain text under the table.
+        notes: Plain text under the table.
     """
     lines = ['% needs \\usepackage{booktabs}', '\\begin{table}', '\\centering', f'\\caption{{{_latex(table.title)}}}',
              f'\\label{{tab:{table.name}}}', f'\\begin{{tabular}}{{l{"r" * (len(table.header) - 1)}}}', '\\toprule',

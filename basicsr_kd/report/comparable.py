@@ -30,7 +30,7 @@ def common_protocol(evaluations: Mapping[Path, Evaluation]) -> MeasuredProtocol:
     """The one way in which quality was measured, in the words of all files.
 
     Raises:
-        ReportError: scale, border, channel, the teacher in the place of ground truth, the network of LPIPS, the frame
+        ReportError: Scale, border, channel, the teacher in the place of ground truth, the network of LPIPS, the frame
             rate or what of a clip counts differ; those without LPIPS go with any.
     """
     common: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
     """That all have the same sets, of the same images.
 
     Raises:
-        ReportError: they have not.
+        ReportError: They have not.
     """
     files = {path: {images.name: sorted(images.images) for images in evaluation.sets}
              for path, evaluation in evaluations.items()}
@@ -74,7 +74,7 @@ def check_images(path: Path, method: MeasuredMethod, sets: Iterable[MeasuredSet]
     """That every mean is over all images of its set: means over fewer do not compare.
 
     Raises:
-        ReportError: a metric has other images than its set, or the set is not there.
+        ReportError: A metric has other images than its set, or the set is not there.
     """
     images = {found.name: set(found.images) for found in sets}
     for name, scores in method.scores.items():
@@ -91,7 +91,7 @@ def merge(one_path: Path, one: MeasuredMethod, path: Path, other: MeasuredMethod
     """All that two files say of one method; where both say something, what the first says.
 
     Raises:
-        ReportError: its tags or figures differ, by more than other processors and libraries make of it.
+        ReportError: Its tags or figures differ, by more than other processors and libraries make of it.
     """
     scores = dict(one.scores)
     difference = '' if one.about == other.about else 'the tags'

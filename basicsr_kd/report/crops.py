@@ -27,7 +27,7 @@ _UNNAMED = ('psnr', 'ssim')  # whose figures tell which they are
 
 
 def caption(runs: Runs) -> str:
-    """What :func:`find_comparisons` shows, without a full stop."""
+    """What `find_comparisons` shows, without a full stop."""
     if runs.photos:
         shown = 'PSNR and SSIM are likeness of the whole photo' if runs.protocol.teacher else (
             'NIQE is that of the whole photo, lower is better')
@@ -45,14 +45,14 @@ def find_comparisons(pictures: Pictures, progress: bool = False) -> list[Compari
     Figures below a part are those of the whole photo. Of a clip it is the middle frame, followed by a time slice.
 
     Args:
-        progress: whether to show a bar.
+        progress: Whether to show a bar.
 
     Returns:
         One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth where
         there is one.
 
     Raises:
-        EvaluationError: pictures, ground truth or LR that are not there or do not fit each other.
+        EvaluationError: Pictures, ground truth or LR that are not there or do not fit each other.
     """
     runs = pictures.runs
     total = None if runs.clips else sum(len(images.images) for images in runs.sets)
@@ -162,14 +162,14 @@ def time_slice(crop: Comparison, files: Mapping[str, Sequence[Path]], notes: Map
     """The row through the middle of a crop, in as many frames around the clip's middle as the crop has pixels.
 
     Args:
-        crop: of the clip's middle frame.
-        files: by label as in the crop, the frames in their order.
-        notes: a line of text below some of the labels.
-        name: of the clip.
-        bar: goes on by one for each frame.
+        crop: Of the clip's middle frame.
+        files: By label as in the crop, the frames in their order.
+        notes: A line of text below some of the labels.
+        name: Of the clip.
+        bar: Goes on by one for each frame.
 
     Raises:
-        EvaluationError: a frame cannot be read, or is smaller than the crop's.
+        EvaluationError: A frame cannot be read, or is smaller than the crop's.
     """
     left, top, side = crop.box
     rows = {}

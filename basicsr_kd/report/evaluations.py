@@ -70,12 +70,12 @@ def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
     compare: the first method's stay, the others are dropped with a note.
 
     Args:
-        paths: files of `basicsr-kd evaluate --json`, at least one.
-        about: a YAML file with tags by method name (:class:`~basicsr_kd.evaluation.schema.About`), which count
+        paths: Files of `basicsr-kd evaluate --json`, at least one.
+        about: A YAML file with tags by method name (`About`), which count
             before those in the evaluations.
 
     Raises:
-        ReportError: a file that is no evaluation or of another format version; protocols, sets or images that differ;
+        ReportError: A file that is no evaluation or of another format version; protocols, sets or images that differ;
             one method with different figures; tags that are none, or of a method that is not there.
     """
     files = {path: _read(path) for path in paths}

@@ -82,7 +82,7 @@ def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int, border: int 
 
     Args:
         truth, baseline: (h, w, 3) uint8 of one size, neither side shorter than `side`.
-        border: pixels at each edge that the square keeps out of, unless the image is too small for that.
+        border: Pixels at each edge that the square keeps out of, unless the image is too small for that.
 
     Returns:
         left, top, side of the square with the largest mean absolute difference.
@@ -102,13 +102,13 @@ def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel:
     Parts are enlarged with nearest neighbour by a whole factor, so that what is seen are the pixels themselves.
 
     Args:
-        path: the PNG to write; its folder exists.
-        rows: same labels and same side of the box in each.
-        panel: least side of a panel in pixels.
-        most: how many panels stand side by side; more go on in a further line, beside a larger whole.
+        path: The PNG to write; its folder exists.
+        rows: Same labels and same side of the box in each.
+        panel: Least side of a panel in pixels.
+        most: How many panels stand side by side; more go on in a further line, beside a larger whole.
 
     Raises:
-        ValueError: no rows, images of different sizes in a row, or a box that leaves its image.
+        ValueError: No rows, images of different sizes in a row, or a box that leaves its image.
     """
     if not rows:
         raise ValueError('Expected at least one row to draw, got none.')

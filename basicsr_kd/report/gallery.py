@@ -46,7 +46,7 @@ def find_photos(pictures: Pictures) -> list[Photo]:
     """Every photo of every set; of clips the middle frames.
 
     Raises:
-        EvaluationError: pictures that are not there, or of different sizes.
+        EvaluationError: Pictures that are not there, or of different sizes.
     """
     return [_photo(pictures, images, pair) for images in pictures.runs.sets for pair in pictures.pairs(images).values()]
 
@@ -85,16 +85,16 @@ def write_gallery(folder: Path, photos: Sequence[Photo], methods: Sequence[Metho
     """Copy the pictures, and make small ones to choose from.
 
     Args:
-        folder: of the page; the pictures go into its folder `index_files`.
-        methods: of the report, for what they cost.
-        timed: methods in runtimes.
+        folder: Of the page; the pictures go into its folder `index_files`.
+        methods: Of the report, for what they cost.
+        timed: Methods in runtimes.
 
     Returns:
         What the page's script reads.
 
     Raises:
-        BadImageError: a picture cannot be read.
-        OSError: it cannot be written.
+        BadImageError: A picture cannot be read.
+        OSError: It cannot be written.
     """
     shown = [metric for metric in IMAGE_METRICS
              if any(metric in figures for photo in photos for figures in photo.figures.values())]

@@ -25,7 +25,7 @@ class MethodGroup:
     runs: tuple[MeasuredMethod, ...]
 
     def counts(self, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.utils.measured.Complexity`, one a seed that was counted."""
+        """A field of `Complexity`, one a seed that was counted."""
         found = [getattr(run.complexity, name) for run in self.runs if run.complexity]
         return [value for value in found if value is not None]
 
@@ -42,7 +42,7 @@ class MethodGroup:
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
 
     def part_counts(self, part: str, name: str) -> list[float]:
-        """A field of :class:`~basicsr_kd.utils.measured.Part`, one a seed that was counted."""
+        """A field of `Part`, one a seed that was counted."""
         found = [getattr(run.complexity.parts[part], name) for run in self.runs
                  if run.complexity and part in run.complexity.parts]
         return [value for value in found if value is not None]
@@ -89,7 +89,7 @@ def group_methods(runs: Sequence[MeasuredMethod]) -> list[MethodGroup]:
     Those of equal place with more residual blocks come first.
 
     Raises:
-        ReportError: a group's members are no seeds of one method, or two have the same seed.
+        ReportError: A group's members are no seeds of one method, or two have the same seed.
     """
     groups: dict[str, list[MeasuredMethod]] = {}
     for run in runs:

@@ -36,7 +36,7 @@ def html_page(report: Report, plots: Sequence[Plot] = (), gallery: Mapping[str, 
     """The page: tables, plots, crops and what to know of them; with JavaScript also the photos under a divider.
 
     Args:
-        gallery: what `write_gallery` gave; None: there are no photos.
+        gallery: What `write_gallery` gave; None: there are no photos.
     """
     first, *others = report.tables
     parts = ['<h1>Report</h1>', f'<p>{escape(report.subject())}</p>', _titled(first)]

@@ -77,7 +77,7 @@ def pareto_panels(runs: Runs, methods: Sequence[MethodGroup], in_runtimes: Colle
     """A panel for each cost and each metric that two methods or more have: quality is the average over the sets.
 
     Args:
-        in_runtimes: labels of methods whose time a benchmark has. Seconds in PyTorch are left out where these are all.
+        in_runtimes: Labels of methods whose time a benchmark has. Seconds in PyTorch are left out where these are all.
     """
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
     if in_runtimes and all(method.label in in_runtimes for method in methods if any(map(method.speed, formats))):
@@ -107,8 +107,8 @@ def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> list[Spot]:
     """Write the panels below one another; in each, up and to the left is better.
 
     Args:
-        path: the PNG to write; its folder exists.
-        panels: at least one.
+        path: The PNG to write; its folder exists.
+        panels: At least one.
 
     Returns:
         Where its points lie.
@@ -190,7 +190,7 @@ def label_beside(axes: Axes, points: Sequence[LabelledPoint], gap: float = _GAP)
     Call it when the limits of the plot stand.
 
     Args:
-        gap: least distance of two names as a share of the plot's height.
+        gap: Least distance of two names as a share of the plot's height.
     """
     bottom, top = axes.get_ylim()  # of an axis upside down the bottom is the larger
     ordered = sorted(points, key=lambda point: -(point[3] - bottom) / (top - bottom))
@@ -206,8 +206,8 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     """Move heights apart, all together as little as possible (least squares), within 0 and 1 where that is enough.
 
     Args:
-        wanted: from the highest to the lowest.
-        gap: least distance of two neighbours.
+        wanted: From the highest to the lowest.
+        gap: Least distance of two neighbours.
     """
     # With i gaps added to the i-th height, far enough apart is not rising: pool what rises (isotonic regression).
     pools: list[tuple[float, int]] = []

@@ -34,7 +34,7 @@ class Pictures:
         """Ground truth and LR of what is shown of a set: of photos all, of each clip its middle frame without LR.
 
         Raises:
-            EvaluationError: an image of the set is not there.
+            EvaluationError: An image of the set is not there.
         """
         hr, lr = (Path(folder) if folder else None for folder in (images.hr, images.lr))
         if images.clips:
@@ -52,14 +52,14 @@ def find_pictures(folder: Path, runs: Runs, methods: Sequence[MethodGroup]) -> t
     """See which methods have their pictures.
 
     Args:
-        folder: what `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
+        folder: What `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
             had them.
 
     Returns:
         The pictures, and a sentence on what is not shown.
 
     Raises:
-        ReportError: no folder, or no method has all its pictures there.
+        ReportError: No folder, or no method has all its pictures there.
     """
     if not folder.is_dir():
         raise ReportError(f'--images: {folder} is no folder. Expected the one that `basicsr-kd evaluate --save-images` '
@@ -95,7 +95,7 @@ def files_of_clip(root: Path, clip: str) -> dict[str, Path]:
     """The frames in a clip's folder by their names in a set, `calendar/0003`.
 
     Raises:
-        EvaluationError: no such folder, or no image in it.
+        EvaluationError: No such folder, or no image in it.
     """
     return {f'{clip}/{path.stem}': path for path in image_files(root / clip)}
 

@@ -15,8 +15,8 @@ def plan_table(found: Sequence[Mapping[str, Any]], front: Sequence[str]) -> str:
     """One line for each way of pruning, the nearest to the original first.
 
     Args:
-        found: what was measured of each: the fields of ``pruning.planning.planner.Found``.
-        front: names of those that no other is both faster and nearer than.
+        found: What was measured of each: the fields of `pruning.planning.planner.Found`.
+        front: Names of those that no other is both faster and nearer than.
     """
     scores = [score for score in ('psnr', 'jod', 'texture') if any(score in one['scores'] for one in found)]
     rows = [[one['name'], f'{100 * one["params"]:.1f} %', f'{100 * one["macs"]:.1f} %', f'{100 * one["time"]:.1f} %',
@@ -31,10 +31,10 @@ def plan_plot(path: Path, found: Sequence[Mapping[str, Any]], front: Sequence[st
     """Write a picture: PSNR against the original's output over the share of the time.
 
     Args:
-        path: the file to write, .png, .svg or .pdf; its folder exists.
-        found: see :func:`plan_table`.
-        front: see :func:`plan_table`.
-        title: what was planned.
+        path: The file to write, .png, .svg or .pdf; its folder exists.
+        found: See `plan_table`.
+        front: See `plan_table`.
+        title: What was planned.
     """
     figure = Figure(figsize=(8, 5), dpi=120, layout='constrained')
     axes = figure.add_subplot()

@@ -77,14 +77,14 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
     """Read evaluations, and the pictures that belong to them.
 
     Args:
-        paths: files of `basicsr-kd evaluate --json`, and of `basicsr-kd bench --json`.
-        about: tags by method name, see :func:`~basicsr_kd.report.evaluations.read_runs`.
-        images: the folder of `basicsr-kd evaluate --save-images`; without it there are no pictures.
-        progress: whether to show a bar.
+        paths: Files of `basicsr-kd evaluate --json`, and of `basicsr-kd bench --json`.
+        about: Tags by method name, see `read_runs`.
+        images: The folder of `basicsr-kd evaluate --save-images`; without it there are no pictures.
+        progress: Whether to show a bar.
 
     Raises:
-        ReportError: something is not there, or does not fit; see :func:`~basicsr_kd.report.evaluations.read_runs`,
-            :func:`~basicsr_kd.report.methods.group_methods`, :func:`~basicsr_kd.report.pictures.find_pictures`;
+        ReportError: Something is not there, or does not fit; see `read_runs`,
+            `group_methods`, `find_pictures`;
             or a picture does not fit.
     """
     benches = [path for path in paths if is_bench(path)]

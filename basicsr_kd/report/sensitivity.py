@@ -17,8 +17,8 @@ def scan_table(costs: Sequence[StageCost], of: str) -> str:
     """One line a stage; its bar is as long as the error that pruning it makes (root mean square).
 
     Args:
-        costs: what :func:`basicsr_kd.pruning.sensitivity.scan` gives.
-        of: what the costs count, 'params' or 'macs'.
+        costs: What `basicsr_kd.pruning.sensitivity.scan` gives.
+        of: What the costs count, 'params' or 'macs'.
     """
     pruned = [cost for cost in costs if cost.psnr is not None]
     largest = max((_levels(cost) for cost in pruned), default=0.0)
@@ -35,12 +35,12 @@ def scan_table(costs: Sequence[StageCost], of: str) -> str:
 
 
 def scan_plot(path: Path, costs: Sequence[StageCost], title: str) -> None:
-    """Write the bars of :func:`scan_table` as a picture, each with its PSNR.
+    """Write the bars of `scan_table` as a picture, each with its PSNR.
 
     Args:
-        path: the file to write, .png, .svg or .pdf; its folder exists.
-        costs: what :func:`basicsr_kd.pruning.sensitivity.scan` gives, at least one of them pruned.
-        title: what was scanned, and how.
+        path: The file to write, .png, .svg or .pdf; its folder exists.
+        costs: What `basicsr_kd.pruning.sensitivity.scan` gives, at least one of them pruned.
+        title: What was scanned, and how.
     """
     pruned = [cost for cost in costs if cost.psnr is not None]
     levels = [_levels(cost) for cost in pruned]

@@ -54,12 +54,12 @@ def metric_title(metric: str) -> str:
 
 
 def seconds_title(number_format: str) -> str:
-    """The column of :func:`times` for one number format."""
+    """The column of `times` for one number format."""
     return f'seconds ({number_format})'
 
 
 def average_title(runs: Runs) -> str:
-    """What :func:`average` is of."""
+    """What `average` is of."""
     names = [images.name for images in runs.sets]
     of = f'average of {", ".join(names)}' if len(names) > 1 else names[0]
     return f'{of}, means over frames' if runs.clips else of

@@ -30,7 +30,7 @@ def write_report(report: Report, folder: Path) -> list[str]:
         The names of what was written, in the order of `FILES`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))

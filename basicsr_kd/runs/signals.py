@@ -68,7 +68,7 @@ def begun() -> None:
     """The first iteration is done: from here on there is something to save.
 
     Raises:
-        SystemExit: a signal came before, and what it was to end went on: Python ignores exceptions in destructors and
+        SystemExit: A signal came before, and what it was to end went on: Python ignores exceptions in destructors and
             where it forks (a data loader its workers, with logging's hooks around).
     """
     global _training

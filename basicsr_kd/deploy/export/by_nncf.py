@@ -19,7 +19,7 @@ def quantise_by_nncf(model: Any, inputs: Sequence[Any]) -> Any:
         inputs: What it takes, for each image on which the ranges of its values are measured.
 
     Raises:
-        MissingExtraError: nncf is not installed.
+        MissingExtraError: NNCF is not installed.
     """
     with redirect_stdout(sys.stderr), warnings.catch_warnings():  # bars
         warnings.simplefilter('ignore')

@@ -51,7 +51,7 @@ def write_comfyui(state: Mapping[str, Tensor], folder: str | os.PathLike[str], n
         The files written.
 
     Raises:
-        ExportError: spandrel cannot open it, or it takes no RGB images; nothing is written then.
+        ExportError: `spandrel` cannot open it, or it takes no RGB images; nothing is written then.
     """
     tensors = {**state, **_told_by_options(state, before_pruning(network))} if network else dict(state)
     opened = open_as_comfyui(tensors, name)

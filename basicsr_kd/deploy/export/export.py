@@ -72,10 +72,10 @@ class Exported:
     """What was written.
 
     Args:
-        trials: how it does in each runtime and precision.
-        files: that were written.
-        ways: of 8 bits, this one beside others.
-        notes: sentences for people.
+        trials: How it does in each runtime and precision.
+        files: That were written.
+        ways: Of 8 bits, this one beside others.
+        notes: Sentences for people.
     """
 
     trials: list[Trial]

@@ -28,8 +28,8 @@ def write_ncnn(graph: Graph, path: Path) -> None:
         path: The .param file; its .bin goes beside it.
 
     Raises:
-        ExportError: ncnn has no layer for an operation, or the network is recurrent.
-        MissingExtraError: pnnx is not installed.
+        ExportError: An operation has no layer in ncnn, or the network is recurrent.
+        MissingExtraError: `pnnx` is not installed.
     """
     if len(graph.inputs) > 1:
         raise ExportError('ncnn: FRNet fetches pixels along a flow, frame by frame, which Upscayl and '

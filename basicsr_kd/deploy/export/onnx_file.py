@@ -33,7 +33,7 @@ def write_onnx(graph: Graph, path: Path, precision: str) -> None:
 
     Raises:
         ExportError: An operator has no place in ONNX, or onnx's checker refuses the file.
-        MissingExtraError: onnx is not installed.
+        MissingExtraError: `onnx` is not installed.
     """
     onnx = load('onnx', '--format onnx')
     half = precision == 'fp16'

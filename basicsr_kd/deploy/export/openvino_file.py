@@ -21,7 +21,7 @@ def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] |
 
     Raises:
         ExportError: OpenVINO refuses the network.
-        MissingExtraError: openvino or nncf is not installed.
+        MissingExtraError: OpenVINO or NNCF is not installed.
     """
     openvino = load('openvino', '--format openvino')
     try:
