@@ -1,4 +1,4 @@
-"""Reading every file of some sets once, before anything takes long: contents, and sizes that fit each other."""
+"""Reads every file of the sets once, before any long work, and checks that the sizes fit each other."""
 from __future__ import annotations
 
 import statistics
@@ -25,28 +25,29 @@ class CheckedSets:
 
     sets: Sequence[ImageSet]
     scale: int | None
-    """How many times larger than LR the ground truth is, or what networks make of photos; None without LR."""
+    """How many times larger than LR the ground truth is, or (for photos) the results are; None without LR."""
     skipped: Mapping[str, str]
     """File to the reason why its image is left out."""
     cropped: Sequence[str]
     """Images whose ground truth is cut at the right and at the bottom to `scale` times the size of LR."""
     sizes: Mapping[Path, tuple[int, int]]
-    """(height, width) of what results are compared with, or are without ground truth, by `ImagePair.file`."""
+    """(height, width) of the image that results are compared with, by `ImagePair.file`; without ground truth, of the
+    results themselves."""
 
 
 def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool = False,
                scale: int | None = None) -> CheckedSets:
-    """Read all files.
+    """Read all files of the sets.
 
     Args:
         sets: From `pair_folders`; all of them with LR, or none; all of them with ground truth, or none.
         skip_bad: Whether an image with a file that cannot be read is left out, for all methods.
         progress: Whether to show a bar.
-        scale: How many times results are larger than LR; None: as the files' sizes tell.
+        scale: How many times larger than LR the results are; None: found from the files' sizes.
 
     Raises:
         BadImageError: A file cannot be read, and `skip_bad` is not given.
-        EvaluationError: Sizes that do not fit each other, or nothing is left of a set.
+        EvaluationError: Sizes do not fit each other, or no image of a set is left.
     """
     sizes: _Sizes = {}
     skipped: dict[str, str] = {}
@@ -73,22 +74,22 @@ def check_sets(sets: Sequence[ImageSet], skip_bad: bool = False, progress: bool 
     scales = [min(high // low for high, low in zip(sizes[large], sizes[pair.lr], strict=True))
               for pair in every if pair.lr and (large := _large(pair))]
     if scale is None and scales:
-        scale = statistics.mode(scales)  # of most images, so that the odd one is told
+        scale = statistics.mode(scales)  # the scale of most images, so that the odd one is reported
     measured = {pair.file: _measured_size(pair, scale, sizes) for pair in every}
     cropped = [pair.name for pair in every if pair.hr and measured[pair.hr] != sizes[pair.hr]]
     return CheckedSets(kept, scale, skipped, cropped, measured)
 
 
 def check_measurable(checked: CheckedSets, metrics: Collection[str], border: int) -> None:
-    """That metrics can be measured on the sets.
+    """Check that the metrics can be measured on the sets.
 
     Args:
         checked: The sets.
-        metrics: Of `IMAGE_METRICS` and `SET_METRICS`.
+        metrics: Names from `IMAGE_METRICS` and `SET_METRICS`.
         border: Pixels left out on each side.
 
     Raises:
-        EvaluationError: An image is too small for one of them, or all sets are too small for all of them.
+        EvaluationError: An image is too small for a metric, or all sets have too few images for any metric.
     """
     of_images = [name for name in IMAGE_METRICS if name in metrics]
     strictest = max(of_images, key=lambda name: METRICS[name].smallest, default=None)
@@ -112,12 +113,12 @@ def _counts(metric: str, size: tuple[int, int]) -> bool:
 
 
 def _large(pair: ImagePair) -> Path | None:
-    """A file whose size is some times that of low resolution."""
+    """A file of the enlarged size: the ground truth, else a finished result."""
     return pair.hr or next(iter(pair.results.values()), None)
 
 
 def _measured_size(pair: ImagePair, scale: int | None, sizes: _Sizes) -> tuple[int, int]:
-    """(height, width) of what a result is compared with."""
+    """(height, width) of the image that a result is compared with."""
     height, width = sizes[_large(pair) or pair.file]
     if pair.lr and scale is not None:
         low_height, low_width = sizes[pair.lr]
@@ -139,17 +140,17 @@ def _measured_size(pair: ImagePair, scale: int | None, sizes: _Sizes) -> tuple[i
 
 def check_clips(sets: Sequence[ClipSet], metrics: Collection[str], protocol: VideoProtocol,
                 progress: bool = False) -> None:
-    """That metrics can be measured on the sets, and that every file of them can be read.
+    """Check that the metrics can be measured on the sets of clips, and that every file can be read.
 
     Args:
         sets: From `find_clip_set`.
-        metrics: Of `CLIP_METRICS` and `SET_METRICS`.
-        protocol: What of a clip is scored.
+        metrics: Names from `CLIP_METRICS` and `SET_METRICS`.
+        protocol: Which frames of a clip are scored, and which part of them.
         progress: Whether to show a bar.
 
     Raises:
         BadImageError: A file cannot be read.
-        EvaluationError: Frames are too small, or all clips of a set too short.
+        EvaluationError: Frames are too small, or all clips of a set are too short.
     """
     of_frames = [name for name in CLIP_METRICS if name in metrics]
     if of_frames:

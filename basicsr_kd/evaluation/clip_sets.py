@@ -25,17 +25,17 @@ class ClipSet:
     hr: Path
     lr: Path | None
     scale: int | None
-    """How many times larger than LR the ground truth is; None: there is no LR, and none is made."""
+    """How many times larger than LR the ground truth is; None: there is no LR, and no LR is made."""
     dataset: TecoGANTestDataset
     clips: Mapping[str, Sequence[ImagePair]]
-    """Frames in their order, called clip/frame, by the name of their clip."""
+    """Frames in their order by the name of the clip; a frame is called clip/frame."""
 
     def frames(self, clip: str) -> Iterator[tuple[ImagePair, np.ndarray | None, np.ndarray]]:
         """Read a clip frame by frame.
 
         Yields:
-            The frame's files; LR, (h, w, 3) BGR uint8, made of the ground truth where it has no file; the ground truth,
-            cut to multiples of the scale.
+            The frame's files; LR, (h, w, 3) BGR uint8, made from the ground truth where there is no file; the ground
+            truth, cut to multiples of the scale.
 
         Raises:
             BadImageError: A file cannot be read.
@@ -58,14 +58,14 @@ def find_clip_set(name: str, hr: Path, lr: Path | None, results: Mapping[str, Pa
 
     Args:
         name: What the set is called.
-        hr: The ground truth, a folder with a folder a clip.
-        lr: Low resolution, the same; or None.
-        results: Finished frames, the same, by the name of their method.
-        scale: By which LR is made where there is none; None: it is not needed.
+        hr: The ground truth: a folder that has a folder for each clip.
+        lr: Low resolution, in folders like those of `hr`; or None.
+        results: Finished frames, in folders like those of `hr`, by the name of their method.
+        scale: The scale to make LR by where there is none; None: LR is not needed.
 
     Raises:
-        ClipError: As `TecoGANTestDataset`.
-        EvaluationError: Finished frames that are not those of the ground truth, or have another size.
+        ClipError: As in `TecoGANTestDataset`.
+        EvaluationError: Finished frames have other names or another size than the ground truth.
     """
     scale = _scale(hr, lr) if lr else scale
     dataset = TecoGANTestDataset({'name': name, 'type': 'TecoGANTestDataset', 'phase': 'test', 'scale': scale or 1,
@@ -81,7 +81,7 @@ def find_clip_set(name: str, hr: Path, lr: Path | None, results: Mapping[str, Pa
 
 
 def _scale(hr: Path, lr: Path) -> int:
-    """By the first clip that both have; what does not fit it, or if they have none in common, is told later."""
+    """The scale of the first clip that both folders have, 1 if there is none; misfits are reported later."""
     clip = next((folder.name for folder in folders_in(hr) if (lr / folder.name).is_dir()), None)
     if clip is None:
         return 1

@@ -17,22 +17,22 @@ from basicsr_kd.metrics.timing import Call
 from basicsr_kd.utils.measured import Complexity, Speed
 
 Costs = Mapping[str, tuple[Complexity | None, dict[str, Speed]]]
-"""By method: size and work, None where they cannot be counted, and speed by number format."""
+"""By method: size and work (None where they cannot be counted), and speed by number format."""
 
 
 def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequence[str], device: str | torch.device,
                   warnings: list[str], progress: bool = False) -> Costs:
-    """Count and time networks; of one that goes from frame to frame, one step.
+    """Count and time networks; a recurrent network (from frame to frame) is measured for one step.
 
-    Those that were written for a runtime are timed there along with the others, where these run on the CPU, too; their
+    Networks that were written for a runtime are timed in it, but only if PyTorch's networks run on the CPU, too; their
     operations are not counted.
 
     Args:
         networks: By the name of their method.
         lr_size: Side of the LR image that costs are stated for.
-        formats: Number formats in which PyTorch's are timed, none: no timing.
+        formats: Number formats in which PyTorch's networks are timed; empty: no timing.
         device: Where they are timed.
-        warnings: What cannot be had is told here, and left out: the scores hold without.
+        warnings: Gets a sentence for each cost that cannot be measured, which is left out; scores do not need it.
         progress: Whether to show a bar.
     """
     nets = {name: network.trained.net for name, network in networks.items()
@@ -48,7 +48,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
                                              others=others)
             warnings += [f'{name}: it cannot be timed in {kind} at {lr_size}x{lr_size}: {reason}'
                          for (name, kind), reason in failures.items()]
-        except Exception as error:  # no memory for the image; whatever a device raises
+        except Exception as error:  # no memory for the image, or whatever else the device raises
             warnings.append(f'Nothing can be timed at {lr_size}x{lr_size}: {error}')
     counts: dict[str, Complexity] = {}
     for name, net in nets.items():
@@ -61,7 +61,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
 
 
 class _OfFirst(nn.Module):
-    """A network of one channel, given three."""
+    """A network of one channel that takes images of three: it gets the first."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class _OfFirst(nn.Module):
 
 def _others(networks: Mapping[str, Network], lr_size: int, device: str | torch.device,
             warnings: list[str]) -> dict[tuple[str, str], Call]:
-    """What runs networks of other runtimes once, by network and precision."""
+    """Calls that run the networks of other runtimes once, by network and precision."""
     others: dict[tuple[str, str], Call] = {}
     for name, trained in ((name, network.trained) for name, network in networks.items()):
         if isinstance(trained, TorchNetwork):

@@ -27,11 +27,11 @@ from basicsr_kd.utils.images import write_image
 from basicsr_kd.utils.modes import full_fp32
 
 _Frames = Iterable[tuple[ImagePair, np.ndarray | None]]
-_Folders = Mapping[str, Path]  # for the results, by method; none: they are not saved
+_Folders = Mapping[str, Path]  # for the results, by method; empty: results are not saved
 
 
 class ClipBicubic(Bicubic):
-    """Enlarges as published figures of bicubic on clips do: TensorFlow's, see `archs.upsample.upsample_bd`."""
+    """Enlarges like the published bicubic figures of clips, with TensorFlow's bicubic: `archs.upsample.upsample_bd`."""
 
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
         assert lr is not None
@@ -44,20 +44,20 @@ def evaluate(methods: Mapping[str, Method | None], sets: CheckedSets | Sequence[
     """Evaluate methods on sets of images, or on sets of clips, where memory does not grow with their length.
 
     Args:
-        methods: What to compare, by its name; None: bicubic enlargement as published figures of such sets have it.
-        sets: Of images, from `check_sets`; with LR for all but finished images, without ground truth for metrics alone
-            that need none. Of clips, from `find_clip_set`, checked by `check_clips`; with a scale for all but finished
-            frames.
-        scorer: What to measure, and where; its protocol is one of clips for sets of clips.
-        teacher: Of images: the network whose results, clipped and of 8 bits, stand for ground truth.
+        methods: What to compare, by name; None: bicubic enlargement as in published figures of such sets.
+        sets: Either sets of images from `check_sets`: all methods but finished images need LR, and all metrics but
+            those without a reference need ground truth. Or sets of clips from `find_clip_set`, checked by
+            `check_clips`: all methods but finished frames need a scale.
+        scorer: What to measure, and where; for sets of clips its protocol is one of clips.
+        teacher: For images: the network whose results, clipped and in 8 bits, stand for ground truth.
         lr_size: Side of the LR image that cost and speed of networks are stated for.
-        formats: Number formats in which networks are timed, none: no timing.
-        save_images: Folder for the results, as <method>/<set>/<image>.png; of clips <method>/<set>/<clip>/<frame>.png.
+        formats: Number formats in which networks are timed; empty: no timing.
+        save_images: Folder for the results: <method>/<set>/<image>.png, for clips <method>/<set>/<clip>/<frame>.png.
         progress: Whether to show a bar.
 
     Returns:
-        The figures. Of clips, images are the frames that count, called clip/frame. `about` is empty, for the reader's
-        own tags.
+        The figures. For clips, the images are the frames that are scored, called clip/frame. `about` is empty: it is
+        for the reader's own tags.
 
     Raises:
         EvaluationError: Images or sets are too small, a network is for another scale, or two methods would save into
@@ -146,7 +146,7 @@ def _text(path: Path | None) -> str | None:
 
 def _run(method: Method, one: ClipSet, clip: str) -> Iterator[tuple[ImagePair, np.ndarray, np.ndarray]]:
     """Each frame of a clip with its result and its ground truth."""
-    waiting: deque[tuple[ImagePair, np.ndarray]] = deque()  # read but not out yet: six at most
+    waiting: deque[tuple[ImagePair, np.ndarray]] = deque()  # read, but without a result yet: six at most
 
     def frames() -> _Frames:
         for pair, lr, truth in one.frames(clip):

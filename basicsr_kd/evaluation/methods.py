@@ -19,12 +19,12 @@ from basicsr_kd.utils.images import read_image
 
 
 class Method(ABC):
-    """A way to an enlarged image."""
+    """A way to make an enlarged image."""
 
     name: str
     kind: Literal['bicubic', 'network', 'images']
     file: Path | None
-    """Of the network, or the folder of finished images."""
+    """The network's file, or the folder of finished images."""
 
     @abstractmethod
     def run(self, pair: ImagePair, lr: np.ndarray | None) -> np.ndarray:
@@ -32,7 +32,7 @@ class Method(ABC):
 
         Args:
             pair: Its files.
-            lr: (h, w, 3) BGR uint8; None where there is no file, which is for finished images alone.
+            lr: (h, w, 3) BGR uint8; None where there is no file, which only finished images allow.
 
         Returns:
             (scale·h, scale·w, 3) BGR uint8.
@@ -43,7 +43,7 @@ class Method(ABC):
 
 
 class Bicubic(Method):
-    """Enlarges as published figures of bicubic do."""
+    """Enlarges by the bicubic method behind published figures."""
 
     kind = 'bicubic'
     file = None
@@ -58,7 +58,7 @@ class Bicubic(Method):
 
 
 class FinishedImages(Method):
-    """Takes what another program made: the files that `pair_folders` found for its name."""
+    """Takes the results of another program: the files that `pair_folders` found under the method's name."""
 
     kind = 'images'
 
@@ -71,7 +71,7 @@ class FinishedImages(Method):
 
 
 class Network(Method):
-    """Runs a trained network, of a checkpoint in fp32; see `open_network`."""
+    """Runs a trained network, a checkpoint in fp32; see `open_network`."""
 
     kind = 'network'
 
@@ -89,10 +89,10 @@ class Network(Method):
 
 
 def unique_names(files: Sequence[Path], names: Sequence[str]) -> list[str]:
-    """Tell methods of one name apart by folders: those in which their paths differ (`s16/net_g_latest`), else all.
+    """Tell methods of the same name apart by the folders in which their paths differ (`s16/net_g_latest`), else by all.
 
     Raises:
-        EvaluationError: That does not tell them apart, as where one is there twice.
+        EvaluationError: Folders do not tell them apart, for example where a file is given twice.
     """
     folders = [file.parent.relative_to(file.anchor).parts for file in files]
     unique = []

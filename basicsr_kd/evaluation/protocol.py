@@ -1,4 +1,4 @@
-"""What is measured and how; the sentences that every figure needs beside it."""
+"""What is measured and how, and the sentences about it that every figure needs."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -17,17 +17,17 @@ class Protocol:
     """What is measured of results, and how."""
 
     metrics: Sequence[str]
-    """Of `IMAGE_METRICS` or, for clips, of `CLIP_METRICS`; and of `SET_METRICS`."""
+    """Names from `IMAGE_METRICS` (for clips: `CLIP_METRICS`) and `SET_METRICS`."""
     border: int
-    """Pixels left out on each side; FID and KID see all of them. Of clips 0: see `clips`."""
+    """Pixels left out on each side; FID and KID use the whole image. For clips 0: see `clips`."""
     channel: Literal['y', 'rgb'] = 'y'
-    """What PSNR and SSIM are on; of clips Y."""
+    """What PSNR and SSIM are measured on; for clips Y."""
     lpips_net: str = 'alex'
     lpips_weights: Path | None = None
-    """File of the backbone; None: PyTorch's cache, else it is downloaded."""
+    """File of the backbone's weights; None: from PyTorch's cache, else downloaded."""
     inception_weights: Path | None = None
     clips: Literal['official', 'training'] | None = None
-    """What of clips is scored, of `metrics.clip_protocol.PROTOCOLS`; None: images."""
+    """Which part of clips is scored: a key of `metrics.clip_protocol.PROTOCOLS`; None: images."""
     frame_rate: float | None = None
     """Frames a second of clips, for JOD."""
 
@@ -38,8 +38,8 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
 
     Args:
         protocol: What was asked for.
-        metrics: Those that were measured.
-        scale: How many times results are larger than what they were made of; None where that is not known.
+        metrics: The metrics that were measured.
+        scale: How many times larger results are than their input; None where that is not known.
         cropped: Images whose ground truth was cut.
         teacher: The network whose results stand for ground truth.
     """
@@ -62,13 +62,13 @@ def describe(protocol: Protocol, metrics: Collection[str], scale: int | None, cr
 
 
 def describe_clips(protocol: Protocol, metrics: Collection[str], scale: int | None, made: bool, bicubic: bool) -> str:
-    """`describe` for clips.
+    """The protocol of clips in words, like `describe`.
 
     Args:
         protocol: What was asked for.
-        metrics: Those that were measured.
-        scale: How many times results are larger than what they were made of; None where that is not known.
-        made: Whether LR was made of the ground truth.
+        metrics: The metrics that were measured.
+        scale: How many times larger results are than their input; None where that is not known.
+        made: Whether LR was made from the ground truth.
         bicubic: Whether bicubic enlargement is among the methods.
     """
     parts = [f'x{scale}'] if scale else []
@@ -85,7 +85,7 @@ def describe_clips(protocol: Protocol, metrics: Collection[str], scale: int | No
 
 
 def _named(names: Sequence[str], protocol: Protocol) -> str:
-    """Metrics of images and what of an image each is on."""
+    """Metrics of images, each with the channel that it is measured on."""
     details = {name: METRICS[name].unit for name in names} | {'lpips': protocol.lpips_net}
     titles = {name: METRICS[name].title + (f' ({details[name]})' if details[name] else '') for name in names}
     on_channel = ' and '.join(titles[name] for name in names if not METRICS[name].on)

@@ -1,4 +1,4 @@
-"""Puts together what an evaluation leaves: the same for images and clips."""
+"""Puts the figures of an evaluation together, in the same way for images and clips."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ from basicsr_kd.metrics.speed import device_info
 def record(methods: Sequence[Method], scorer: Scorer, *, scale: int | None, text: str, sets: Sequence[MeasuredSet],
            scores: Mapping[str, dict[str, SetFigures]], costs: Costs, warnings: Sequence[str],
            skipped: Mapping[str, str], teacher: Network | None) -> Evaluation:
-    """Put figures together with what they hold for.
+    """Put figures together with the conditions under which they were measured.
 
     Args:
         methods: What was compared.
         scorer: What was measured, and where.
-        scale: How many times larger than LR results are; None without LR.
+        scale: How many times larger than LR the results are; None without LR.
         text: The protocol in words.
-        sets: What was measured on.
-        scores: By method and set.
-        costs: Of networks.
+        sets: The sets that were measured on.
+        scores: The scores by method and set.
+        costs: The costs of networks.
         warnings: What a reader has to know.
-        skipped: Files and why they are left out.
-        teacher: Whose results stand for ground truth, if any.
+        skipped: Files that are left out, and why.
+        teacher: The network whose results stand for ground truth, if any.
     """
     protocol = scorer.protocol
     rows = []
@@ -58,7 +58,7 @@ def networks_of(methods: Sequence[Method], scale: int | None) -> dict[str, Netwo
     """The networks among methods, by name.
 
     Raises:
-        EvaluationError: One is for another scale.
+        EvaluationError: A network is for another scale.
     """
     networks = {method.name: method for method in methods if isinstance(method, Network)}
     for network in networks.values():
@@ -72,7 +72,7 @@ def folders_of(methods: Sequence[Method], root: Path) -> dict[str, Path]:
     """Where the images of each method go, by name.
 
     Raises:
-        EvaluationError: Two would go into one folder.
+        EvaluationError: Two methods would go into one folder.
     """
     folders: dict[str, Path] = {}
     for method in methods:
@@ -87,9 +87,9 @@ def folders_of(methods: Sequence[Method], root: Path) -> dict[str, Path]:
 
 def results_of(one: str, gathered: Mapping[str, MethodScores | ClipMethodScores],
                scores: Mapping[str, dict[str, SetFigures]], warnings: list[str]) -> None:
-    """Put what was gathered on a set, by method, into `scores` under its name, and what a reader has to know, too.
+    """Put the scores and warnings that methods gathered on a set into `scores` and `warnings`.
 
-    A warning stands there once, with the methods before it that it is of, if not of all.
+    A warning that several methods share appears once; it begins with their names, unless all methods have it.
     """
     methods: dict[str, list[str]] = {}
     for name, found in gathered.items():

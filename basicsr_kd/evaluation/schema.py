@@ -13,43 +13,43 @@ Role = Literal['bicubic', 'teacher', 'pruned_teacher', 'student', 'student_witho
 Figure = float | Literal['inf']
 """The PSNR of equal images is 'inf', for which JSON has no number."""
 Score = Figure | None
-"""Of one image: NIQE of a flat one is none, and so are tOF and tLP of a clip's first frame."""
+"""The score of one image; None for NIQE of a flat image, and for tOF and tLP of a clip's first frame."""
 
 
 class About(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """What a method is: figures alone do not tell."""
+    """What a method is, since figures alone do not tell."""
 
     role: Role = None
     pruned: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    """How far the teacher was pruned: this one, or the one that the student learned from (0: not at all)."""
+    """How far the teacher was pruned: this method, or the teacher that it learned from; 0: not pruned."""
     features: Annotated[int, msgspec.Meta(ge=1)] | None = None
     blocks: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Residual blocks of an FRNet."""
     seed: int | None = None
     iterations: Annotated[int, msgspec.Meta(ge=0)] | None = None
     group: str | None = None
-    """Methods of one group are the seeds of one method, which has the group's name."""
+    """Methods of one group are seeds of one method, which is shown under the group's name."""
 
 
 class MeasuredProtocol(msgspec.Struct, frozen=True):
     """How quality was measured."""
 
     scale: int | None
-    """None where the images were finished ones and no LR was given."""
+    """None where all images were finished ones and no LR was given."""
     border: int
     channel: Literal['y', 'rgb']
     text: str
     lpips_net: str | None = None
     clips: Literal['official', 'training'] | None = None
-    """What of a clip counts; None where the sets are of images."""
+    """Which part of a clip is scored; None where the sets are of images."""
     frame_rate: float | None = None
-    """Frames a second that JOD of clips was told."""
+    """Frames a second, as JOD of clips was given."""
     teacher: str | None = None
     """The network whose results stand for ground truth; None: there is ground truth, or no metric needs it."""
 
 
 class MeasuredSet(msgspec.Struct, frozen=True):
-    """A test set; images are named by their files' stems, frames by their clip and that, `calendar/0003`."""
+    """A test set; images are named by their files' stems, frames by clip and stem, as in `calendar/0003`."""
 
     name: str
     images: list[str]
@@ -57,7 +57,7 @@ class MeasuredSet(msgspec.Struct, frozen=True):
     """None where there is no ground truth: NIQE alone is measured."""
     lr: str | None = None
     clips: list[str] = []
-    """Empty where it is a set of images; else `images` are the frames that are scored, clip by clip in their order."""
+    """Empty for a set of images; else `images` are the frames that are scored, clip by clip in their order."""
 
     def __str__(self) -> str:
         counts = {'clip': len(self.clips), 'frame' if self.clips else 'image': len(self.images)}
@@ -73,7 +73,7 @@ class SetFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     fid: Fid | None = None
     kid: Kid | None = None
     clips: dict[str, dict[str, Figure]] = {}
-    """Means by metric and clip; `mean` is over the frames of all clips."""
+    """Means by metric and clip, whereas `mean` is over the frames of all clips."""
 
 
 class MeasuredMethod(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class MeasuredMethod(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
     network: dict[str, Any] | None = None
     runtime: str | None = None
-    """What runs a file that was written for it, with its version and precision; None: PyTorch, or nothing."""
+    """The program that runs a file written for it, with version and precision; None: PyTorch, or nothing is run."""
     about: About = About()
     complexity: Complexity | None = None
     speed: dict[str, Speed] = {}
@@ -92,7 +92,7 @@ class MeasuredMethod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured, of what, how and where; the content of one file of `basicsr-kd evaluate --json`."""
+    """What was measured, how and where: the content of one file of `basicsr-kd evaluate --json`."""
 
     format: str = FORMAT
     protocol: MeasuredProtocol

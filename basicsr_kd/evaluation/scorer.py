@@ -25,13 +25,13 @@ from basicsr_kd.utils.metric_names import CLIP_METRICS, IMAGE_METRICS, METRICS, 
 
 
 class Scorer:
-    """The metrics of a protocol, with the pretrained networks they rest on.
+    """The metrics of a protocol, with the pretrained networks that they use.
 
     A metric whose network or package cannot be had is left out; `left_out` says why.
 
     Args:
         protocol: What to measure.
-        device: Where those networks run.
+        device: Where these networks run.
     """
 
     def __init__(self, protocol: Protocol, device: str | torch.device = 'cpu') -> None:
@@ -50,11 +50,11 @@ class Scorer:
 
     @property
     def metrics(self) -> list[str]:
-        """Those that are measured."""
+        """The metrics that are measured."""
         return [name for name in self.protocol.metrics if name not in self.left_out]
 
     def of_set(self, truths: dict[str | int, dict[str, Tensor]]) -> SetScores | None:
-        """What gathers FID and KID, where they are measured; `truths` as in `MethodScores`."""
+        """The object that gathers FID and KID, None if neither is measured; `truths` as in `MethodScores`."""
         names = [name for name in self.metrics if name in SET_METRICS]
         return SetScores(names, self.protocol.inception_weights, self.device, truths=truths) if names else None
 
@@ -68,11 +68,11 @@ class Scorer:
 
 
 class MethodScores:
-    """What one method reaches on one set.
+    """The scores of one method on one set.
 
     Args:
         scorer: The metrics.
-        truths: Kept for the other methods on this set: what FID and KID see of the ground truth.
+        truths: The ground truth's features for FID and KID, kept for the other methods on this set.
     """
 
     def __init__(self, scorer: Scorer, truths: dict[str | int, dict[str, Tensor]]) -> None:
@@ -81,10 +81,10 @@ class MethodScores:
         self._set = scorer.of_set(truths)
 
     def add(self, image: str, result: np.ndarray, truth: np.ndarray | None) -> None:
-        """Score a result, (h, w, 3) BGR uint8 as the ground truth; None for metrics that need none.
+        """Score a result, (h, w, 3) BGR uint8 like the ground truth, which may be None if no metric needs it.
 
         Raises:
-            MetricError: They cannot be compared.
+            MetricError: The two cannot be compared.
         """
         protocol = self._scorer.protocol
         for name in self._images.by_metric:
@@ -95,7 +95,7 @@ class MethodScores:
             self._set.add(image, result, truth)
 
     def results(self) -> SetFigures:
-        """Values by image, and their mean (or median) over images where they are defined."""
+        """Values by image, and their mean (or median) over the images where they are defined."""
         means = {name: self._images.mean(name) for name in self._images.by_metric}
         return SetFigures(
             images={name: {str(image): None if value is None else figure(value) for image, value in values.items()}
@@ -109,18 +109,18 @@ class MethodScores:
 
 
 def figures_of_set(found: SetScores | None) -> dict[str, Any]:
-    """`fid` and `kid` of `SetFigures`, those that there are."""
+    """`fid` and `kid` of `SetFigures`, as far as they were measured."""
     results = found.results() if found else {}
     return {'fid': Fid(results['fid'], results['fid_samples']) if 'fid' in results else None,
             'kid': results.get('kid')}
 
 
 class ClipMethodScores:
-    """What one method reaches on one set of clips; holds numbers, not frames.
+    """The scores of one method on one set of clips; keeps numbers, not frames.
 
     Args:
         scorer: The metrics, with a protocol of clips.
-        truths: As of `MethodScores`.
+        truths: As in `MethodScores`.
     """
 
     def __init__(self, scorer: Scorer, truths: dict[str | int, dict[str, Tensor]]) -> None:
@@ -132,10 +132,10 @@ class ClipMethodScores:
         self._names: dict[str, list[str]] = {}
 
     def add(self, clip: str, frame: ImagePair, result: np.ndarray, truth: np.ndarray) -> None:
-        """Score the next frame of a clip, (h, w, 3) BGR uint8 as its ground truth.
+        """Score the next frame of a clip, (h, w, 3) BGR uint8 like its ground truth.
 
         Raises:
-            MetricError: They cannot be compared.
+            MetricError: The two cannot be compared.
         """
         names = self._names.setdefault(clip, [])
         self._clips.add(clip, len(names), result, truth)
@@ -144,16 +144,16 @@ class ClipMethodScores:
             self._set.add(frame.name, *cut_to_one_size(result, truth))
 
     def scored(self) -> dict[str, list[str]]:
-        """The frames that count, clip/frame, by clip: those of the protocol; all where there are but FID and KID."""
+        """The scored frames (clip/frame) by clip: those of the protocol, or all if only FID and KID are measured."""
         if not self._of_frames:
             return self._names
         return {clip: [self._names[clip][index] for index in indices]
                 for clip, indices in self._clips.counted().items()}
 
     def results(self) -> SetFigures:
-        """As of `MethodScores`, of frames, and means by clip.
+        """Values by frame, their means over all frames, and means by clip.
 
-        tOF and tLP of a clip's first frame are None: they are with the frame before.
+        tOF and tLP of a clip's first frame are None, since they compare a frame with the one before.
         """
         means, by_frame = self._clips.results(), self._clips.by_frame()
         scored = [frame for frames in self.scored().values() for frame in frames]

@@ -13,7 +13,7 @@ from basicsr_kd.errors import EvaluationError
 from basicsr_kd.utils.images import SUFFIXES, image_files, read_image
 from basicsr_kd.utils.text import some
 
-# How names may go on where those of the ground truth end: babyx4, baby_x4, babyLR, baby_kd_esrgan.
+# What may follow the name of the ground truth (baby): babyx4, baby_x4, babyLR, baby_kd_esrgan.
 _ENDING = re.compile(r'(?:[_\-. ].*|x\d.*|[LS]R.*)?', re.IGNORECASE)
 _TRUTH = re.compile(r'(.+?)[_\-. ]?(?:HR|GT)', re.IGNORECASE)
 
@@ -22,7 +22,7 @@ _TRUTH = re.compile(r'(.+?)[_\-. ]?(?:HR|GT)', re.IGNORECASE)
 class ImagePair:
     """The files of one image: ground truth, low resolution, and finished results by the name of their method.
 
-    One of the first two may be missing.
+    Ground truth or low resolution may be missing.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ImagePair:
 
     @property
     def file(self) -> Path:
-        """What messages call the image by: its ground truth, or where there is none its low resolution."""
+        """The file that stands for the image in messages: its ground truth, else its low resolution."""
         found = self.hr or self.lr
         assert found
         return found
@@ -40,7 +40,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that a mean is taken over; without `hr` photos that have no ground truth."""
+    """Images that a mean is taken over; without `hr` they are photos that have no ground truth."""
 
     name: str
     hr: Path | None
@@ -51,14 +51,14 @@ class ImageSet:
 def pair_folders(hr: Path | None, lr: Path | None, results: Mapping[str, Path] | None = None) -> list[ImagePair]:
     """Pair the images of folders by their names, whatever their file types.
 
-    Names are those of the ground truth, or those and one ending that is the same in the whole folder (`babyx4`,
-    `baby_kd_esrgan`). Where all names of the ground truth end in HR or GT (`img_001_SRF_4_HR`), it may stand without.
-    Without ground truth, names are those of low resolution.
+    Names in the other folders are those of the ground truth, or those with one ending that is the same in the whole
+    folder (`babyx4`, `baby_kd_esrgan`). Where all names of the ground truth end in HR or GT (`img_001_SRF_4_HR`), the
+    other folders may leave that out. Without ground truth, names are those of low resolution.
 
     Args:
         hr: The ground truth, or None.
         lr: Low resolution, or None where there is ground truth.
-        results: Finished images by the name of their method.
+        results: Folders of finished images by the name of their method.
 
     Raises:
         EvaluationError: A folder without images, two images of one name, or names that do not pair.
@@ -73,11 +73,11 @@ def pair_folders(hr: Path | None, lr: Path | None, results: Mapping[str, Path] |
 
 
 def read_pair(pair: ImagePair, scale: int | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Low resolution, and the ground truth, cut to a multiple of its size; None where there is no file.
+    """Read low resolution, and the ground truth cut to `scale` times its size; None where there is no file.
 
     Args:
-        pair: One of a checked set.
-        scale: Of the `CheckedSets`.
+        pair: A pair of a checked set.
+        scale: The scale of the `CheckedSets`.
 
     Returns:
         (h, w, 3) and (scale·h, scale·w, 3), BGR uint8.
@@ -101,7 +101,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _partners(named: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The file of a folder that belongs to each name, which those of the folder `named` are."""
+    """The file of `folder` that belongs to each name; `named` is the folder that the names come from."""
     files = _by_name(folder)
     expected = min((dict(zip(names, _with_ending(roots, files), strict=True)) for roots in _roots(names)),
                    key=lambda expected: len(files.keys() ^ set(expected.values())))
@@ -116,14 +116,14 @@ def _partners(named: Path, names: Sequence[str], folder: Path) -> dict[str, Path
 
 
 def _roots(names: Sequence[str]) -> list[list[str]]:
-    """What the names of the other folder may begin with."""
+    """What the names in the other folder may begin with."""
     marked = [_TRUTH.fullmatch(name) for name in names]
     bare = [match[1] for match in marked if match]
     return [list(names), bare] if len(set(bare)) == len(names) else [list(names)]
 
 
 def _with_ending(roots: Sequence[str], files: Iterable[str]) -> list[str]:
-    """The roots with the ending that most files have behind one of them."""
+    """The roots, each with the ending that most files have after a root."""
     known = set(roots)
     endings = Counter(file[length:] for file in files for length in range(1, len(file) + 1)
                       if file[:length] in known and _ENDING.fullmatch(file[length:]))
@@ -135,7 +135,7 @@ def are_clips(folders: Sequence[Path]) -> bool:
     """Whether folders of ground truth are sets of clips, with folders of frames in them, or sets of images.
 
     Raises:
-        EvaluationError: They differ in that, or one of them is both.
+        EvaluationError: Some folders have clips and others images, or one has both.
     """
     kinds = {folder: _holds_clips(folder) for folder in folders}
     if len(set(kinds.values())) > 1:
@@ -146,7 +146,7 @@ def are_clips(folders: Sequence[Path]) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders right inside, sorted, without hidden ones; none where there is no such folder."""
+    """The folders directly inside a folder, sorted, without hidden ones; none if the folder does not exist."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
