@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from basicsr_kd.bench.schema import Bench
 
-_BAR, _CHARACTER = 0.24, 0.075  # inches of a bar, and of a letter beside it
+_BAR, _CHARACTER = 0.24, 0.075  # inches: the height of a bar, and the width of a letter beside it
 
 
 def bench_plot(path: Path, bench: Bench) -> None:
-    """Write a bar for each row of a benchmark, one colour a network; whiskers are quartiles.
+    """Write a plot with a bar for each row of a benchmark, in one colour for each network; whiskers are quartiles.
 
     Args:
         path: The PNG to write; its folder exists.
@@ -20,7 +20,7 @@ def bench_plot(path: Path, bench: Bench) -> None:
     """
     networks = list(dict.fromkeys(row.network for row in bench.rows))
     labels = [f'{row.way}, {row.threads} thread{"s" * (row.threads > 1)}' for row in bench.rows]
-    places = [index + 0.6 * networks.index(row.network) for index, row in enumerate(bench.rows)]  # networks apart
+    places = [index + 0.6 * networks.index(row.network) for index, row in enumerate(bench.rows)]  # networks set apart
     figure = Figure(figsize=(4.5 + _CHARACTER * max(map(len, labels)), 1.2 + _BAR * (places[-1] + 1)), dpi=130,
                     layout='constrained')
     axes = figure.add_subplot()

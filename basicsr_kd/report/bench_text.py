@@ -1,4 +1,4 @@
-"""A benchmark as text: a table, and what has to be known to read it."""
+"""A benchmark as text: a table, and what a reader has to know."""
 from __future__ import annotations
 
 from basicsr_kd.bench.schema import Bench
@@ -9,12 +9,12 @@ _MISSING = '-'
 
 
 def bench_text(bench: Bench) -> str:
-    """Lay out what `bench` gives."""
+    """Lay out the result of `bench` as text."""
     return '\n\n'.join([bench_table(bench), *map(wrap, [bench_note(bench), *bench.left_out])])
 
 
 def bench_table(bench: Bench) -> str:
-    """A row for each network in each way to run it."""
+    """A table with a row for each network in each way to run it."""
     several = _several(bench)
     ratios = ['time / first', 'MACs / first'] if several else []
     return markdown_table(['network', 'runs in', 'threads', 'ms', 'time', *ratios, 'memory'], [
@@ -24,7 +24,7 @@ def bench_table(bench: Bench) -> str:
 
 
 def bench_note(bench: Bench) -> str:
-    """What the figures hold for."""
+    """The conditions under which the figures were measured."""
     height, width = bench.lr_size
     first, turns = bench.rows[0].network, min(row.speed.turns or 0 for row in bench.rows)
     found = [f'Milliseconds of one random {width}x{height} image on {bench.device.name}, median (quartiles) of at '

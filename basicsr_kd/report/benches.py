@@ -1,4 +1,4 @@
-"""Benchmarks beside evaluations: how good methods are against their time in a runtime."""
+"""Benchmarks beside evaluations: the quality of methods against their time in a runtime."""
 from __future__ import annotations
 
 import math
@@ -29,7 +29,7 @@ class Timed:
 
     @property
     def has_quality(self) -> bool:
-        """Whether the method's figures are this one's: 8 bits are another network, unless their file was evaluated."""
+        """Whether the method's quality holds for this row: 8 bits are another network, unless evaluated as such."""
         return self.row.precision != 'int8' or any(run.runtime for run in self.method.runs)
 
 
@@ -38,7 +38,7 @@ def is_bench(path: Path) -> bool:
     try:
         content: Any = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False  # whoever reads evaluations says what is wrong with it
+        return False  # the reader of evaluations says what is wrong with it
     found = content.get('format') if isinstance(content, dict) else None
     return isinstance(found, str) and found.startswith(FORMAT.rpartition(' ')[0])
 
@@ -48,11 +48,11 @@ def read_benches(paths: Sequence[Path], methods: Sequence[MethodGroup]) -> tuple
 
     Args:
         paths: Files for which `is_bench` holds.
-        methods: Of the report.
+        methods: The methods of the report.
 
     Returns:
-        The first benchmark, which all compare with; its rows and those of the others; and a note for what is left out:
-        networks that were not evaluated, files of another machine or size of image.
+        The first benchmark, which all others are compared with; all rows; and a note for everything that is left out:
+        networks that were not evaluated, files from another machine or with another image size.
 
     Raises:
         ReportError: A file has a fault.
@@ -83,7 +83,7 @@ def read_benches(paths: Sequence[Path], methods: Sequence[MethodGroup]) -> tuple
 
 
 def runtimes_table(runs: Runs, timed: Sequence[Timed]) -> Table | None:
-    """A line for each method in each way to run it; None where there is none."""
+    """A table with a line for each method in each way to run it; None where nothing was timed."""
     if not timed:
         return None
     metrics = [metric for metric in measured([one.method for one in timed]) if METRICS[metric].in_plots]
@@ -99,7 +99,7 @@ def runtimes_table(runs: Runs, timed: Sequence[Timed]) -> Table | None:
 
 
 def runtimes_panels(runs: Runs, timed: Sequence[Timed]) -> list[Panel]:
-    """Quality against time, a panel for each metric that two points or more have.
+    """Plots of quality against time, a panel for each metric that at least two points have.
 
     A method is shown once for each runtime: in the precision and with the threads in which it is fastest there.
     """

@@ -1,4 +1,4 @@
-"""A table before it is written, and its cells: as people read them, and as figures for a spreadsheet."""
+"""Tables before they are written, and their cells: as people read them, and as figures for a spreadsheet."""
 from __future__ import annotations
 
 import csv
@@ -18,11 +18,11 @@ _LATEX = {'\\': r'\textbackslash{}', '&': r'\&', '%': r'\%', '$': r'\$', '#': r'
 
 @dataclass(frozen=True)
 class Cell:
-    """Brackets hold a spread or an interval, parentheses what the figure is compared with."""
+    """A cell of a table: brackets hold a spread or an interval, parentheses what the figure is compared with."""
 
     text: str
     figures: Mapping[str, float] = field(default_factory=dict)
-    """For a spreadsheet, by what is added to the column's title; empty for mere text."""
+    """Figures for a spreadsheet, by the text that is added to the column's title; empty for plain text."""
 
 
 NOTHING = Cell('-')
@@ -30,10 +30,10 @@ NOTHING = Cell('-')
 
 @dataclass(frozen=True)
 class Table:
-    """What is written as Markdown, LaTeX, CSV and HTML."""
+    """A table that is written as Markdown, LaTeX, CSV and HTML."""
 
     name: str
-    """Of its files."""
+    """The name of its files."""
     title: str
     header: tuple[str, ...]
     blocks: tuple[tuple[tuple[Cell, ...], ...], ...]
@@ -44,7 +44,7 @@ class Table:
 
 def table(name: str, title: str, header: Sequence[str], blocks: Sequence[Sequence[Sequence[Cell]]],
           once: Collection[str] = ()) -> Table:
-    """Put a table together, without the columns in which nothing stands.
+    """Put a table together, without the columns that are empty.
 
     Args:
         once: Titles of columns that are the same in all rows of a block.
@@ -58,7 +58,7 @@ def table(name: str, title: str, header: Sequence[str], blocks: Sequence[Sequenc
 
 def score(values: Sequence[float], decimals: int, paper: float | None = None,
           interval: tuple[float, float] | None = None) -> Cell:
-    """`mean ± sd` over seeds, of a single one the value with its interval; the paper's figure in parentheses."""
+    """`mean ± sd` over seeds, or for a single seed the value with its interval; the paper's figure in parentheses."""
     if not values:
         return NOTHING
     mean = math.inf if math.inf in values else statistics.fmean(values)
@@ -76,7 +76,7 @@ def score(values: Sequence[float], decimals: int, paper: float | None = None,
 
 
 def amount(values: Sequence[float], whole: float | None = None, unit: float = 1, decimals: int = 0) -> Cell:
-    """A count in a unit such as 1e9, the mean over seeds, and its share of `whole`."""
+    """A count in a unit such as 1e9, as the mean over seeds, with its share of `whole`."""
     if not values:
         return NOTHING
     mean = statistics.fmean(values)
@@ -94,7 +94,7 @@ def seconds(quartiles: tuple[float, float, float], whole: float | None = None) -
 
 
 def number(value: float, decimals: int) -> str:
-    """With so many decimals; infinity is what equal images have."""
+    """A figure with so many decimals; equal images have an infinite PSNR."""
     return '∞' if value == math.inf else f'{value:.{decimals}f}'
 
 
@@ -103,7 +103,7 @@ def _share(value: float, whole: float | None) -> Cell:
 
 
 def rows_of(table: Table) -> Iterator[tuple[bool, list[str]]]:
-    """Whether a block starts, and a row's texts, those that are the same in a block in its first row alone."""
+    """For each row, whether it starts a block, and its texts; the columns of `once` only in a block's first row."""
     for block in table.blocks:
         for index, row in enumerate(block):
             yield not index, ['' if index and column in table.once else cell.text for column, cell in enumerate(row)]
@@ -135,7 +135,7 @@ def to_latex(table: Table, notes: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One header row; a column each for a figure, its spread, the paper's and so on; nothing where nothing stands."""
+    """One header row, and separate columns for a figure, its spread, the paper's figure and so on."""
     columns = list(zip(*(row for block in table.blocks for row in block), strict=True))
     header, content = [], []
     for title, cells in zip(table.header, columns, strict=True):

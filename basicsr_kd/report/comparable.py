@@ -1,4 +1,4 @@
-"""Whether figures of several evaluations may stand side by side."""
+"""Checks whether the figures of several evaluations may stand side by side."""
 from __future__ import annotations
 
 import math
@@ -21,22 +21,22 @@ from basicsr_kd.utils.measured import Part
 from basicsr_kd.utils.text import some
 
 _SAME_IMAGES = 'Make a report of each, or evaluate all methods on the same images.'
-# Figures of one network from two machines differ by less: rounding turns some pixels by a level.
+# Figures of one network from two machines differ by less than this: rounding changes some pixels by one level.
 _RELATIVE = 1e-4
-_ABSOLUTE = 1e-5  # KID is around 0
+_ABSOLUTE = 1e-5  # for KID, which is close to 0
 
 
 def common_protocol(evaluations: Mapping[Path, Evaluation]) -> MeasuredProtocol:
-    """The one way in which quality was measured, in the words of all files.
+    """The common protocol of all files: the one way in which quality was measured.
 
     Raises:
-        ReportError: Scale, border, channel, the teacher in the place of ground truth, the network of LPIPS, the frame
-            rate or what of a clip counts differ; those without LPIPS go with any.
+        ReportError: Files differ in scale, border, channel, the teacher in place of ground truth, the network of
+            LPIPS, the frame rate or the scored part of clips; a file without LPIPS fits any network of LPIPS.
     """
     common: dict[str, Any] = {}
     for name in ('scale', 'border', 'channel', 'lpips_net', 'clips', 'frame_rate', 'teacher'):
         found = {path: getattr(evaluation.protocol, name) for path, evaluation in evaluations.items()}
-        if name != 'teacher':  # without one figures are against ground truth, which is another thing
+        if name != 'teacher':  # None means ground truth, which is not the same as any teacher
             found = {path: value for path, value in found.items() if value is not None}
         for path, value in found.items():
             first = next(iter(found))
@@ -44,17 +44,17 @@ def common_protocol(evaluations: Mapping[Path, Evaluation]) -> MeasuredProtocol:
                 raise ReportError(f'these evaluations do not compare: {name} is {found[first]} in {first} and {value} '
                                   f'in {path}. Make a report of each, or evaluate again with the same protocol.')
         common[name] = next(iter(found.values()), None)
-    # each tells of the metrics that it has
+    # each file describes the metrics that it has
     parts = dict.fromkeys(part for evaluation in evaluations.values()
                           for part in evaluation.protocol.text.removesuffix('.').split('; '))
     return MeasuredProtocol(**common, text='; '.join(parts) + '.')
 
 
 def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
-    """That all have the same sets, of the same images.
+    """Check that all files have the same sets with the same images.
 
     Raises:
-        ReportError: They have not.
+        ReportError: Sets or images differ.
     """
     files = {path: {images.name: sorted(images.images) for images in evaluation.sets}
              for path, evaluation in evaluations.items()}
@@ -71,7 +71,7 @@ def check_sets(evaluations: Mapping[Path, Evaluation]) -> None:
 
 
 def check_images(path: Path, method: MeasuredMethod, sets: Iterable[MeasuredSet]) -> None:
-    """That every mean is over all images of its set: means over fewer do not compare.
+    """Check that every mean is over all images of its set, since means over fewer images do not compare.
 
     Raises:
         ReportError: A metric has other images than its set, or the set is not there.
@@ -88,10 +88,10 @@ def check_images(path: Path, method: MeasuredMethod, sets: Iterable[MeasuredSet]
 
 
 def merge(one_path: Path, one: MeasuredMethod, path: Path, other: MeasuredMethod) -> MeasuredMethod:
-    """All that two files say of one method; where both say something, what the first says.
+    """Merge what two files say of one method; where both have a figure, the first file's stays.
 
     Raises:
-        ReportError: Its tags or figures differ, by more than other processors and libraries make of it.
+        ReportError: Tags or figures differ by more than other processors and libraries can explain.
     """
     scores = dict(one.scores)
     difference = '' if one.about == other.about else 'the tags'
@@ -113,7 +113,7 @@ def merge(one_path: Path, one: MeasuredMethod, path: Path, other: MeasuredMethod
 
 def drop_other_sizes(
         methods: Sequence[tuple[Path, MeasuredMethod]]) -> tuple[list[tuple[Path, MeasuredMethod]], list[str]]:
-    """Without MACs and activations of another LR size than the first method's.
+    """Drop MACs and activations that were counted at another LR size than the first method's.
 
     Returns:
         The methods, and a note for each that lost something.
@@ -133,7 +133,7 @@ def drop_other_sizes(
 
 
 def _figures(scores: SetFigures) -> dict[str, dict[str, Score]]:
-    """All that there is of one set: by metric, and by image or what else a figure is of."""
+    """All figures of one set by metric, and then by image or by what else a figure is of ('the mean')."""
     found = {metric: dict(values) for metric, values in scores.images.items()}
     for metric, mean in scores.mean.items():
         found.setdefault(metric, {})['the mean'] = mean

@@ -19,11 +19,11 @@ from basicsr_kd.report.pictures import LR, TRUTH, Pictures, files_of_clip, truth
 from basicsr_kd.utils.images import MOST_EXCESS, read_image
 from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 
-_PHOTOS = 4  # in all, as many of each set; one of each where there are more sets
-_SIDE = 64  # of the part, in pixels of the ground truth
-_SIDE_OF_PHOTOS = 128  # where there is none: what is a fault and what is not is seen in larger parts
+_PHOTOS = 4  # in total, equally many from each set; one from each set where there are more sets
+_SIDE = 64  # the part's side in pixels of the ground truth
+_SIDE_OF_PHOTOS = 128  # without ground truth: larger parts are needed to tell faults from details
 _BLUR = 4  # how far the ground truth is scaled down to find where detail is
-_UNNAMED = ('psnr', 'ssim')  # whose figures tell which they are
+_UNNAMED = ('psnr', 'ssim')  # metrics whose figures need no name beside them
 
 
 def caption(runs: Runs) -> str:
@@ -40,19 +40,19 @@ def caption(runs: Runs) -> str:
 
 
 def find_comparisons(pictures: Pictures, progress: bool = False) -> list[Comparison]:
-    """Photos and parts with the most detail that scaling down loses, so that no one chooses what flatters a method.
+    """Find the photos and parts that lose most detail when scaled down, so that no one picks what flatters a method.
 
-    Figures below a part are those of the whole photo. Of a clip it is the middle frame, followed by a time slice.
+    Figures below a part are those of the whole photo. A clip is shown by its middle frame, followed by a time slice.
 
     Args:
         progress: Whether to show a bar.
 
     Returns:
-        One for each photo, with the same labels: LR (not of clips), the methods in their order, ground truth where
-        there is one.
+        One comparison for each photo, all with the same labels: LR (not for clips), the methods in their order, and
+        ground truth if there is any.
 
     Raises:
-        EvaluationError: Pictures, ground truth or LR that are not there or do not fit each other.
+        EvaluationError: Pictures, ground truth or LR are missing or do not fit each other.
     """
     runs = pictures.runs
     total = None if runs.clips else sum(len(images.images) for images in runs.sets)
@@ -85,7 +85,7 @@ def _compare(pictures: Pictures, images: MeasuredSet, pair: ImagePair) -> Compar
     *_, whole = views
     views |= {method.label: read_image(pictures.file(method, images, pair.name)) for method in pictures.methods}
     if whole == TRUTH:
-        views[TRUTH] = views.pop(TRUTH)  # it comes last
+        views[TRUTH] = views.pop(TRUTH)  # the ground truth comes last
     if images.clips:
         views = _cut(views)
     height, width, _ = views[whole].shape
@@ -100,14 +100,14 @@ def _compare(pictures: Pictures, images: MeasuredSet, pair: ImagePair) -> Compar
 
 
 def _given(pair: ImagePair, scale: int | None) -> dict[str, np.ndarray]:
-    """LR with a square for each pixel, and ground truth, cut as for the figures; as far as there are."""
+    """LR with a square for each pixel, and ground truth, cut as for the figures; those that exist."""
     lr, truth = read_pair(pair, scale)
     found = {} if lr is None or scale is None else {LR: lr.repeat(scale, axis=0).repeat(scale, axis=1)}
     return found if truth is None else {**found, TRUTH: truth}
 
 
 def _cut(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """To one size, where they differ by no more than frames of a clip may."""
+    """Cut pictures to one size, where they differ by no more than frames of a clip may."""
     height, width = (min(sides) for sides in zip(*(image.shape[:2] for image in pictures.values()), strict=True))
     return {label: image[:height, :width] if image.shape[0] - height <= MOST_EXCESS >= image.shape[1] - width else image
             for label, image in pictures.items()}
@@ -132,7 +132,7 @@ def _note(method: MethodGroup, images: MeasuredSet, name: str) -> str:
 def _text(method: MethodGroup, images: MeasuredSet, of: Literal['images', 'clips'], metrics: Sequence[str],
           name: str) -> str:
     scores = method.runs[0].scores.get(images.name)
-    figures: Mapping[str, Mapping[str, Score]] = getattr(scores, of, {})  # none of a set that it lacks
+    figures: Mapping[str, Mapping[str, Score]] = getattr(scores, of, {})  # no figures of a set that the method lacks
     values = {metric: figures.get(metric, {}).get(name) for metric in metrics}
     return ' / '.join(_figure(metric, float(value)) for metric, value in values.items() if value is not None)
 
@@ -159,14 +159,14 @@ def _blurred(whole: np.ndarray) -> np.ndarray:
 
 def time_slice(crop: Comparison, files: Mapping[str, Sequence[Path]], notes: Mapping[str, str], name: str,
                bar: tqdm) -> TimeSlice:
-    """The row through the middle of a crop, in as many frames around the clip's middle as the crop has pixels.
+    """The row of pixels through a crop's middle, over as many frames around the clip's middle as the crop has rows.
 
     Args:
-        crop: Of the clip's middle frame.
-        files: By label as in the crop, the frames in their order.
+        crop: The crop of the clip's middle frame.
+        files: The frames in their order, by label as in the crop.
         notes: A line of text below some of the labels.
-        name: Of the clip.
-        bar: Goes on by one for each frame.
+        name: The clip's name.
+        bar: Advances by one for each frame.
 
     Raises:
         EvaluationError: A frame cannot be read, or is smaller than the crop's.

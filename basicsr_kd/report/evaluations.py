@@ -40,16 +40,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class Runs:
-    """The methods of some evaluations that compare: one protocol, the same images."""
+    """The methods of comparable evaluations, that is with one protocol and the same images."""
 
     protocol: MeasuredProtocol
     timing: Timing | None
     """None where nothing was timed."""
     sets: tuple[MeasuredSet, ...]
     methods: tuple[MeasuredMethod, ...]
-    """Every seed is a method of its own here."""
+    """The methods; here each seed is a method of its own."""
     notes: tuple[str, ...]
-    """What a reader must know of the figures, a sentence or two each."""
+    """What a reader must know about the figures, one or two sentences each."""
 
     @property
     def clips(self) -> bool:
@@ -65,18 +65,17 @@ class Runs:
 def read_runs(paths: Sequence[Path], about: Path | None = None) -> Runs:
     """Read evaluations.
 
-    A method may be in several files (bicubic is in most) as long as figures that they share are the same; each may
-    have metrics of its own. Seconds from another device, and seconds, MACs and activations of another LR size, do not
-    compare: the first method's stay, the others are dropped with a note.
+    A method may be in several files (bicubic is in most) as long as the figures that the files share are the same;
+    each file may have metrics of its own. Seconds from another device do not compare, nor do seconds, MACs and
+    activations of another LR size: the first method's stay, the others are dropped with a note.
 
     Args:
         paths: Files of `basicsr-kd evaluate --json`, at least one.
-        about: A YAML file with tags by method name (`About`), which count
-            before those in the evaluations.
+        about: A YAML file with tags by method name (`About`), which replace those in the evaluations.
 
     Raises:
-        ReportError: A file that is no evaluation or of another format version; protocols, sets or images that differ;
-            one method with different figures; tags that are none, or of a method that is not there.
+        ReportError: A file is no evaluation or has another format version; protocols, sets or images differ; one
+            method has different figures; tags are invalid, or are for a method that is not there.
     """
     files = {path: _read(path) for path in paths}
     protocol = common_protocol(files)
@@ -153,7 +152,7 @@ def _read_tags(path: Path, names: Sequence[str]) -> Mapping[str, dict[str, Any]]
 
 
 def _tagged(method: MeasuredMethod, tags: Mapping[str, Any]) -> MeasuredMethod:
-    """With the given tags before its own, and its own before what its kind and its network's options tell."""
+    """Tag a method: given tags come before its own, and these before what its kind and its network's options tell."""
     told: dict[str, Any] = {'role': 'bicubic'} if method.kind == 'bicubic' else {}
     network = method.network or {}
     features, blocks = network.get('num_feat'), network.get('base', network).get('nb')  # base: where FNet is narrower

@@ -1,4 +1,4 @@
-"""A comparison picture: for every photo the whole, and the same small part of it as each method made it."""
+"""A comparison picture: for every photo the whole, and one small part of it as each method enlarges it."""
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from matplotlib.patheffects import withStroke
 _DPI = 100
 _GAP = 6  # pixels between panels
 _FONT = 9  # points
-_CHARACTER = 7.3  # pixels of one at this size, on the wide side
-_TEXT = 17  # pixels of a line
-_LINES = 3  # of text below a panel: a name in at most two, a note
+_CHARACTER = 7.3  # pixels of a character at this size, rather too wide
+_TEXT = 17  # pixels: the height of a line
+_LINES = 3  # of text below a panel: a name in at most two lines, and a note
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Lines end at spaces and after what joins the words of a name; inside a word only if it is longer than a line."""
+    """Breaks lines at spaces and after a name's joining characters; inside a word only if it is longer than a line."""
 
     wordsep_re = re.compile(r'(\s+)|(?<=[_/-])')
 
@@ -38,9 +38,9 @@ class Comparison:
     notes: Mapping[str, str]
     """A line of text below some of the labels, such as `27.31 dB`."""
     name: str = ''
-    """Of the photo."""
+    """The photo's name."""
     whole: str = ''
-    """Label of what is shown as a whole; default: the last."""
+    """Label of the image that is shown as a whole; default: the last."""
 
     @property
     def overview(self) -> np.ndarray:
@@ -49,7 +49,7 @@ class Comparison:
 
     @property
     def mark(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height of what is marked in the whole."""
+        """Left, top, width and height of the part that is marked in the whole."""
         left, top, side = self.box
         return left, top, side, side
 
@@ -61,10 +61,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class TimeSlice(Comparison):
-    """Instead of the part, the row of pixels through its middle over time, downwards: what flickers is ragged."""
+    """Shows, instead of the part, the row of pixels through its middle over time, downwards: flicker looks ragged."""
 
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """By label, that row of successive frames: (frames, side, 3) RGB uint8."""
+    """That row of successive frames, by label: (frames, side, 3) RGB uint8."""
 
     @property
     def mark(self) -> tuple[int, int, int, int]:
@@ -72,7 +72,7 @@ class TimeSlice(Comparison):
         return left, top + side // 2, side, 1
 
     def part(self, label: str) -> np.ndarray:
-        """The rows of one method, (side, side, 3) RGB uint8; each several times where there are fewer."""
+        """The rows of one method, (side, side, 3) RGB uint8; each row is repeated where there are fewer than `side`."""
         rows, side = self.rows[label], self.box[2]
         return rows[np.arange(side) * len(rows) // side]
 
@@ -85,10 +85,10 @@ def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int, border: int 
         border: Pixels at each edge that the square keeps out of, unless the image is too small for that.
 
     Returns:
-        left, top, side of the square with the largest mean absolute difference.
+        Left, top and side of the square with the largest mean absolute difference.
     """
     loss = np.abs(truth.astype(np.float32) - baseline.astype(np.float32)).mean(axis=2)
-    # With the anchor at the corner, means[y, x] is that of the square whose left upper corner is (x, y).
+    # With the anchor at the corner, means[y, x] is the mean over the square whose upper left corner is (x, y).
     means = cv2.boxFilter(loss, -1, (side, side), anchor=(0, 0))
     first = border if min(loss.shape) >= side + 2 * border else 0
     allowed = means[first:loss.shape[0] - side - first + 1, first:loss.shape[1] - side - first + 1]
@@ -97,15 +97,15 @@ def busiest_box(truth: np.ndarray, baseline: np.ndarray, side: int, border: int 
 
 
 def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel: int = 192, most: int = 5) -> None:
-    """Write a PNG with one row a photo: the ground truth with the part marked, then that part from every method.
+    """Write a PNG with one row for each photo: the ground truth with the part marked, then that part of every method.
 
-    Parts are enlarged with nearest neighbour by a whole factor, so that what is seen are the pixels themselves.
+    Parts are enlarged with nearest neighbour by a whole factor, so that the pixels themselves are seen.
 
     Args:
         path: The PNG to write; its folder exists.
-        rows: Same labels and same side of the box in each.
+        rows: One comparison for each row, all with the same labels and the same side of the box.
         panel: Least side of a panel in pixels.
-        most: How many panels stand side by side; more go on in a further line, beside a larger whole.
+        most: How many panels at most stand side by side; more go on further lines, beside a larger whole.
 
     Raises:
         ValueError: No rows, images of different sizes in a row, or a box that leaves its image.
@@ -160,5 +160,5 @@ def _check(row: Comparison) -> None:
 
 
 def _fit(label: str, side: int) -> list[str]:
-    """A label in two lines at most; a longer one ends in dots."""
+    """Break a label into two lines at most; a longer label ends in dots."""
     return _Wrapper(int(side / _CHARACTER), max_lines=_LINES - 1, placeholder='…').wrap(label)

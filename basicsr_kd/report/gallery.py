@@ -1,4 +1,4 @@
-"""The photos that a reader compares on the page, whole: their files, and the figures that stand beside them."""
+"""The whole photos that a reader compares on the page: their files, and the figures that stand beside them."""
 from __future__ import annotations
 
 import shutil
@@ -23,7 +23,7 @@ from basicsr_kd.utils.images import MOST_EXCESS, write_image
 from basicsr_kd.utils.metric_names import IMAGE_METRICS, METRICS
 
 FOLDER = 'index_files'
-"""Beside index.html, as browsers call what belongs to a page that they save."""
+"""The folder beside index.html, named as browsers name the folder of a page that they save."""
 _SMALL = 96  # pixels: the height of a small picture
 
 
@@ -37,16 +37,16 @@ class Photo:
     size: tuple[int, int]
     """Width and height of the results."""
     results: Mapping[str, Path]
-    """By the label of the method."""
+    """Files by the label of the method."""
     figures: Mapping[str, Mapping[str, str]]
-    """By the label of the method and the metric, as people read them."""
+    """Figures by the label of the method and the metric, as people read them."""
 
 
 def find_photos(pictures: Pictures) -> list[Photo]:
-    """Every photo of every set; of clips the middle frames.
+    """Find every photo of every set, or the middle frames of clips.
 
     Raises:
-        EvaluationError: Pictures that are not there, or of different sizes.
+        EvaluationError: Pictures are missing, or have different sizes.
     """
     return [_photo(pictures, images, pair) for images in pictures.runs.sets for pair in pictures.pairs(images).values()]
 
@@ -82,19 +82,19 @@ def _figures(method: MethodGroup, images: MeasuredSet, name: str) -> dict[str, s
 
 def write_gallery(folder: Path, photos: Sequence[Photo], methods: Sequence[MethodGroup],
                   timed: Sequence[Timed]) -> dict[str, Any]:
-    """Copy the pictures, and make small ones to choose from.
+    """Copy the pictures into the page's folder, and make small ones to choose from.
 
     Args:
-        folder: Of the page; the pictures go into its folder `index_files`.
-        methods: Of the report, for what they cost.
-        timed: Methods in runtimes.
+        folder: The page's folder; the pictures go into its folder `index_files`.
+        methods: The methods of the report, for their costs.
+        timed: The methods in runtimes, for their times.
 
     Returns:
         What the page's script reads.
 
     Raises:
         BadImageError: A picture cannot be read.
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     shown = [metric for metric in IMAGE_METRICS
              if any(metric in figures for photo in photos for figures in photo.figures.values())]
@@ -129,7 +129,7 @@ def _written(root: Path, place: str, photo: Photo, metrics: Sequence[str]) -> di
 
 
 def _costs(method: MethodGroup, methods: Sequence[MethodGroup], timed: Sequence[Timed]) -> dict[str, str]:
-    """Size and time: the fastest way in a runtime where that was measured, else seconds in PyTorch."""
+    """Size and time of a method: its fastest time in a runtime if that was measured, else its seconds in PyTorch."""
     found = {}
     if counts := method.counts('params'):
         found['parameters'] = f'{statistics.fmean(counts):,.0f}'

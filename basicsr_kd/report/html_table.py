@@ -1,4 +1,4 @@
-"""A table of a report in HTML: it fits a desk's screen, and says what it can be sorted by."""
+"""A table of a report in HTML: it fits a desktop screen, and holds the values that it can be sorted by."""
 from __future__ import annotations
 
 import re
@@ -8,17 +8,17 @@ from basicsr_kd.report.cells import Cell, Table
 
 _BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
 _ROOM = 1140  # CSS pixels for a table on a screen of 1,200
-_CHARACTER, _PADDING = 7.8, 13  # CSS pixels in page.css's size of tables, bold
-_FIRST = 128  # CSS pixels, at least, of the first column
+_CHARACTER, _PADDING = 7.8, 13  # CSS pixels at page.css's font size of tables, in bold
+_FIRST = 128  # CSS pixels: the least width of the first column
 
 
 def html_table(table: Table) -> str:
-    """The table; one that is too wide for a desk becomes several, each of which begins with the same columns."""
+    """The table in HTML; if it is too wide for a desktop it becomes several, which all begin with the same columns."""
     return '\n'.join(map(_part, _parts(table)))
 
 
 def broken(name: str) -> str:
-    """A name that may go on in the next line after what joins its words."""
+    """A name with possible line breaks after the characters that join its words."""
     return _BREAK.sub('<wbr>', escape(name))
 
 
@@ -39,7 +39,7 @@ def _parts(table: Table) -> list[Table]:
 
 
 def _width(table: Table, index: int) -> float:
-    """CSS pixels that a column needs: those of the longest piece that does not break."""
+    """CSS pixels that a column needs: the width of its longest piece that does not break."""
     texts = [piece for word in table.header[index].split() for piece in _BREAK.split(word)]
     for block in table.blocks:
         for row in block:
@@ -69,7 +69,7 @@ def _part(table: Table) -> str:
             shown = []
             for index, cell in enumerate(cells):
                 if index in table.once and line:
-                    continue  # that of the first row spans all
+                    continue  # the first row's cell spans all rows
                 span = f' rowspan="{len(block)}"' if index in table.once and len(block) > 1 else ''
                 tag, scope = ('td', '') if index else ('th', ' scope="row"')
                 shown.append(f'<{tag}{scope}{kinds[index]}{span}{_value(cell)}>{_text(cell)}</{tag}>')
@@ -79,13 +79,13 @@ def _part(table: Table) -> str:
         content = ''.join(f'<tbody>\n{body}</tbody>\n' for body in bodies)
     else:
         content = f'<tbody>\n{"".join(bodies)}</tbody>\n'
-    # blocks of several rows belong to a method each where some column says so, and only then change places
+    # blocks of several rows can be sorted only where each is one method's, which a column of `once` shows
     sortable = ' class="sortable"' if len(bodies) > 1 and (table.once or not several) else ''
     return f'<div class="scroll"><table{sortable}>\n<thead>\n{header}</thead>\n{content}</table></div>'
 
 
 def _value(cell: Cell) -> str:
-    """What it is sorted by."""
+    """The value that a cell is sorted by."""
     value = cell.figures.get('')
     return '' if value is None else f' data-value="{"Infinity" if value == float("inf") else repr(float(value))}"'
 
@@ -97,5 +97,5 @@ def _text(cell: Cell) -> str:
 
 
 def _figures(cell: Cell) -> list[str]:
-    """A figure, its spread and what it is compared with: each stays in one line."""
+    """A figure, its spread and what it is compared with, each of which stays on one line."""
     return re.split(r' (?=[\[(±])', cell.text)

@@ -11,7 +11,7 @@ from basicsr_kd.evaluation.schema import About, MeasuredMethod, Role
 from basicsr_kd.utils.measured import Kid, Speed
 from basicsr_kd.utils.metric_names import METRICS, SET_METRICS
 
-# in a group: otherwise its mean is of different things
+# within a group: otherwise its mean would mix different methods
 _MUST_AGREE = ('role', 'pruned', 'features', 'blocks', 'iterations')
 _ROLES: tuple[str | None, ...] = get_args(Role)
 
@@ -25,13 +25,13 @@ class MethodGroup:
     runs: tuple[MeasuredMethod, ...]
 
     def counts(self, name: str) -> list[float]:
-        """A field of `Complexity`, one a seed that was counted."""
+        """A field of `Complexity`, one value for each seed that was counted."""
         found = [getattr(run.complexity, name) for run in self.runs if run.complexity]
         return [value for value in found if value is not None]
 
     @property
     def role(self) -> str:
-        """What it is, in words; empty where nobody said."""
+        """The method's role in words; empty where it has no tag."""
         about = self.about
         pruned = 'pruned teacher' if about.pruned is None else f'teacher pruned by {about.pruned:g}'
         student = {None: 'student', 0.0: 'student of unpruned teacher'}.get(about.pruned, f'student of {pruned}')
@@ -42,38 +42,38 @@ class MethodGroup:
                 'student_without_distillation': 'without distillation', 'student_l1': 'L1 alone', None: ''}[about.role]
 
     def part_counts(self, part: str, name: str) -> list[float]:
-        """A field of `Part`, one a seed that was counted."""
+        """A field of `Part`, one value for each seed that was counted."""
         found = [getattr(run.complexity.parts[part], name) for run in self.runs
                  if run.complexity and part in run.complexity.parts]
         return [value for value in found if value is not None]
 
     def values(self, name: str, metric: str) -> list[float]:
-        """Its figures on one set, one a seed that was measured; of clips the means over frames."""
+        """The method's figures on one set, one for each seed that was measured; for clips the means over frames."""
         return [value for run in self.runs if (value := _value(run, name, metric)) is not None]
 
     def clip_values(self, name: str, metric: str) -> list[float]:
-        """The means over the clips of one set, each of which counts the same, one a seed that was measured."""
+        """The means over the clips of one set, which all weigh the same; one mean for each seed that was measured."""
         found = [run.scores[name].clips.get(metric, {}).values() for run in self.runs if name in run.scores]
         return [METRICS[metric].shown(math.fsum(map(float, values)) / len(values))
                 for values in found if values]
 
     def averages(self, names: Sequence[str], metric: str) -> list[float]:
-        """The plain means over the sets, one a seed that was measured on all of them."""
+        """The plain means over the sets, one for each seed that was measured on all of them."""
         found = [[value for name in names if (value := _value(run, name, metric)) is not None] for run in self.runs]
         return [math.fsum(values) / len(values) for values in found if len(values) == len(names)]
 
     def kid(self, name: str) -> Kid | None:
-        """KID with its interval and floor, where it is that of a single seed."""
+        """KID with its interval and floor; None if there are several seeds."""
         found = [run.scores[name].kid for run in self.runs if name in run.scores]
         return found[0] if len(found) == 1 else None
 
     def samples(self, name: str) -> int:
-        """The fewest images that a FID on this set was taken of."""
+        """The smallest number of images from which an FID on this set was computed."""
         found = [run.scores[name].fid for run in self.runs if name in run.scores]
         return min((fid.samples for fid in found if fid), default=0)
 
     def speed(self, number_format: str) -> Speed | None:
-        """Seconds: of several seeds the mean of each quartile."""
+        """Seconds; for several seeds the mean of each quartile."""
         found = [run.speed[number_format] for run in self.runs if number_format in run.speed]
         if not found:
             return None
@@ -84,12 +84,12 @@ class MethodGroup:
 
 
 def group_methods(runs: Sequence[MeasuredMethod]) -> list[MethodGroup]:
-    """Put seeds together, in the order: bicubic, teachers, students by their width, all others as they come.
+    """Put seeds together, in this order: bicubic, teachers, students by their width, all others as they come.
 
-    Those of equal place with more residual blocks come first.
+    Of methods with the same place, the one with more residual blocks comes first.
 
     Raises:
-        ReportError: A group's members are no seeds of one method, or two have the same seed.
+        ReportError: The members of a group are no seeds of one method, or two have the same seed.
     """
     groups: dict[str, list[MeasuredMethod]] = {}
     for run in runs:
@@ -112,7 +112,7 @@ def group_methods(runs: Sequence[MeasuredMethod]) -> list[MethodGroup]:
 
 
 def measured(methods: Sequence[MethodGroup]) -> list[str]:
-    """The metrics that some method has."""
+    """The metrics that at least one method has."""
     return [metric for metric in METRICS if any(_value(run, name, metric) is not None for method in methods
                                                 for run in method.runs for name in run.scores)]
 
@@ -137,6 +137,6 @@ def _value(run: MeasuredMethod, name: str, metric: str) -> float | None:
 def _place(method: MethodGroup) -> tuple[int, int, int, float, int]:
     about = method.about
     kind, fewer_blocks = _ROLES.index(about.role), -(about.blocks or 0)
-    if about.role and about.role.startswith('student'):  # by width; of each width the controls before the distilled
+    if about.role and about.role.startswith('student'):  # by width, then controls before distilled ones
         return _ROLES.index('student'), about.features or 0, -kind, about.pruned or 0, fewer_blocks
     return kind, 0, 0, about.pruned or 0, fewer_blocks

@@ -1,4 +1,4 @@
-"""What a reader must know of the figures: one sentence or two each."""
+"""Notes on what a reader must know about the figures, one or two sentences each."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _CONTROLS_OF_VIDEO = {'bicubic': 'bicubic', 'teacher': 'the unpruned teacher',
 
 
 def quality_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
-    """How to read figures of quality."""
+    """Notes on how to read figures of quality."""
     found = [runs.protocol.text]
     if len(runs.sets) > 1:
         found.append('Averages are plain means over the sets, whatever their numbers of images.')
@@ -38,7 +38,7 @@ def quality_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
 
 
 def cost_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
-    """How to read sizes and seconds."""
+    """Notes on how to read sizes and seconds."""
     found = []
     counted = [run.complexity for method in methods for run in method.runs if run.complexity]
     if counted:
@@ -55,7 +55,7 @@ def cost_notes(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
 
 
 def paper_notes(runs: Runs, methods: Sequence[MethodGroup], tables: Sequence[Table]) -> list[str]:
-    """Whether a paper's figures stand beside ours in these tables, what that takes, and what it claims."""
+    """Notes on a paper's figures: whether they stand beside ours in these tables, what that takes, what they claim."""
     shown = any(' paper' in title for table in tables for block in table.blocks for row in block for cell in row
                 for title in cell.figures)
     if runs.photos:
@@ -68,7 +68,7 @@ def paper_notes(runs: Runs, methods: Sequence[MethodGroup], tables: Sequence[Tab
 
 
 def missing_controls(runs: Runs, methods: Sequence[MethodGroup]) -> list[str]:
-    """The comparisons that a student's figures need and that were not given."""
+    """Notes on comparisons that a student's figures need, but that are missing."""
     roles = {method.about.role for method in methods}
     controls = _CONTROLS_OF_VIDEO if runs.clips else _CONTROLS
     missing = [words for role, words in controls.items() if role not in roles]

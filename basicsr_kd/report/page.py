@@ -1,4 +1,4 @@
-"""The whole report as one HTML page, for a desk and a telephone, with and without JavaScript, from a folder."""
+"""The whole report as one HTML page: for desktop and phone, with or without JavaScript, opened from a folder."""
 from __future__ import annotations
 
 import base64
@@ -24,7 +24,7 @@ _PHOTO = 480  # pixels: the longer side of a whole photo
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture of a plot, and its points, which can be pointed at."""
+    """A picture of a plot, and its points, which show their figures when pointed at."""
 
     title: str
     alt: str
@@ -33,10 +33,10 @@ class Plot:
 
 
 def html_page(report: Report, plots: Sequence[Plot] = (), gallery: Mapping[str, Any] | None = None) -> str:
-    """The page: tables, plots, crops and what to know of them; with JavaScript also the photos under a divider.
+    """The page: tables, plots, crops and notes on them; with JavaScript also the photos under a divider to drag.
 
     Args:
-        gallery: What `write_gallery` gave; None: there are no photos.
+        gallery: The result of `write_gallery`; None: there are no photos.
     """
     first, *others = report.tables
     parts = ['<h1>Report</h1>', f'<p>{escape(report.subject())}</p>', _titled(first)]
@@ -50,7 +50,7 @@ def html_page(report: Report, plots: Sequence[Plot] = (), gallery: Mapping[str, 
     notes = ''.join(f'<li>{escape(note)}</li>\n' for note in report.all_notes())
     parts += ['<h2>How to read this</h2>', f'<ul>\n{notes}</ul>', _script('sort.js')]
     if gallery:
-        # no text can end the element: JSON may have < as an escape
+        # `<` is escaped, as JSON allows, so that no text can end the element
         content = json.dumps(gallery).replace('<', '\\u003c')
         parts += [f'<script type="application/json" id="data">{content}</script>', _script('viewer.js')]
     return ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -64,7 +64,7 @@ def _asset(name: str) -> str:
 
 
 def _script(name: str) -> str:
-    return f"<script>\n'use strict';\n{{\n{_asset(name)}}}\n</script>"  # in a block: its names are its own
+    return f"<script>\n'use strict';\n{{\n{_asset(name)}}}\n</script>"  # in a block, which keeps its names local
 
 
 def _viewer(gallery: Mapping[str, Any]) -> str:
@@ -79,7 +79,7 @@ def _small(photo: Mapping[str, Any]) -> str:
 
 
 def _plot(plot: Plot, pictured: Collection[str]) -> str:
-    """With links to the photos for methods that have some."""
+    """A plot in HTML, with links to the photos of those methods that have some."""
     spots = []
     for spot in plot.spots:
         link = 'href="#photos" ' if spot.method in pictured else ''
@@ -97,7 +97,7 @@ def _comparison(comparison: Comparison) -> str:
     left, top, width, height = comparison.mark
     whole = np.ascontiguousarray(comparison.overview[:, :, ::-1])
     line = max(1, max(whole.shape) // 200)
-    for thickness, colour in ((2 * line, (0, 0, 0)), (line, (0, 255, 255))):  # yellow is seen on white by its black
+    for thickness, colour in ((2 * line, (0, 0, 0)), (line, (0, 255, 255))):  # black around yellow, to be seen on white
         cv2.rectangle(whole, (left, top), (left + width, top + height), colour, thickness)
     scale = min(1.0, _PHOTO / max(whole.shape[:2]))
     small = cv2.resize(whole, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -9,8 +9,8 @@ from basicsr_kd.report.methods import MethodGroup
 
 SETS = ('BSD100', 'Set14', 'KHU', 'MIV', 'VRroom', 'Urban100')
 IMAGES = {'BSD100': 100, 'Set14': 14, 'Urban100': 100}
-"""How many images the public ones have; the others cannot be had, and how many they have is not said."""
-FID_SAMPLES = 2048  # Inception features; FID of fewer images is mostly bias, and two of them do not compare
+"""How many images the public sets have; the others are not available, and their sizes are not stated."""
+FID_SAMPLES = 2048  # Inception features; FID of fewer images is mostly bias, so two such figures do not compare
 _TOLERANCE = 0.02  # of the parameters, which the paper rounds
 
 
@@ -28,7 +28,7 @@ MODELS = {'Teacher_0.3': Model('pruned_teacher', 11.7e6), 'Student_16': Model('s
 
 TABLE_1 = {0.0: {'ssim': 0.78, 'fid': 126.79}, 0.3: {'ssim': 0.78, 'fid': 104.99}, 0.5: {'ssim': 0.78, 'fid': 127.48},
            0.8: {'ssim': 0.77, 'fid': 123.16}}
-"""Student_16 by how far its teacher was pruned: averages over all of `SETS`."""
+"""Student_16's averages over all of `SETS`, by how far its teacher was pruned."""
 
 TABLE_2 = {
     'Teacher_0.3': {
@@ -44,7 +44,7 @@ TABLE_2 = {
         'psnr': (25.34, 25.67, 29.64, 23.19, 30.00, 22.28), 'ssim': (0.70, 0.75, 0.87, 0.74, 0.90, 0.70),
         'fid': (59.41, 10.16, 147.34, 149.33, 134.40, 113.05), 'lpips': (0.32, 0.23, 0.16, 0.27, 0.12, 0.25)},
 }
-"""Figures by model and metric, one for each of `SETS`; all from the teacher pruned by 0.3."""
+"""Figures by model and metric, one for each of `SETS`; the teacher is always the one pruned by 0.3."""
 
 SHOWN = ("In parentheses the paper's figures (J. Broadcast Engineering 29(6), 2024), where model and images are the "
          'same. The paper does not say how it measured: its PSNR fits RGB, and LPIPS is taken to be that of AlexNet. '
@@ -55,7 +55,7 @@ NOT_SHOWN = ("None of the paper's figures (J. Broadcast Engineering 29(6), 2024)
 
 
 def beside(runs: Runs, method: MethodGroup, metric: str, name: str) -> float | None:
-    """The paper's figure for this method and metric on this set; None where there is none that compares."""
+    """The paper's figure for this method and metric on this set; None if the paper has none that compares."""
     model = _model(method)
     if model is None or method.about.pruned != 0.3 or not _comparable(runs, method, metric, name):
         return None
@@ -63,19 +63,19 @@ def beside(runs: Runs, method: MethodGroup, metric: str, name: str) -> float | N
 
 
 def average_beside(runs: Runs, method: MethodGroup, metric: str) -> float | None:
-    """The paper's average over the sets of this report; None where there is none that compares."""
+    """The paper's average over the sets of this report; None if the paper has none that compares."""
     names = [images.name for images in runs.sets]
     found = [value for name in names if (value := beside(runs, method, metric, name)) is not None]
     if len(found) == len(names):
         return math.fsum(found) / len(found)
     every_set = set(names) == set(SETS) and all(_comparable(runs, method, metric, name) for name in names)
     if every_set and _model(method) == 'Student_16' and method.about.pruned in TABLE_1:
-        return TABLE_1[method.about.pruned].get(metric)  # Table 1 has no figures by set
+        return TABLE_1[method.about.pruned].get(metric)  # Table 1 has averages only, no figures by set
     return None
 
 
 def _model(method: MethodGroup) -> str | None:
-    """Its name in the paper, if it is one of the paper's models at full size."""
+    """The method's name in the paper, if it is one of the paper's models at full size."""
     # 30 % of the weights at zero is one reading of the paper's pruning, so either count may be the paper's
     counts = [values[0] for values in (method.counts('params'), method.counts('params_nonzero')) if values]
     return next((name for name, model in MODELS.items() if method.about.role == model.role
@@ -84,7 +84,7 @@ def _model(method: MethodGroup) -> str | None:
 
 
 def _comparable(runs: Runs, method: MethodGroup, metric: str, name: str) -> bool:
-    """Whether the images and, as far as it is known, the protocol are the paper's."""
+    """Whether the images and, as far as it is known, the protocol are those of the paper."""
     images = next(len(images.images) for images in runs.sets if images.name == name)
     protocol = runs.protocol
     return name in SETS and IMAGES.get(name, images) == images and (protocol.scale, protocol.border) == (4, 4) and {

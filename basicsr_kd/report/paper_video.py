@@ -1,4 +1,4 @@
-"""What the paper on pruning TecoGAN says of its models, how it seems to have counted, and where that compares."""
+"""The figures of the paper on pruning TecoGAN, how it seems to have counted, and where they compare with ours."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from basicsr_kd.report.evaluations import Runs
 from basicsr_kd.report.methods import MethodGroup
 
 SETS = {'Vid4': 4, 'ToS3': 3}
-"""Its test sets, and how many clips they have."""
+"""The paper's test sets, and how many clips they have."""
 PARAMETERS = {10: 2_589_093, 5: 2_219_813}
-"""Of TecoGAN's whole generator by its residual blocks: before pruning, and of the paper's model #3."""
+"""Parameters of TecoGAN's whole generator by residual blocks: 10 before pruning, 5 in the paper's model #3."""
 CHANGES = {'psnr': -1.0, 'lpips': 0.0119, 'tof': 0.0757}
-"""Model #3 against the unpruned one; of its tables no more could be had, nor on which set this is."""
+"""Model #3 minus the unpruned model. No more of the paper's tables is available, nor is it known for which set."""
 
 CLAIM = ('The paper on pruning TecoGAN says that its model #3 has 48 % fewer parameters, and not how they were '
          'counted. That fits 5 of 10 residual blocks with SRNet counted alone, without its transposed convolutions '
@@ -25,7 +25,7 @@ NOT_SHOWN = ("The paper's changes of quality compare with none of these. That ta
 
 
 def change_beside(runs: Runs, method: MethodGroup, teacher: MethodGroup, metric: str, name: str) -> float | None:
-    """By how much the paper's pruned model differs from its unpruned one; None where these two are not such."""
+    """By how much the paper's pruned model differs from its unpruned one; None if `method` and `teacher` are others."""
     clips = next(len(images.clips) for images in runs.sets if images.name == name)
     models = [(method, 5), (teacher, 10)]
     comparable = (method.about.role == 'pruned_teacher' and runs.protocol.clips == 'official'
@@ -35,5 +35,5 @@ def change_beside(runs: Runs, method: MethodGroup, teacher: MethodGroup, metric:
 
 
 def lost_blocks(methods: Sequence[MethodGroup]) -> bool:
-    """Whether networks with fewer residual blocks stand beside such with more, which is what the paper prunes."""
+    """Whether methods differ in their number of residual blocks, which is what the paper prunes."""
     return len({method.about.blocks for method in methods} - {None}) > 1

@@ -1,4 +1,4 @@
-"""What a method costs against how good it is: parameters and measured seconds against the metrics for plots."""
+"""The cost of methods against their quality: parameters and measured seconds against the metrics, in plots."""
 from __future__ import annotations
 
 import math
@@ -18,8 +18,8 @@ from basicsr_kd.report.tables import average_title
 from basicsr_kd.utils.metric_names import METRICS
 
 _MARKS = 'os^Dv<>PX*'
-_WIDTH = 3.9  # inches, without names; one column of panels, so that a telephone shows them large enough
-_CHARACTER, _LINE = 0.078, 0.19  # inches of a name
+_WIDTH = 3.9  # inches, without names; one column of panels, so that a phone shows them large enough
+_CHARACTER, _LINE = 0.078, 0.19  # inches: the width of a letter and the height of a line in a name
 _TITLE_CHARACTER = 0.068
 
 LabelledPoint = tuple[str, object, float, float]
@@ -33,9 +33,9 @@ class Point:
 
     label: str
     method: str
-    """Whose pictures are its; the label says in which runtime, too."""
+    """The method whose pictures belong to the point; the label also names the runtime."""
     x: float | None
-    """None: it has no such cost, and is a line across."""
+    """None: the method has no such cost, and is drawn as a horizontal line."""
     y: float
     x_spread: tuple[float, float] = (0.0, 0.0)
     y_spread: float = 0.0
@@ -43,13 +43,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a point lies in the picture of a plot, for what can be pointed at."""
+    """Where a point lies in the picture of a plot, so that it can be pointed at."""
 
     method: str
     text: str
     """Name and figures."""
     left: float
-    """Of the picture's width, from 0 to 1."""
+    """As a share of the picture's width, from 0 to 1."""
     top: float
 
 
@@ -63,7 +63,7 @@ class Panel:
     points: tuple[Point, ...]
 
     def front(self) -> list[tuple[float, float]]:
-        """Cost and quality of the points that no other beats at the same cost or less, from cheap to dear."""
+        """Cost and quality of the points that no other point beats at the same cost or less, by rising cost."""
         found: list[tuple[float, float]] = []
         sign = 1 if self.higher_is_better else -1
         for x, y in sorted(((point.x, point.y) for point in self.points if point.x is not None),
@@ -74,10 +74,11 @@ class Panel:
 
 
 def pareto_panels(runs: Runs, methods: Sequence[MethodGroup], in_runtimes: Collection[str] = ()) -> list[Panel]:
-    """A panel for each cost and each metric that two methods or more have: quality is the average over the sets.
+    """A panel for each cost and each metric that at least two methods have; quality is the average over the sets.
 
     Args:
-        in_runtimes: Labels of methods whose time a benchmark has. Seconds in PyTorch are left out where these are all.
+        in_runtimes: Labels of methods that a benchmark has timed. If these are all methods, seconds in PyTorch are
+            left out.
     """
     names, formats = [images.name for images in runs.sets], number_formats(methods)[:1]
     if in_runtimes and all(method.label in in_runtimes for method in methods if any(map(method.speed, formats))):
@@ -104,14 +105,14 @@ def pareto_panels(runs: Runs, methods: Sequence[MethodGroup], in_runtimes: Colle
 
 
 def pareto_plot(path: Path, runs: Runs, panels: Sequence[Panel]) -> list[Spot]:
-    """Write the panels below one another; in each, up and to the left is better.
+    """Write the panels below one another; in each of them, up and to the left is better.
 
     Args:
         path: The PNG to write; its folder exists.
         panels: At least one.
 
     Returns:
-        Where its points lie.
+        Where the points lie in the picture.
     """
     # one method has one colour and one mark in all panels
     order = list(dict.fromkeys(point.label for panel in panels for point in panel.points if point.x is not None))
@@ -160,7 +161,7 @@ def _draw(axes: Axes, panel: Panel, order: Sequence[str]) -> None:
     axes.margins(0.08)
     right = axes.get_xlim()[1]
     axes.set_xlim(0, right)
-    axes.locator_params(axis='x', nbins=6)  # long figures, as of milliseconds in seconds, would touch
+    axes.locator_params(axis='x', nbins=6)  # long figures, such as 0.005 seconds, would touch
     front = panel.front()
     axes.step(*zip(*front, (right, front[-1][1]), strict=True), where='post', color='#999999', linewidth=1, zorder=0)
     if not panel.higher_is_better:
@@ -187,12 +188,12 @@ def _seconds(method: MethodGroup, number_format: str) -> tuple[float | None, tup
 def label_beside(axes: Axes, points: Sequence[LabelledPoint], gap: float = _GAP) -> None:
     """Write names to the right of the plot, from top to bottom as their points lie, each with a line to its point.
 
-    Call it when the limits of the plot stand.
+    Call it when the limits of the plot are final.
 
     Args:
         gap: Least distance of two names as a share of the plot's height.
     """
-    bottom, top = axes.get_ylim()  # of an axis upside down the bottom is the larger
+    bottom, top = axes.get_ylim()  # on an inverted axis the bottom is the larger value
     ordered = sorted(points, key=lambda point: -(point[3] - bottom) / (top - bottom))
     heights = spread([(point[3] - bottom) / (top - bottom) for point in ordered], gap)
     for (name, colour, x, y), height in zip(ordered, heights, strict=True):
@@ -203,13 +204,14 @@ def label_beside(axes: Axes, points: Sequence[LabelledPoint], gap: float = _GAP)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart, all together as little as possible (least squares), within 0 and 1 where that is enough.
+    """Move heights apart by as little as possible in total (least squares), within 0 and 1 if they fit there.
 
     Args:
-        wanted: From the highest to the lowest.
+        wanted: The wanted heights, from the highest to the lowest.
         gap: Least distance of two neighbours.
     """
-    # With i gaps added to the i-th height, far enough apart is not rising: pool what rises (isotonic regression).
+    # With i gaps added to the i-th height, heights that are far enough apart never rise: pool those that do rise
+    # (isotonic regression).
     pools: list[tuple[float, int]] = []
     for index, height in enumerate(wanted):
         total, number = height + index * gap, 1

@@ -14,27 +14,27 @@ from basicsr_kd.report.methods import MethodGroup
 from basicsr_kd.utils.images import image_files
 
 LR, TRUTH = 'LR', 'ground truth'
-"""What they are called beside the methods."""
+"""The labels of LR and ground truth beside the methods."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is there to be shown; of several seeds the first."""
+    """The pictures that can be shown; for a method with several seeds, those of the first."""
 
     folder: Path
     runs: Runs
     methods: Sequence[MethodGroup]
-    """Those that have all pictures of all sets."""
+    """The methods that have all pictures of all sets."""
 
     def file(self, method: MethodGroup, images: MeasuredSet, name: str) -> Path:
-        """The result of a method."""
+        """The file of a method's result."""
         return _file(self.folder, method, images, name)
 
     def pairs(self, images: MeasuredSet) -> dict[str, ImagePair]:
-        """Ground truth and LR of what is shown of a set: of photos all, of each clip its middle frame without LR.
+        """Ground truth and LR of what is shown of a set: all photos, or each clip's middle frame, then without LR.
 
         Raises:
-            EvaluationError: An image of the set is not there.
+            EvaluationError: An image of the set is missing.
         """
         hr, lr = (Path(folder) if folder else None for folder in (images.hr, images.lr))
         if images.clips:
@@ -49,17 +49,17 @@ class Pictures:
 
 
 def find_pictures(folder: Path, runs: Runs, methods: Sequence[MethodGroup]) -> tuple[Pictures, list[str]]:
-    """See which methods have their pictures.
+    """Find out which methods have all their pictures.
 
     Args:
-        folder: What `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from where the evaluations
-            had them.
+        folder: What `basicsr-kd evaluate --save-images` wrote. Ground truth and LR are read from the paths that the
+            evaluations name.
 
     Returns:
-        The pictures, and a sentence on what is not shown.
+        The pictures, and a sentence on methods that are not shown, if any.
 
     Raises:
-        ReportError: No folder, or no method has all its pictures there.
+        ReportError: There is no such folder, or no method has all its pictures there.
     """
     if not folder.is_dir():
         raise ReportError(f'--images: {folder} is no folder. Expected the one that `basicsr-kd evaluate --save-images` '
@@ -77,7 +77,7 @@ def find_pictures(folder: Path, runs: Runs, methods: Sequence[MethodGroup]) -> t
 
 @contextmanager
 def images_told() -> Iterator[None]:
-    """Turn what is wrong with a picture into a ReportError that names the option."""
+    """Turn an error about a picture into a ReportError that names the option."""
     try:
         yield
     except EvaluationError as error:
@@ -87,7 +87,7 @@ def images_told() -> Iterator[None]:
 
 def truth_of_clips(images: MeasuredSet) -> Path:
     """The folder of a set of clips, which always has ground truth."""
-    assert images.hr  # only photos are without
+    assert images.hr  # only photos have none
     return Path(images.hr)
 
 
@@ -95,7 +95,7 @@ def files_of_clip(root: Path, clip: str) -> dict[str, Path]:
     """The frames in a clip's folder by their names in a set, `calendar/0003`.
 
     Raises:
-        EvaluationError: No such folder, or no image in it.
+        EvaluationError: There is no such folder, or no image in it.
     """
     return {f'{clip}/{path.stem}': path for path in image_files(root / clip)}
 

@@ -12,11 +12,11 @@ from basicsr_kd.utils.text import markdown_table
 
 
 def plan_table(found: Sequence[Mapping[str, Any]], front: Sequence[str]) -> str:
-    """One line for each way of pruning, the nearest to the original first.
+    """A table with a line for each way of pruning; the result nearest to the original comes first.
 
     Args:
-        found: What was measured of each: the fields of `pruning.planning.planner.Found`.
-        front: Names of those that no other is both faster and nearer than.
+        found: What was measured for each way: the fields of `pruning.planning.planner.Found`.
+        front: Names of the ways such that no other is both faster and nearer to the original.
     """
     scores = [score for score in ('psnr', 'jod', 'texture') if any(score in one['scores'] for one in found)]
     rows = [[one['name'], f'{100 * one["params"]:.1f} %', f'{100 * one["macs"]:.1f} %', f'{100 * one["time"]:.1f} %',
@@ -28,7 +28,7 @@ def plan_table(found: Sequence[Mapping[str, Any]], front: Sequence[str]) -> str:
 
 
 def plan_plot(path: Path, found: Sequence[Mapping[str, Any]], front: Sequence[str], title: str) -> None:
-    """Write a picture: PSNR against the original's output over the share of the time.
+    """Write a picture: PSNR against the original's output (vertical) over the share of the time (horizontal).
 
     Args:
         path: The file to write, .png, .svg or .pdf; its folder exists.
@@ -43,7 +43,7 @@ def plan_plot(path: Path, found: Sequence[Mapping[str, Any]], front: Sequence[st
     for one in found:
         at = 100 * one['time'], one['scores']['psnr']
         axes.plot(*at, 'o', color='#3b75af' if one['name'] in front else '#bbbbbb', markersize=8)
-        left = at[0] > middle  # where a name would leave the picture to the right
+        left = at[0] > middle  # where a name on the right would leave the picture
         axes.annotate(one['name'], at, xytext=(-7 if left else 7, 4), textcoords='offset points', fontsize=8,
                       horizontalalignment='right' if left else 'left')
     ahead = sorted((100 * one['time'], one['scores']['psnr']) for one in found if one['name'] in front)

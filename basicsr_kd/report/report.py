@@ -33,7 +33,7 @@ _NO_TABLE_1 = ('No table1: it takes students of one width from teachers pruned b
 
 @dataclass(frozen=True)
 class Report:
-    """All that the pages show."""
+    """Everything that the pages show."""
 
     runs: Runs
     methods: Sequence[MethodGroup]
@@ -41,14 +41,14 @@ class Report:
     panels: Sequence[Panel] = ()
     bench: Bench | None = None
     timed: Sequence[Timed] = ()
-    """Methods in runtimes, of benchmarks."""
+    """Methods in runtimes, from benchmarks."""
     runtimes: Sequence[Panel] = ()
-    """Quality against time in the runtime."""
+    """Plots of quality against time in the runtime."""
     comparisons: Sequence[Comparison] = ()
     photos: Sequence[Photo] = ()
-    """For the reader to compare, whole."""
+    """Whole photos for the reader to compare."""
     left_out: Sequence[str] = field(default_factory=list)
-    """A sentence for each thing that is not here, with the reason."""
+    """A sentence for each thing that is left out, with the reason."""
 
     def notes(self, table: Table) -> list[str]:
         """What a reader of this table must know."""
@@ -59,7 +59,7 @@ class Report:
                                                    *paper_notes(self.runs, self.methods, [table])]
 
     def all_notes(self) -> list[str]:
-        """What a reader of the whole must know."""
+        """What a reader of the whole report must know."""
         return [*quality_notes(self.runs, self.methods), *cost_notes(self.runs, self.methods),
                 *self._bench_notes(), *paper_notes(self.runs, self.methods, self.tables),
                 *missing_controls(self.runs, self.methods), *self.runs.notes, *self.left_out]
@@ -68,7 +68,7 @@ class Report:
         return bench_notes(self.bench, self.timed) if self.bench and self.timed else []
 
     def subject(self) -> str:
-        """Of what this is a report, in one sentence."""
+        """What the report is about, in one sentence."""
         return f'{len(self.methods)} methods on {", ".join(map(str, self.runs.sets))}.'
 
 
@@ -78,14 +78,13 @@ def build_report(paths: Sequence[Path], about: Path | None = None, images: Path 
 
     Args:
         paths: Files of `basicsr-kd evaluate --json`, and of `basicsr-kd bench --json`.
-        about: Tags by method name, see `read_runs`.
+        about: A YAML file with tags by method name; see `read_runs`.
         images: The folder of `basicsr-kd evaluate --save-images`; without it there are no pictures.
         progress: Whether to show a bar.
 
     Raises:
-        ReportError: Something is not there, or does not fit; see `read_runs`,
-            `group_methods`, `find_pictures`;
-            or a picture does not fit.
+        ReportError: Something is missing or does not fit, a picture included; see `read_runs`, `group_methods` and
+            `find_pictures`.
     """
     benches = [path for path in paths if is_bench(path)]
     if len(benches) == len(paths):

@@ -1,4 +1,4 @@
-"""A sensitivity scan as people read it: a table with bars, and the same as a picture."""
+"""A sensitivity scan as people read it: a table with bars, and the bars as a picture."""
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from basicsr_kd.utils.measured import StageCost
 from basicsr_kd.utils.text import markdown_table
 
-_BAR = 24  # characters of the longest
+_BAR = 24  # characters of the longest bar
 _EIGHTHS = ' ▏▎▍▌▋▊▉'
-_ROW = 0.22  # inches of the picture
+_ROW = 0.22  # inches: the height of a row in the picture
 
 
 def scan_table(costs: Sequence[StageCost], of: str) -> str:
-    """One line a stage; its bar is as long as the error that pruning it makes (root mean square).
+    """A table with one line a stage; its bar shows the error that pruning it makes (root mean square).
 
     Args:
         costs: What `basicsr_kd.pruning.sensitivity.scan` gives.

@@ -1,4 +1,4 @@
-"""The tables that answer how much smaller, how much faster and how much worse."""
+"""The tables of a report: how much smaller, how much faster and how much worse methods are."""
 from __future__ import annotations
 
 import math
@@ -19,7 +19,7 @@ _CONTROLS = ('student_l1', 'student_without_distillation')
 
 
 def overview_table(runs: Runs, methods: Sequence[MethodGroup]) -> Table:
-    """A line a method: size, time in the first number format, training, and the averages of all metrics."""
+    """A table with a line a method: size, time in the first number format, training, averages of all metrics."""
     formats, metrics = number_formats(methods)[:1], measured(methods)
     rows = [[Cell(method.label), Cell(method.role) if method.role else NOTHING, *size(method, methods),
              *times(method, methods, formats), *training(method),
@@ -30,7 +30,7 @@ def overview_table(runs: Runs, methods: Sequence[MethodGroup]) -> Table:
 
 
 def cost_table(methods: Sequence[MethodGroup]) -> Table | None:
-    """A line a method with all that it costs; None where nothing was counted or timed."""
+    """A table with a line a method and all its costs; None where nothing was counted or timed."""
     formats = number_formats(methods)
     counted = [method for method in methods if method.counts('params') or any(map(method.speed, formats))]
     if not counted:
@@ -49,24 +49,24 @@ def cost_table(methods: Sequence[MethodGroup]) -> Table | None:
 
 
 def metric_title(metric: str) -> str:
-    """With an arrow that says which way is better."""
+    """The metric's title with an arrow that says which way is better."""
     return f'{METRICS[metric].column} {METRICS[metric].arrow}'
 
 
 def seconds_title(number_format: str) -> str:
-    """The column of `times` for one number format."""
+    """The title of `times`' column for one number format."""
     return f'seconds ({number_format})'
 
 
 def average_title(runs: Runs) -> str:
-    """What `average` is of."""
+    """The title of the column of `average`: what it is the average of."""
     names = [images.name for images in runs.sets]
     of = f'average of {", ".join(names)}' if len(names) > 1 else names[0]
     return f'{of}, means over frames' if runs.clips else of
 
 
 def average(runs: Runs, method: MethodGroup, metric: str) -> Cell:
-    """Over the sets of the report, with the paper's where it compares."""
+    """A metric's average over the sets of the report, with the paper's where it compares."""
     names = [images.name for images in runs.sets]
     return score(method.averages(names, metric), METRICS[metric].decimals, average_beside(runs, method, metric))
 
@@ -97,16 +97,16 @@ def training(method: MethodGroup) -> list[Cell]:
 
 
 def unpruned_teacher(method: MethodGroup, methods: Sequence[MethodGroup]) -> MethodGroup | None:
-    """What a method's costs are compared with: the unpruned teacher, where there is one and it is another method."""
+    """The unpruned teacher, which a method's costs are compared with; None if there is none or it is the method."""
     teachers = [other for other in methods if other.about.role == 'teacher']
     return teachers[0] if len(teachers) == 1 and teachers[0] is not method else None
 
 
 def parts_table(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
-    """A block a method: its parts and the whole, with changes against the unpruned teacher; quality once.
+    """A table with a block a method: its parts and the whole, with changes against the unpruned teacher; quality once.
 
     Returns:
-        None where no network has parts.
+        The table, or None where no network has parts.
     """
     shown = [method for method in methods if _parts(method)]
     if not shown:
@@ -156,7 +156,7 @@ def _count(values: Sequence[float], before: Sequence[float], unit: float = 1, de
 
 
 def _quality(values: Sequence[float], before: Sequence[float], decimals: int, paper: float | None) -> Cell:
-    """A figure, its change, and the paper's."""
+    """A figure, its change, and the paper's change."""
     cell = score(values, decimals)
     if not values or not before or not all(map(math.isfinite, [*values, *before])):
         return cell
@@ -166,10 +166,10 @@ def _quality(values: Sequence[float], before: Sequence[float], decimals: int, pa
 
 
 def table_1(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
-    """A column for each student of one width, by how far its teacher was pruned; before them what they compare with.
+    """Table 1: a column for each student of one width, by how far its teacher was pruned, after what they compare with.
 
     Returns:
-        None where there are no students of one width from teachers pruned by different ratios.
+        The table, or None where no width has students of teachers pruned by different ratios.
     """
     students = [method for method in methods if method.about.role == 'student' and method.about.pruned is not None]
     ratios = {width: {method.about.pruned for method in students if method.about.features == width}
@@ -192,12 +192,12 @@ def table_1(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
 
 
 def table_2(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
-    """A block of rows for each method, metrics down, sets across, and their average.
+    """Table 2: a block of rows for each method, with a row a metric and a column a set, and their average.
 
     A set of several clips has two columns: means over all frames, and means over clips.
 
     Returns:
-        None where no quality was measured.
+        The table, or None where no quality was measured.
     """
     metrics, formats = measured(methods), number_formats(methods)[:1]
     columns = [(images, over) for images in runs.sets for over in _averages(images)]
@@ -222,7 +222,7 @@ def table_2(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
 
 
 def _averages(images: MeasuredSet) -> list[str]:
-    """Over what a set's columns are means, where that has to be said."""
+    """What the means in a set's columns are over: frames or clips, or '' where that need not be said."""
     return ['frames', 'clips'] if len(images.clips) > 1 else ['']
 
 
@@ -236,7 +236,7 @@ def _score(runs: Runs, method: MethodGroup, metric: str, name: str, over: str) -
 
 
 def _floor(methods: Sequence[MethodGroup], columns: Sequence[tuple[MeasuredSet, str]]) -> list[Cell]:
-    """What KID is between two halves of the ground truth: less than that tells nothing."""
+    """KID between two halves of the ground truth: a smaller figure tells nothing."""
     cells = []
     for images, over in columns:
         kid = next((found for method in methods for run in method.runs

@@ -1,4 +1,4 @@
-"""An evaluation as text: quality, size and speed as tables, and what has to be known to read the figures."""
+"""An evaluation as text: tables of quality, size and speed, and what a reader has to know about them."""
 from __future__ import annotations
 
 import textwrap
@@ -14,13 +14,13 @@ from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import markdown_table
 
 _FORMATS = ('fp32', 'bf16', 'fp16', 'int8')
-_SPARSE = 0.99  # below this share of non-zero weights they have a column; trained weights may hold a chance zero
+_SPARSE = 0.99  # below this share, non-zero weights have a column; trained weights may hold a zero by chance
 _WIDTH = 100
 _MISSING = '-'
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """Lay out what `evaluate` gives: sets and protocol, tables of quality, size and speed, warnings."""
+    """Lay out the result of `evaluate` as text: sets and protocol, tables of quality, size and speed, warnings."""
     sets = ', '.join(map(str, evaluation.sets))
     parts = [wrap(f'{sets}; {evaluation.protocol.text}'), quality_table(evaluation)]
     of_frames = any(found.mean for method in evaluation.methods for found in method.scores.values())
@@ -46,7 +46,11 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 
 def left_out_text(left_out: Mapping[str, str]) -> list[str]:
-    """One sentence a reason why metrics are left out; by metric."""
+    """A sentence for each reason why metrics are left out.
+
+    Args:
+        left_out: Reasons by metric.
+    """
     metrics: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         metrics.setdefault(reason, []).append(METRICS[name].title)
@@ -54,11 +58,11 @@ def left_out_text(left_out: Mapping[str, str]) -> list[str]:
 
 
 def quality_table(evaluation: Evaluation, over_clips: bool = False) -> str:
-    """A row a method and set; metrics that were not measured have no column.
+    """A table with a row for each method and set; metrics that were not measured have no column.
 
     Args:
-        evaluation: What `evaluate` gives.
-        over_clips: Whether to give the means over clips, which metrics of frames alone have.
+        evaluation: The result of `evaluate`.
+        over_clips: Whether to show the means over clips, which only metrics of frames have.
     """
     names = [one.name for one in evaluation.sets]
     scores = [(method.name, name, method.scores[name]) for name in names for method in evaluation.methods]
@@ -78,7 +82,7 @@ def quality_table(evaluation: Evaluation, over_clips: bool = False) -> str:
 
 
 def size_table(costs: Mapping[str, Complexity]) -> str:
-    """A row a network, by its name: parameters, operations, activations, size of the checkpoint."""
+    """A table with a row a network: parameters, operations, activations, size of the checkpoint; costs by name."""
     nonzero = {name: cost.params if cost.params_nonzero is None else cost.params_nonzero
                for name, cost in costs.items()}
     sparse = any(nonzero[name] < _SPARSE * cost.params for name, cost in costs.items())
@@ -89,7 +93,7 @@ def size_table(costs: Mapping[str, Complexity]) -> str:
 
 
 def parts_table(costs: Mapping[str, Complexity]) -> str:
-    """A row a network and part: parameters and operations, and how they differ from those of the first network."""
+    """A table with a row for each part of each network: parameters, operations, and changes from the first network."""
     rows = []
     first = _in_parts(next(iter(costs.values())))
     for network, whole in costs.items():
@@ -102,7 +106,7 @@ def parts_table(costs: Mapping[str, Complexity]) -> str:
 
 
 def speed_table(networks: Sequence[MeasuredMethod]) -> str:
-    """A row a network: time and memory in each number format."""
+    """A table with a row a network: time and memory in each number format."""
     formats = [kind for kind in _FORMATS if any(kind in network.speed for network in networks)]
     return markdown_table(['network', *(f'ms {kind}' for kind in formats), *(f'memory {kind}' for kind in formats)], [
         [network.name, *(cell(network.speed.get(kind)) for cell in (milliseconds, peak) for kind in formats)]
@@ -126,7 +130,7 @@ def wrap(text: str) -> str:
 
 
 def _in_parts(cost: Complexity) -> dict[str, Complexity | Part]:
-    """Costs by part, the whole being the last."""
+    """Costs by part; the last is the whole."""
     return {**cost.parts, 'whole': cost}
 
 

@@ -17,20 +17,20 @@ from basicsr_kd.report.report import Report
 FILES = ('report.md', 'index.html', FOLDER, 'pareto.png', 'runtimes.png', 'comparison.png',
          *(f'{name}.{suffix}' for name in ('overview', 'cost', 'runtimes', 'parts', 'table1', 'table2')
            for suffix in ('md', 'tex', 'csv')))
-"""All that a report may consist of: files, and the folder of the page's pictures."""
-_PANELS = 7  # side by side
+"""Everything that a report may consist of: files, and the folder of the page's pictures."""
+_PANELS = 7  # panels side by side
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
-    """Write report.md, index.html, and tables and pictures as far as there are any.
+    """Write report.md, index.html, and the tables and pictures that the report has.
 
-    Everything is made in a folder beside it first. What an earlier report left goes.
+    Everything is first made in a folder beside `folder`. The files of an earlier report are removed.
 
     Returns:
         The names of what was written, in the order of `FILES`.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
