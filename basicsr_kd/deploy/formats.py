@@ -1,4 +1,4 @@
-"""The files that results are written to, and what each can hold."""
+"""The file formats that results are written in, and what each can hold."""
 from __future__ import annotations
 
 import io
@@ -14,18 +14,18 @@ from basicsr_kd.deploy.png import write_png
 from basicsr_kd.utils.pictures import Picture
 
 QUALITY = 95
-"""Of JPEG and WebP."""
+"""The quality of JPEG and WebP files."""
 
 
 class Format(NamedTuple):
     """A kind of file.
 
     Args:
-        name: For people.
-        side: The largest that an image may have.
-        bits: The most a channel may have.
-        alpha: Whether pixels may be see-through.
-        grey: Whether there is grey; without, it is written as three equal channels, with no profile for grey.
+        name: The name for people.
+        side: The largest side that an image may have.
+        bits: The largest number of bits that a channel may have.
+        alpha: Whether pixels may be transparent.
+        grey: Whether there are grey images; if not, grey is written as three equal channels, without a grey profile.
         copies: How many times the result is in memory while it is written, itself included.
         write: Writes pixels and a profile.
     """
@@ -39,27 +39,27 @@ class Format(NamedTuple):
 
 
 def _as_jpeg(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
-    # without `subsampling`, colours are kept of every second pixel
+    # without `subsampling`, only every second pixel keeps its colour
     _with_pillow(path, pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, 'JPEG', subsampling='4:4:4',
                  icc_profile=profile)
 
 
 def _as_webp(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
-    """Grey is written without loss, and so without a cast."""
+    """Write a WebP; grey is written lossless, so that it gets no colour cast."""
     if pixels.shape[2] < 3:
         pixels = np.concatenate([np.repeat(pixels[:, :, :1], 3, axis=2), pixels[:, :, 1:]], axis=2)
     _with_pillow(path, pixels, 'WEBP', lossless=Picture(pixels).is_grey, icc_profile=profile)
 
 
 def _with_pillow(path: Path, pixels: np.ndarray, kind: str, **options: Any) -> None:
-    encoded = io.BytesIO()  # where Pillow writes into a file itself, it does not see that the end has no room on a disk
+    encoded = io.BytesIO()  # Pillow itself does not notice when the disk has no room for a file's end
     Image.fromarray(pixels).save(encoded, kind, quality=QUALITY, **options)
     path.write_bytes(encoded.getbuffer())
 
 
 def _as_tiff(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
     channels = pixels.shape[2]
-    # without `imagecodecs`, tifffile has no other compression than zlib's
+    # without `imagecodecs`, tifffile compresses by zlib only
     tifffile.imwrite(path, pixels[:, :, 0] if channels == 1 else pixels, rowsperstrip=64, compression='zlib',
                      compressionargs={'level': 1}, predictor=True, iccprofile=profile, metadata=None,
                      photometric='rgb' if channels > 2 else 'minisblack', planarconfig=None if channels == 1 else
@@ -73,16 +73,16 @@ FORMATS: Mapping[str, Format] = {
     '.jpg': _JPEG, '.jpeg': _JPEG, '.tif': _TIFF, '.tiff': _TIFF,
     '.webp': Format('WebP', 16_383, 8, alpha=True, grey=False, copies=3.4, write=_as_webp),
 }
-"""By their endings."""
+"""Formats by file ending."""
 
 
 def lack(form: Format, picture: Picture, scale: int) -> str:
-    """Why a result could not be written; else nothing.
+    """Why a result cannot be written in a format; '' if it can.
 
     Args:
-        form: The kind of its file.
-        picture: What is enlarged.
-        scale: How many times.
+        form: The format of the file.
+        picture: The picture to be enlarged.
+        scale: How many times it is enlarged.
     """
     height, width, channels = picture.pixels.shape
     if max(height, width) * scale > form.side:
@@ -99,10 +99,10 @@ def lack(form: Format, picture: Picture, scale: int) -> str:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture of a kind that the format holds, by the name's ending; folders are made.
+    """Write a picture in the format of the name's ending, which must be able to hold it; folders are made.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     form = FORMATS[path.suffix.lower()]
     pixels = picture.pixels if form.alpha else np.ascontiguousarray(picture.colours)

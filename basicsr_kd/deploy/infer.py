@@ -19,17 +19,17 @@ Frames = Iterable[tuple[str, np.ndarray]]
 
 
 def enlarge(network: TrainedNetwork, frames: Frames) -> Iterator[tuple[str, np.ndarray]]:
-    """Enlarge frames; six at most are in memory, however many there are.
+    """Enlarge frames; at most six of them are in memory.
 
     Args:
-        network: Of images, or recurrent: then it starts as `run_stream` says.
-        frames: Names and images, (h, w, 3) BGR uint8, of one size for a recurrent network; they are fetched one by one.
+        network: A network of images, or a recurrent one, which starts as `run_stream` says.
+        frames: Names and images, (h, w, 3) BGR uint8, fetched one by one; of one size for a recurrent network.
 
     Yields:
         Names and (scale·h, scale·w, 3) BGR uint8.
 
     Raises:
-        InferError: The network fails on a frame; or what reading one raises.
+        InferError: The network fails on a frame. Errors of reading a frame are passed on.
     """
     if not network.recurrent:
         for name, image in frames:
@@ -51,7 +51,7 @@ def enlarge(network: TrainedNetwork, frames: Frames) -> Iterator[tuple[str, np.n
 
 
 def precision(device: str, half: bool) -> AbstractContextManager[object]:
-    """What a network runs in: full fp32, or half precision by autocast; FRNet still fetches pixels in fp32.
+    """The context that a network runs in: full fp32, or half precision by autocast; FRNet warps in fp32 all the same.
 
     Raises:
         InferError: Half precision would be slower than fp32 on this device.

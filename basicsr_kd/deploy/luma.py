@@ -1,4 +1,4 @@
-"""Networks of one channel on colours: they enlarge the luma, and bicubic the rest, as is usual for them."""
+"""Networks of one channel on colour images: as usual, they enlarge the luma, and bicubic enlarges the rest."""
 from __future__ import annotations
 
 import cv2
@@ -16,8 +16,8 @@ _TO_RGB = np.linalg.inv(_FROM_RGB)
 class OfLuma(Runner):
     """A network of luma, given RGB.
 
-    Luma is that of BasicSR's `color: y`, ITU-R BT.601 with 16 / 255 for black and 235 / 255 for white: what networks of
-    one channel are trained on there. Grey images stay grey.
+    Luma is that of BasicSR's `color: y`, ITU-R BT.601 with 16 / 255 for black and 235 / 255 for white, which networks
+    of one channel are trained on in BasicSR. Grey images stay grey.
 
     Args:
         luma: Runs the network, (n, 1, h, w) to (n, 1, scale·h, scale·w).
@@ -44,5 +44,5 @@ class OfLuma(Runner):
 
 
 def _mixed(matrix: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Other channels of (n, 3, h, w)."""
+    """The channels of images (n, 3, h, w) mixed by a matrix."""
     return np.einsum('dc,nchw->ndhw', matrix, images, optimize=True)

@@ -1,4 +1,4 @@
-"""Whether there is enough memory to enlarge a photo, before the work."""
+"""Checks before the work that there is enough memory to enlarge a photo."""
 from __future__ import annotations
 
 from math import prod
@@ -11,20 +11,20 @@ from basicsr_kd.deploy.network import TrainedNetwork
 from basicsr_kd.errors import BadImageError
 from basicsr_kd.utils.memory import free_memory, in_words
 
-_FLOATS = 4 * 3 * 2  # bytes of a pixel of the network's output, and of what is rounded of it
+_FLOATS = 4 * 3 * 2  # bytes a pixel of the network's output and of its copy for rounding
 
 
 def check_memory(path: Path, pixels: np.ndarray, network: TrainedNetwork, form: Format) -> None:
-    """That a photo and its result fit into memory, and what the network works on at a time.
+    """Check that a photo and its result fit into memory, along with what the network computes at a time.
 
     Args:
         path: The photo's file, for the error.
         pixels: (h, w, c), in memory already.
-        network: What is to enlarge it.
-        form: What the result is to be written to.
+        network: The network that is to enlarge it.
+        form: The format that the result is to be written in.
 
     Raises:
-        BadImageError: They do not.
+        BadImageError: They do not fit.
     """
     height, width = pixels.shape[:2]
     area, scale = network.scale**2, network.scale

@@ -1,4 +1,4 @@
-"""A trained network from its file, that enlarges images."""
+"""Trained networks from files, which enlarge images."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,24 +19,24 @@ from basicsr_kd.deploy.planes import Bar, NotFiniteError, enlarge_planes
 from basicsr_kd.deploy.runner import Runner, Torch
 from basicsr_kd.errors import InferError
 
-_TRIAL = 64  # side, at least, of the image that tells how much memory a network takes
+_TRIAL = 64  # least side of the image that shows how much memory a network takes
 WHOLE = Tiling()
 
 
 class TrainedNetwork:
-    """A network from its file, in the runtime that it runs in.
+    """A network from its file, in a runtime.
 
     Args:
-        name: How it is called.
-        file: Where it is from.
+        name: The network's name.
+        file: The file that it is from.
         run_net: The runtime that holds it.
         scale: How many times it enlarges.
-        multiple: Of what sides of its input have to be a multiple.
+        multiple: The number that the sides of its input have to be multiples of.
         tiling: How it takes images in pieces, in LR pixels.
     """
 
     device = torch.device('cpu')
-    """Where frames are given to `step`."""
+    """Device of the frames that are given to `step`."""
 
     def __init__(self, name: str, file: Path, run_net: Runner, scale: int, multiple: int,
                  tiling: Tiling = WHOLE) -> None:
@@ -47,10 +47,10 @@ class TrainedNetwork:
         self.multiple = multiple
         self.tiling = tiling
         self.recurrent = run_net.inputs > 1
-        """Whether it goes from frame to frame by `step`."""
+        """Whether the network goes from frame to frame by `step`."""
 
     def sample(self, lr_size: tuple[int, int]) -> tuple[np.ndarray, ...]:
-        """What it is timed on: a random image, as far as it goes a clip that stood still before.
+        """The input that the network is timed on: a random image, with itself as the past if the network is recurrent.
 
         Args:
             lr_size: (height, width), multiples of `multiple`.
@@ -98,11 +98,11 @@ class TrainedNetwork:
                 from error
 
     def step(self, lr_curr: Tensor, lr_prev: Tensor, hr_prev: Tensor) -> Tensor:
-        """The next frame of a recurrent network; see `FRNet.step`."""
+        """Enlarge the next frame with a recurrent network; see `FRNet.step`."""
         return torch.from_numpy(self.run_net(*(tensor.numpy() for tensor in (lr_curr, lr_prev, hr_prev))))
 
     def as_image(self, output: Tensor, where: str) -> np.ndarray:
-        """What a recurrent network made, (1, 3, h, w) RGB, as (h, w, 3) BGR uint8.
+        """Turn a recurrent network's output, (1, 3, h, w) RGB, into (h, w, 3) BGR uint8.
 
         Raises:
             InferError: Values are not finite.
@@ -117,20 +117,20 @@ class TrainedNetwork:
 
 
 class TorchNetwork(TrainedNetwork):
-    """A network of a checkpoint, which PyTorch runs.
+    """A network from a checkpoint, which PyTorch runs.
 
     Args:
-        name: How it is called.
-        file: Its checkpoint; the architecture is read off it.
+        name: The network's name.
+        file: Its checkpoint, which also tells the architecture.
         device: Where it runs.
         tiling: How it takes images in pieces, in LR pixels.
         precision: See `Torch`.
         threads: See `Torch`.
-        param_key: Which of the checkpoint's state dicts; see `read_state_dict`.
+        param_key: Which of the checkpoint's state dicts to read; see `read_state_dict`.
 
     Raises:
         CheckpointError: The file holds no network that can be built.
-        InferError: It takes neither RGB nor luma alone, or does not enlarge.
+        InferError: The network takes neither RGB nor luma alone, or does not enlarge.
     """
 
     def __init__(self, name: str, file: Path, device: str | torch.device = 'cpu', tiling: Tiling = WHOLE,
@@ -155,7 +155,7 @@ class TorchNetwork(TrainedNetwork):
 
 
 def _channels_and_scale(net: nn.Module, file: Path) -> tuple[int, int, int]:
-    """Channels of its images, three or one, and what `enlargement` says."""
+    """The number of channels of a network's images, three or one, and the result of `enlargement`."""
     errors = []
     for channels in (3, 1):
         try:

@@ -1,4 +1,4 @@
-"""Opens any file of a network, checkpoint or written for a runtime, so that it enlarges images."""
+"""Opens any file of a network, be it a checkpoint or a runtime's file, so that it enlarges images."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,22 +18,22 @@ from basicsr_kd.utils.modes import fast_formats
 def open_network(name: str, file: Path, *, runtime: str | None = None, precision: str | None = None,
                  threads: int | None = None, device: str | torch.device = 'cpu',
                  tiling: Tiling = WHOLE, param_key: str | None = None) -> TrainedNetwork:
-    """Open a file.
+    """Open a network's file.
 
     Args:
-        name: How the network is called.
+        name: The network's name.
         file: A checkpoint, or what `basicsr-kd export` or another program wrote: .onnx, .xml, .param.
-        runtime: 'torch' or one of `RUNTIMES`; None: the file's own. OpenVINO opens .onnx files, too, and
-            PyTorch ncnn's of the networks that `read_state_dict` knows.
-        precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's, of a checkpoint as PyTorch is set.
-        threads: How many on a CPU; None: as the runtime has it.
+        runtime: 'torch' or one of `RUNTIMES`; None: the file's own runtime. OpenVINO also opens .onnx files, and
+            PyTorch also opens ncnn's files of the networks that `read_state_dict` knows.
+        precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's precision, for a checkpoint as PyTorch is set.
+        threads: Number of threads on a CPU; None: the runtime's default.
         device: Where PyTorch runs; the others run on the CPU.
-        tiling: How it takes images in pieces, in LR pixels.
-        param_key: Which of a checkpoint's state dicts; see `read_state_dict`.
+        tiling: How the network takes images in pieces, in LR pixels.
+        param_key: Which of a checkpoint's state dicts to read; see `read_state_dict`.
 
     Raises:
         InferError: The file cannot be opened in this runtime and precision, or does not enlarge RGB images.
-        CheckpointError: It holds no network that can be built.
+        CheckpointError: The file holds no network that can be built.
         MissingExtraError: The runtime is not installed.
     """
     own = runtime_of(file)
@@ -53,12 +53,12 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
 
 
 def name_of(file: Path) -> str:
-    """How a network is called by its file: student.pth is the student, and student.onnx differs from it."""
+    """A network's name by its file: `student` for student.pth, but `student.onnx`, to tell the two apart."""
     return file.name if runtime_of(file) else file.stem
 
 
 def _enlargement(runner: Runner, file: Path) -> tuple[int, int]:
-    """How many times it enlarges, and of what sides have to be a multiple: as the file says, else by trials."""
+    """How many times a network enlarges, and what sides must be multiples of: from the file, else by trials."""
     if {'scale', 'multiple'} <= set(runner.told):
         return int(runner.told['scale']), int(runner.told['multiple'])
     if runner.inputs > 1:

@@ -1,4 +1,4 @@
-"""Photos that have nothing to do with each other: each becomes a larger one of its kind, or is told why it does not."""
+"""Enlarges independent photos, each to one of its kind; of those that cannot be enlarged it says why."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -17,20 +17,20 @@ from basicsr_kd.utils.pictures import Picture, read_picture
 
 Colour = tuple[int, int, int]
 Fault = BadImageError | InferError
-"""What is wrong with one photo; the others may be enlarged."""
+"""What is wrong with one photo; the others can still be enlarged."""
 BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]'
-"""tqdm's, but always images per second and never seconds per image."""
+"""The format of tqdm's bar, but always with images per second, never seconds per image."""
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos, and what is to become of them.
+    """Photos, and how they are to be enlarged.
 
     Args:
         paths: Their files.
-        network: Of images.
-        form: The kind of the files that results are written to.
-        background: RGB of 0 to 255, on which see-through pixels are put; None: alpha is enlarged.
+        network: A network of images.
+        form: The format that results are written in.
+        background: RGB of 0 to 255, on which transparent pixels are put; None: alpha is enlarged.
         progress: Whether to show bars.
     """
     paths: Sequence[Path]
@@ -40,10 +40,10 @@ class Photos:
     progress: bool = False
 
     def check(self) -> dict[Path, Fault]:
-        """Read all of them once, so that what cannot be is told before the work and not after hours.
+        """Read all photos once, so that faults are known before the work and not after hours.
 
         Returns:
-            What is wrong with each that cannot be enlarged or written.
+            What is wrong with each photo that cannot be enlarged or written.
         """
         faults: dict[Path, Fault] = {}
         for path in tqdm(self.paths, 'reading', unit=' images', disable=not self.progress):
@@ -58,11 +58,11 @@ class Photos:
         return faults
 
     def enlarge(self, faults: dict[Path, Fault], write: Callable[[Path, Picture], None]) -> None:
-        """Enlarge those that have no faults; one at most is in memory.
+        """Enlarge the photos without faults; one at most is in memory.
 
         Args:
-            faults: From `check`; those that only the work shows are added.
-            write: Is given a file and what became of it.
+            faults: From `check`; faults that appear only in the work are added.
+            write: Is given a photo's file and its result.
         """
         due = [path for path in self.paths if path not in faults]
         with tqdm(total=len(due), desc='enlarging', unit=' images', bar_format=BAR, disable=not self.progress) as bar:
@@ -85,11 +85,11 @@ class Photos:
 
 
 def enlarge_picture(network: TrainedNetwork, picture: Picture, where: str, bar: Bar = iter) -> Picture:
-    """Enlarge a picture to one of its kind; what has no colours gets none, alpha is enlarged as a grey image.
+    """Enlarge a picture to one of its kind: grey stays grey, and alpha is enlarged as a grey image.
 
     Args:
-        network: Of images.
-        picture: What to enlarge.
+        network: A network of images.
+        picture: The picture to enlarge.
         where: Its file, for the error.
         bar: See `enlarge_planes`.
 

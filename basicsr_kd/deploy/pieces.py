@@ -1,4 +1,4 @@
-"""An image of any size in pieces, so that memory depends on the piece and not on the image."""
+"""Cuts an image of any size into pieces, so that memory depends on the piece and not on the image."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ Box = tuple[slice, slice]
 class Tiling:
     """How an image is taken in pieces."""
     tile: int = 0
-    """How far apart they are, in pixels of the image; 0: the whole image at once."""
+    """Distance from piece to piece, in pixels of the image; 0: the whole image at once."""
     overlap: int = OVERLAP
-    """The least number of pixels that a piece sees around what is kept of it."""
+    """Least number of pixels that the network sees around the kept part of a piece."""
     batch: int = 1
-    """How many of them the network gets at once."""
+    """How many pieces the network gets at once."""
 
     def side(self, length: int) -> int:
         """How long pieces are along an axis of this many pixels."""
         return min(self.tile + 2 * self.overlap, length) if self.tile else length
 
     def in_multiples(self, multiple: int) -> Tiling:
-        """With pieces that begin and end where a network wants them to."""
+        """The same tiling, with pieces that begin and end at multiples, as a network wants it."""
         tile, overlap = (-(-length // multiple) * multiple for length in (self.tile, self.overlap))
         return Tiling(tile, overlap, self.batch)
 
@@ -44,20 +44,20 @@ class Piece(NamedTuple):
 
     @property
     def seen(self) -> Box:
-        """What the network sees, of the image."""
+        """The part of the image that the network sees."""
         return slice(self.y.start, self.y.stop), slice(self.x.start, self.x.stop)
 
     def size(self, scale: int) -> tuple[int, int]:
-        """Height and width of what the network makes of it."""
+        """Height and width of the network's output for the piece."""
         return scale * (self.y.stop - self.y.start), scale * (self.x.stop - self.x.start)
 
     def kept(self, scale: int) -> Box:
-        """What is kept, of what the network makes of it."""
+        """The part of that output that is kept."""
         rows, columns = (slice(scale * (span.first - span.start), scale * (span.last - span.start)) for span in self)
         return rows, columns
 
     def place(self, scale: int) -> Box:
-        """Where that belongs in the result."""
+        """Where the kept part belongs in the result."""
         rows, columns = (slice(scale * span.first, scale * span.last) for span in self)
         return rows, columns
 
@@ -65,11 +65,11 @@ class Piece(NamedTuple):
 def cut(height: int, width: int, tiling: Tiling) -> list[Piece]:
     """Pieces that cover an image.
 
-    All have the same size, `tile + 2·overlap` or the whole of a shorter axis; those at the border are moved inwards.
-    With an even `tile` all of them start at even pixels, which networks want that first shrink by 2.
+    All have the same size, `tile + 2·overlap` or the whole of a shorter axis; pieces at the border are moved inwards.
+    With an even `tile` all of them start at even pixels, as needed by networks that first shrink by 2.
 
-    What is put together of them is the result of the whole image, up to rounding, where the network looks no further
-    than `overlap` pixels, and near to it otherwise: a 23-block RRDBNet looks hundreds of pixels far, with little
+    Put together, the pieces give the same as the whole image, up to rounding, if the network looks no further than
+    `overlap` pixels. Otherwise they are close to it: a 23-block RRDBNet looks hundreds of pixels far, with little
     weight.
 
     Raises:

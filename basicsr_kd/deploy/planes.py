@@ -1,4 +1,4 @@
-"""Enlarging arrays: a tile's worth of floating point at a time, written into a result of whole numbers as it comes."""
+"""Enlarges arrays: one batch of tiles at a time is in floating point, and is at once written into an integer result."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ Bar = Callable[[Sequence[Sequence[Piece]]], Iterator[Sequence[Piece]]]
 
 
 class NotFiniteError(ValueError):
-    """The network makes values that are none."""
+    """The network makes values that are not finite."""
 
 
 def enlarge_planes(run: Runner, image: np.ndarray, result: np.ndarray, multiple: int, tiling: Tiling,
@@ -21,16 +21,17 @@ def enlarge_planes(run: Runner, image: np.ndarray, result: np.ndarray, multiple:
     """Enlarge the colours of an image, or one channel as a grey image.
 
     Args:
-        run: The network.
+        run: Runs the network.
         image: (h, w, 3) RGB, or (h, w, 1), which the network gets as three equal channels.
         result: (scale·h, scale·w, c) of the same type as `image`, to be filled; one channel is the mean of three.
-        multiple: Of what the sides of the network's input have to be a multiple; the image is mirrored up to that.
+        multiple: The number that the sides of the network's input have to be multiples of; the image is mirrored up
+            to that.
         tiling: How the image is taken in pieces.
-        bar: Is given the batches of pieces; shows how far it is.
+        bar: Is given the batches of pieces; shows the progress.
 
     Raises:
         NotFiniteError: The network makes values that are not finite.
-        ValueError: It does not enlarge as much as `result` is larger; or what it raises itself.
+        ValueError: The network's scale is not that of `result`. The network's own errors are passed on.
     """
     scale = result.shape[0] // image.shape[0]
     padded = _pad(image, multiple)
@@ -55,7 +56,7 @@ def _pad(image: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def _as_inputs(image: np.ndarray, batch: Sequence[Piece]) -> np.ndarray:
-    """Pieces of (h, w, 1 or 3) as (n, 3, h, w), in [0, 1]."""
+    """Pieces of an image (h, w, 1 or 3) as a batch (n, 3, h, w) in [0, 1]."""
     height, width = batch[0].size(1)
     inputs = np.empty((len(batch), 3, height, width), np.float32)
     for piece, values in zip(batch, inputs, strict=True):
@@ -64,7 +65,7 @@ def _as_inputs(image: np.ndarray, batch: Sequence[Piece]) -> np.ndarray:
 
 
 def _put(output: np.ndarray, result: np.ndarray) -> None:
-    """Write (3, h, w) into (h, w, 1 or 3), which may end before it, where the image was padded."""
+    """Write an output (3, h, w) into a result (h, w, 1 or 3), which is smaller where the image was padded."""
     height, width, channels = result.shape
     values = output[:, :height, :width]
     if not np.isfinite(values).all():

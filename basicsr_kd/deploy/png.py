@@ -1,7 +1,7 @@
-"""PNG of every kind, written as its rows are compressed.
+"""Writes PNGs of every kind, compressing rows on the way.
 
-None of the libraries here writes 16 bits with two channels or with a colour profile, or a large image without a second
-copy of it in memory; and OpenCV does not tell a full disk from other faults.
+None of our libraries writes 16 bits with two channels or with a colour profile, or a large image without a second copy
+of it in memory; and OpenCV does not tell a full disk from other faults.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 _SUB = 1  # each value is written as its difference from the pixel on the left
-_ROWS = 64  # that are filtered at a time
+_ROWS = 64  # rows that are filtered at a time
 
 
 def write_png(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
@@ -23,14 +23,14 @@ def write_png(path: Path, pixels: np.ndarray, profile: bytes | None) -> None:
     Args:
         path: The file.
         pixels: (h, w, c) uint8 or uint16, as `Picture` has them.
-        profile: ICC profile.
+        profile: The ICC profile.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     height, width, channels = pixels.shape
     step = channels * pixels.itemsize
-    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)  # as OpenCV: of photos as small as slower ones make them
+    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)  # as in OpenCV: photos get no smaller with slower settings
     with path.open('wb') as file:
         header = struct.pack('>IIBBBBB', width, height, 8 * pixels.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
         file.write(_SIGNATURE + _chunk(b'IHDR', header))

@@ -1,4 +1,4 @@
-"""Where results go: a folder of images, one image or a video, there when whole and not before."""
+"""Where results go: a folder of images, one image or a video, which appears only once it is whole."""
 from __future__ import annotations
 
 import os
@@ -19,14 +19,15 @@ Write = Callable[[str, np.ndarray], None]
 
 @contextmanager
 def unfinished(output: Path) -> Iterator[Path]:
-    """Yield another name, in a temporary folder nearby; what is there at the end is moved to `output`, and after an
-    error or Ctrl-C nothing is left.
+    """Yield a name in a temporary folder nearby; its content is moved to `output` at the end.
+
+    After an error or Ctrl-C nothing is left.
 
     Args:
         output: A file, or a folder, in which other files stay.
 
     Raises:
-        InferError: It cannot be written.
+        InferError: The output cannot be written.
     """
     near = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.is_dir())
     try:
@@ -41,17 +42,17 @@ def unfinished(output: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(output: Path, fps: float) -> Iterator[Write]:
-    """Write frames, which are there when all are and not before.
+    """Write frames, which appear only once all are written.
 
     Args:
         output: `….mp4`, or a folder for PNGs.
         fps: Frames a second of a video.
 
     Yields:
-        What writes a frame: name without ending, (h, w, 3) BGR uint8.
+        A function that writes a frame: name without ending, (h, w, 3) BGR uint8.
 
     Raises:
-        InferError: They cannot be written.
+        InferError: Frames cannot be written.
     """
     with unfinished(output) as path:
         if path.suffix == VIDEO:

@@ -1,4 +1,4 @@
-"""What runs a network on arrays, in whatever program; and PyTorch as one of them."""
+"""The interface of programs that run a network on arrays, and PyTorch as one of them."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -18,43 +18,43 @@ from basicsr_kd.utils.modes import HALF
 class Runner(ABC):
     """A network that a runtime holds ready.
 
-    Takes float32 arrays, as a rule one (n, c, h, w), RGB in [0, 1], and gives one (n, c', scale·h, scale·w), about
+    It takes float32 arrays, as a rule one (n, c, h, w), RGB in [0, 1], and gives one (n, c', scale·h, scale·w), about
     [0, 1] but not clamped. FRNet takes three: see its `step`.
     """
 
     name: str
-    """Of the runtime, with its version."""
+    """The runtime's name with its version."""
     precision: str
-    """In which it computes: fp32, bf16, fp16 or int8."""
+    """The number format that it computes in: fp32, bf16, fp16 or int8."""
     inputs: int = 1
     """How many arrays it takes."""
     told: Mapping[str, str] = {}
-    """What its file says of the network: 'scale' and 'multiple', where this package wrote it."""
+    """What the file says about the network: 'scale' and 'multiple', if this package wrote it."""
 
     @abstractmethod
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         ...
 
     def memory(self, pixels: int) -> int:
-        """Bytes that it takes at least, while it runs, for so many pixels of its input; 0: nobody knows."""
+        """Bytes that a run takes at least, for so many pixels of input; 0: unknown."""
         return 0
 
     def free_memory(self) -> float:
-        """Bytes that are free where it runs."""
+        """Free bytes on the device where it runs."""
         return free_memory()
 
 
 class Torch(Runner):
-    """PyTorch.
+    """A network in PyTorch.
 
     Args:
-        net: In evaluation mode; moved to `device`, and its weights into the order of channels.
+        net: The network in evaluation mode; it is moved to `device`, and its weights into the order of channels.
         device: Where it runs.
-        precision: By autocast 'bf16' or 'fp16'; 'fp32': as PyTorch is set around the call.
-        channels_last: Whether channels lie last in memory, which is faster; people's scripts do without.
-        threads: How many on a CPU; None: as PyTorch has it.
-        side: Of an image that it can run, on which memory is measured.
-        channels: Of its input.
+        precision: 'bf16' or 'fp16' by autocast; 'fp32': as PyTorch is set around the call.
+        channels_last: Whether channels lie last in memory, which is faster; people's scripts do not do it.
+        threads: Number of threads on a CPU; None: PyTorch's setting.
+        side: Side of an image that the network can take, on which memory is measured.
+        channels: Number of channels of its input.
     """
 
     def __init__(self, net: nn.Module, device: str | torch.device = 'cpu', precision: str = 'fp32',
@@ -80,12 +80,12 @@ class Torch(Runner):
             torch.set_num_threads(before)
 
     def memory(self, pixels: int) -> int:
-        """The input and the output of the largest convolution, which are in memory at once; the rest is not counted."""
+        """Bytes of the largest convolution's input and output, which are in memory at once; nothing else is counted."""
         return self._per_pixel * pixels
 
     @cached_property
     def _per_pixel(self) -> int:
-        """Of the input; found by a run on a trial image."""
+        """These bytes for each pixel of the network's input, found by a run on a trial image."""
         sizes = [0]
 
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

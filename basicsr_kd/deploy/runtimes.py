@@ -19,11 +19,11 @@ class OnnxRuntime(Runner):
 
     Args:
         file: An .onnx file.
-        precision: None: as the file is.
-        threads: How many; None: as the runtime has it.
+        precision: The file's precision; None means the same.
+        threads: Number of threads; None: the runtime's default.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: ONNX Runtime is not installed.
         InferError: It cannot open the file.
     """
 
@@ -32,11 +32,11 @@ class OnnxRuntime(Runner):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 4  # errors are raised
-        # its threads would wait busily for the next run, and take time from what runs meanwhile
+        # else its threads wait busily for the next run, and slow down other work
         options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             self._session = ort.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
-        except Exception as error:  # its own classes have no common one
+        except Exception as error:  # its error classes have no common base
             raise InferError(f'ONNX Runtime {ort.__version__} cannot open {file}: {_first_line(error)}') from None
         self._inputs = [(one.name, np.float16 if one.type == 'tensor(float16)' else np.float32)
                         for one in self._session.get_inputs()]
@@ -56,17 +56,17 @@ class OnnxRuntime(Runner):
 class OpenVino(Runner):
     """OpenVINO, on the CPU.
 
-    Its precision is always set: by itself it takes bf16 where the CPU is fast in it, and nobody is told.
+    Its precision is always set, since by default OpenVINO silently takes bf16 where the CPU is fast in it.
 
     Args:
         file: An .xml file with its .bin, either of them, or an .onnx file.
-        precision: 'fp32' or, on a CPU that has it, 'bf16'; None: fp32. What a file has in 8 bits runs in these, the
-            rest in fp32: in bf16 it would be reordered each time before it is rounded, which takes longer.
-        threads: How many; None: as the runtime has it.
+        precision: 'fp32' or, on a CPU that has it, 'bf16'; None: fp32. Of a file in 8 bits, the layers in 8 bits run in
+            these, the rest in fp32: bf16 values would be reordered each time before rounding, which takes longer.
+        threads: Number of threads; None: the runtime's default.
 
     Raises:
-        MissingExtraError: It is not installed.
-        InferError: It cannot open the file, or has no such precision here.
+        MissingExtraError: OpenVINO is not installed.
+        InferError: It cannot open the file, or has no such precision on this CPU.
     """
 
     def __init__(self, file: Path, precision: str | None = None, threads: int | None = None) -> None:
@@ -74,7 +74,7 @@ class OpenVino(Runner):
         core, fast = openvino_core(), openvino_formats()
         try:
             model = core.read_model(str(file.with_suffix('.xml') if file.suffix == '.bin' else file))
-        except Exception as error:  # RuntimeError, and others of its readers
+        except Exception as error:  # RuntimeError, and other classes of its readers
             raise InferError(f'OpenVINO cannot open {file}: {_first_line(error)}') from None
         eight_bits = any(node.get_type_name() == 'FakeQuantize' for node in model.get_ops())
         check_precision('OpenVINO', precision, (*fast, *(['int8'] if eight_bits else [])), file)
@@ -86,7 +86,7 @@ class OpenVino(Runner):
         self.name = f'OpenVINO {openvino.__version__.partition("-")[0]}'
         self.precision = 'int8' if eight_bits else rest
         self.inputs = len(model.inputs)
-        # where it keeps what an .onnx file says of itself, also once it is written as .xml
+        # where OpenVINO keeps an .onnx file's metadata, also once it is written as .xml
         self.told = {key: str(model.get_rt_info(['framework', key]).value) for key in ('scale', 'multiple')
                      if model.has_rt_info(['framework', key])}
 
@@ -95,15 +95,15 @@ class OpenVino(Runner):
 
 
 class Ncnn(Runner):
-    """ncnn, on the CPU in fp32: what it does in fp16 by itself is switched off.
+    """ncnn, on the CPU in fp32: the fp16 that it uses by default is switched off.
 
     Args:
         file: A .param file with its .bin, or the other way round; one input, one output.
         precision: None or 'fp32'.
-        threads: How many; None: as the runtime has it.
+        threads: Number of threads; None: the runtime's default.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: `ncnn` is not installed.
         InferError: It cannot open the file.
     """
 
@@ -134,12 +134,12 @@ class Ncnn(Runner):
 
 
 RUNTIMES: dict[str, Callable[..., Runner]] = {'onnxruntime': OnnxRuntime, 'openvino': OpenVino, 'ncnn': Ncnn}
-"""Those that open files of their own."""
+"""The runtimes that open files of their own."""
 _SUFFIXES = {'.onnx': 'onnxruntime', '.xml': 'openvino', '.param': 'ncnn'}
 
 
 def runtime_of(file: Path) -> str | None:
-    """The runtime that a file is for; None: a checkpoint. A .bin is what lies beside it."""
+    """The runtime that a file is for; None: a checkpoint. For a .bin the file beside it tells."""
     suffix = file.suffix.lower()
     if suffix == '.bin':
         suffix = next((its for its in ('.xml', '.param') if file.with_suffix(its).is_file()), '')
@@ -148,33 +148,33 @@ def runtime_of(file: Path) -> str | None:
 
 @cache
 def openvino_core() -> Any:
-    """OpenVINO itself, once for the process.
+    """OpenVINO's core, one for the whole process.
 
     A core that opens the CPU gives the thread a stack for signals (for AMX; openvinotoolkit/openvino, pull request
-    11894), and puts back the one before when it goes. Of two that overlap, the second puts back what the first has
-    given up, and the next signal, be it the end of a child process, ends the program.
+    11894), and restores the previous stack when it is deleted. Of two cores that overlap, the second restores a stack
+    that the first has freed, and the next signal, even that of a child process's end, kills the program.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: OpenVINO is not installed.
     """
     return load('openvino', 'OpenVINO').Core()
 
 
 def openvino_formats() -> dict[str, str]:
-    """The number formats that OpenVINO computes fast in on this CPU, and its names of them.
+    """The number formats in which OpenVINO is fast on this CPU, and OpenVINO's names of them.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: OpenVINO is not installed.
     """
     fast = openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     return {'fp32': 'f32', **({'bf16': 'bf16'} if 'BF16' in fast else {})}
 
 
 def check_precision(runtime: str, wanted: str | None, possible: Sequence[str], file: Path) -> None:
-    """That a runtime runs a file in the wanted precision; None goes with all.
+    """Check that a runtime runs a file in the wanted precision; None fits all.
 
     Raises:
-        InferError: It does not.
+        InferError: The runtime does not.
     """
     if wanted and wanted not in possible:
         raise InferError(f'{runtime} does not run {file.name} in {wanted} here. Possible: {", ".join(possible)}.')

@@ -1,4 +1,4 @@
-"""What is to be enlarged: the frames of a clip, or images that have nothing to do with each other."""
+"""The images to enlarge: the frames of a clip, or independent images."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ class ImageFiles:
     """Image files, read one by one, any number of times.
 
     Args:
-        paths: In their order, no two of one name.
+        paths: The files in their order, no two with the same name.
 
     Raises:
-        InferError: Two have one name, and so would their results.
+        InferError: Two files have the same name, and so would their results.
     """
 
     fps = None
@@ -34,22 +34,22 @@ class ImageFiles:
                                  'Expected one image of each name.')
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Names without ending, and the images, (h, w, 3) BGR uint8."""
+        """Yield names without ending and images, (h, w, 3) BGR uint8."""
         for path in self.paths:
             yield path.stem, read_image(path)
 
 
 def open_source(path: Path, clip: bool) -> ImageFiles | VideoFile:
-    """Find what is to be enlarged; only headers are read.
+    """Find the images to enlarge; only headers are read.
 
     Args:
         path: A folder of images, an image or a video.
-        clip: Whether it has to be a clip: frames in an order, of one size, at least two.
+        clip: Whether it has to be a clip: at least two frames, in an order, of one size.
 
     Raises:
-        InferError: There is nothing, no video, or an image where a clip is expected.
-        ClipError: The images of a folder are no clip.
-        EvaluationError: There is no image in a folder.
+        InferError: The path does not exist, is no video, or is an image where a clip is expected.
+        ClipError: The images of the folder are no clip.
+        EvaluationError: There is no image in the folder.
     """
     if not path.exists():
         raise InferError(f'{path} does not exist. Expected a folder of images, an image or a video.')
@@ -64,19 +64,19 @@ def open_source(path: Path, clip: bool) -> ImageFiles | VideoFile:
 
 
 def check_source(source: ImageFiles | VideoFile, clip: bool, progress: bool = False) -> int:
-    """Read all of it once, so that a file which is cut short is told now and not after hours.
+    """Read all images once, so that a truncated file is reported now and not after hours.
 
     Args:
         source: From `open_source`.
-        clip: As for `open_source`.
+        clip: As in `open_source`.
         progress: Whether to show a bar.
 
     Returns:
         How many frames there are.
 
     Raises:
-        BadImageError: A file that cannot be read.
-        InferError: A video that is cut short; of a clip, frames of different sizes, or fewer than two.
+        BadImageError: A file cannot be read.
+        InferError: A video is truncated; or a clip has frames of different sizes, or fewer than two.
     """
     count = 0
     first: tuple[str, tuple[int, ...]] | None = None

@@ -4,8 +4,8 @@ This file needs torch and [spandrel](https://github.com/chaiNNer-org/spandrel) a
 export for ComfyUI puts a copy of it into `custom_nodes`. The networks compute what those of the same names in
 [BasicSR](https://github.com/XPixelGroup/BasicSR) do: RRDBNet, SRVGGNetCompact with PReLU, MSRResNet, EDSR, RCAN.
 
-spandrel hands an architecture the tensors and nothing besides. EDSR and RCAN have numbers that are in none of them, so
-their files hold three more: `res_scale`, `img_range` and `rgb_mean`; without these nothing here opens them.
+spandrel gives an architecture the tensors and nothing else. EDSR and RCAN have numbers that are in no tensor, so their
+files hold three more tensors: `res_scale`, `img_range` and `rgb_mean`; without these nothing here opens them.
 """
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ NAMES = ('PrunedRRDBNet', 'PrunedNet')
 
 
 def install(registry: ArchRegistry = MAIN_REGISTRY) -> None:
-    """Let spandrel open pruned networks; what it opens by itself, it opens as before.
+    """Let spandrel open pruned networks; networks that it opens by itself, it opens as before.
 
-    Where a registry has them already (from another copy of this file, say), those stay.
+    If a registry has these architectures already (from another copy of this file, say), they stay.
 
     Args:
-        registry: The architectures of a `spandrel.ModelLoader`; default: of all that were given no others.
+        registry: The architectures of a `spandrel.ModelLoader`; default: the registry that loaders use by default.
     """
-    # Before the two of spandrel that take any widths for their own, and fail.
+    # Before the two of spandrel's architectures that accept any widths as their own, and then fail.
     registry.add(
         ArchSupport.from_architecture(PrunedArch(NAMES[0], _RRDBNet), before=(ArchId('ESRGAN'),)),
         ArchSupport.from_architecture(PrunedArch(NAMES[1], _Compact, _MSRResNet, _EDSR, _RCAN),
@@ -50,11 +50,11 @@ def install(registry: ArchRegistry = MAIN_REGISTRY) -> None:
 
 
 class PrunedArch(Architecture['_Network']):
-    """Networks of some families, of any widths.
+    """An architecture for networks of some families, with any widths.
 
     Args:
         name: What spandrel calls the architecture.
-        families: Classes of networks, of which the first that a state dict fits is taken.
+        families: Classes of networks; the first one that fits a state dict is used.
     """
 
     def __init__(self, name: str, *families: type[_Network]) -> None:
@@ -74,7 +74,7 @@ class PrunedArch(Architecture['_Network']):
 
 
 def _build(families: tuple[type[_Network], ...], state: State) -> _Network | None:
-    """A network of these shapes, without memory for its weights; None if it is of no family, stock or cannot run."""
+    """A network of these shapes, without memory for its weights; None if it fits no family, is stock or cannot run."""
     for family in families:
         if not all(family.names.fullmatch(name) and isinstance(tensor, Tensor) for name, tensor in state.items()):
             continue
@@ -84,7 +84,7 @@ def _build(families: tuple[type[_Network], ...], state: State) -> _Network | Non
                 if network.is_stock():
                     continue
                 network.measure()
-        except Exception:  # a layer is missing or does not fit; anybody's file may come by here
+        except Exception:  # a layer is missing or does not fit: any file may be tried here
             continue
         own = {name: tensor.shape for name, tensor in network.state_dict().items()}
         if own == {name: tensor.shape for name, tensor in state.items()}:
@@ -100,10 +100,10 @@ class _Network(nn.Module):
     """
 
     names: ClassVar[re.Pattern[str]]
-    """Which tensors the family has."""
+    """Names of the tensors that the family has."""
     supports_half = True
     unshuffle = 1
-    """h and w must be multiples of it."""
+    """h and w must be multiples of this."""
     in_channels: int
     out_channels: int
     scale: int
@@ -141,7 +141,7 @@ class _RRDBNet(_Network):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         inputs, outputs = self.conv_first.in_channels, self.conv_last.out_channels
-        self.unshuffle = {4 * outputs: 2, 16 * outputs: 4}.get(inputs, 1)  # x2 and x1, as Real-ESRGAN has them
+        self.unshuffle = {4 * outputs: 2, 16 * outputs: 4}.get(inputs, 1)  # x2 and x1, as in Real-ESRGAN
         self.in_channels = inputs // self.unshuffle**2
 
     def forward(self, image: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class _RRDBNet(_Network):
 
     def is_stock(self) -> bool:
         convs = {path: module.out_channels for path, module in self.named_modules() if isinstance(module, nn.Conv2d)}
-        widths = {True: 32, False: self.conv_first.out_channels}  # spandrel takes no other growth
+        widths = {True: 32, False: self.conv_first.out_channels}  # spandrel accepts no other growth
         return ('body' in self._modules and len(convs) == 6 + 15 * len(_numbered(self, 'body'))
                 and all(width == widths[path.startswith('body.') and not path.endswith('conv5')]
                         for path, width in convs.items() if path != 'conv_last'))
@@ -201,7 +201,7 @@ class _Compact(_Network):
 
 
 class _MSRResNet(_Network):
-    """Residual blocks, and what they learn added to the image enlarged bilinearly."""
+    """Residual blocks, whose result is added to the bilinearly enlarged image."""
 
     names = re.compile(r'(conv_(first|hr|last)|upconv[12]|body\.\d+\.conv[12])\.(weight|bias)')
     conv_first: nn.Conv2d
@@ -225,11 +225,11 @@ class _MSRResNet(_Network):
 
 
 class _EDSR(_Network):
-    """Residual blocks around an image whose mean is taken off and added to the output again."""
+    """Residual blocks on an image whose mean is subtracted, and added to the output again."""
 
     names = re.compile(r'(conv_(first|after_body|last)|upsample\.\d+|body\.\d+\.conv[12])\.(weight|bias)|'
                        'res_scale|img_range|rgb_mean')
-    supports_half = False  # img_range is 255 in most
+    supports_half = False  # img_range is 255 in most networks
     conv_first: nn.Conv2d
     conv_after_body: nn.Conv2d
     conv_last: nn.Conv2d
@@ -288,7 +288,7 @@ def _add(network: nn.Module, path: str, weight: torch.Size) -> None:
 
 
 def _numbered(holder: nn.Module, name: str, step: int = 1) -> list[nn.Module]:
-    """The modules 0, 1 · step, 2 · step, … in a holder, in this order; none where nothing was left of it."""
+    """The modules 0, 1 · step, 2 · step, … in a holder, in this order; empty if the holder is pruned away."""
     modules = holder.get_submodule(name)._modules if name in holder._modules else {}
     return [holder.get_submodule(f'{name}.{step * number}') for number in range(len(modules))]
 

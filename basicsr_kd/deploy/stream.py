@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 FRONT = 5
-"""Frames that run before the first one, in reverse: it then has a past, as all others have."""
+"""Frames that run in reverse before the first one, so that it has a past as all others have."""
 
 
 @torch.no_grad()
 def run_stream(net: Any, frames: Iterable[Tensor], front: int = FRONT) -> Iterator[Tensor]:
-    """Enlarge a video; a result comes as soon as there is one.
+    """Enlarge a video; each result is yielded as soon as it is there.
 
-    As in TecoGAN and TecoGAN-PyTorch, frames 5 … 1 run before frame 0 (fewer in a shorter video) and are thrown away.
+    As in TecoGAN and TecoGAN-PyTorch, frames 5 … 1 run before frame 0 (fewer in a shorter video), and their results are
+    thrown away.
 
     Args:
-        net: A network with `step` and `scale`, as FRNet, in evaluation mode.
-        frames: (n, c, h, w) each, RGB in [0, 1], on the network's device; they are fetched one by one.
-        front: How many frames run in front.
+        net: A network with `step` and `scale`, like FRNet, in evaluation mode.
+        frames: Frames (n, c, h, w), RGB in [0, 1], on the network's device, fetched one by one.
+        front: How many frames run before the first.
 
     Yields:
         (n, c, scale·h, scale·w) for each frame, not clamped.

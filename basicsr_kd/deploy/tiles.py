@@ -1,4 +1,4 @@
-"""Tiled inference on tensors: what a validation enlarges."""
+"""Tiled inference on tensors, as validation uses it."""
 from __future__ import annotations
 
 import torch
@@ -12,18 +12,18 @@ def run_tiled(net: nn.Module, image: Tensor, tile: int, overlap: int = OVERLAP, 
     """Run an enlarging network on tensors piece by piece.
 
     Args:
-        net: The network, in evaluation mode: (n, c, h, w) in, (n, c', scale·h, scale·w) out. Where the image lies on
-            another device, pieces are moved to the network's and back.
+        net: The network, in evaluation mode: (n, c, h, w) in, (n, c', scale·h, scale·w) out. If the image is on another
+            device, pieces are moved to the network's device and back.
         image: Images (n, c, h, w) in the network's value range.
         tile: See `Tiling`.
         overlap: See `Tiling`.
-        scale: How many times larger the output is; None: as the first piece tells.
+        scale: How many times larger the output is; None: found from the first piece.
 
     Returns:
         (n, c', scale·h, scale·w) on the image's device, in the network's number format.
 
     Raises:
-        ValueError: A negative `tile` or `overlap`, or a network that does not enlarge `scale` times.
+        ValueError: `tile` or `overlap` is negative, or the network does not enlarge `scale` times.
     """
     height, width = image.shape[2:]
     device = next((parameter.device for parameter in net.parameters()), image.device)

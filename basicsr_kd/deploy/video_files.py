@@ -14,13 +14,13 @@ _CODEC = 'mp4v'  # MPEG-4: the H.264 encoder is not in OpenCV's wheels
 
 
 class VideoFile:
-    """The frames of a video, any number of times, with numbers for names.
+    """The frames of a video, named by numbers; they can be read any number of times.
 
     Args:
         path: Any file that FFmpeg reads.
 
     Raises:
-        InferError: It is no video, or cut short where its index was.
+        InferError: It is no video, or is truncated and has lost its index.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,11 +29,11 @@ class VideoFile:
         self.fps: float | None = capture.get(cv2.CAP_PROP_FPS) or None
         """Frames a second; None where the file does not say."""
         self.stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        """How many frames there are by the file's header, by some formats an estimate; 0 or less: it does not say."""
+        """Number of frames by the file's header, an estimate in some formats; 0 or less: the header does not say."""
         capture.release()
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        """The frames: `00000000` and so on, (h, w, 3) BGR uint8."""
+        """Yield names, `00000000` and so on, and frames, (h, w, 3) BGR uint8."""
         capture = self._open()
         try:
             index = 0
@@ -47,10 +47,10 @@ class VideoFile:
             capture.release()
 
     def check_count(self, count: int) -> None:
-        """That so many frames are all.
+        """Check that `count` frames are the whole video.
 
         Raises:
-            InferError: The header tells of more, by over 5 %, since it may be an estimate.
+            InferError: The header states over 5 % more; a smaller difference is accepted, since it may be an estimate.
         """
         if self.stated - count > max(1, self.stated // 20):
             raise InferError(f'{self.path} has {self.stated} frames by its header, and {count} can be read. Expected a '
@@ -68,7 +68,7 @@ class VideoFile:
 class VideoWriter:
     """Writes an .mp4 file (MPEG-4, lossy); to be used in a `with` statement.
 
-    Of frames with an odd side the last row or column is left out, as the format wants.
+    If a side of the frames is odd, the last row or column is left out, as the format needs even sides.
 
     Args:
         path: The file.
@@ -88,7 +88,7 @@ class VideoWriter:
         """Add a frame.
 
         Args:
-            name: Not written.
+            name: The frame's name, which is not written.
             image: (h, w, 3) BGR uint8, all of one size.
 
         Raises:
@@ -112,10 +112,10 @@ class VideoWriter:
             self._writer.release()
 
     def close(self) -> None:
-        """End the file.
+        """Finish the file.
 
         Raises:
-            InferError: Not all of it could be written, which OpenCV does not tell.
+            InferError: The file could not be written in full, which OpenCV itself does not report.
         """
         if self._writer is None:
             return
@@ -130,6 +130,6 @@ class VideoWriter:
 
 
 def _silence_opencv() -> None:
-    """Errors are told by what is raised, not by lines of FFmpeg among the bars."""
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at the first video
+    """Keep FFmpeg from printing among the progress bars: errors are raised."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # OpenCV reads it at the first video
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -1,1 +1,1 @@
-"""Networks written for the programs that run them, and tried there."""
+"""Writes networks for the programs that run them, and tries them there."""

@@ -1,4 +1,4 @@
-"""Networks for ComfyUI's "Load Upscale Model", which opens them with spandrel, from their tensors alone."""
+"""Writes networks for ComfyUI's "Load Upscale Model", which opens them with spandrel, from their tensors alone."""
 from __future__ import annotations
 
 import inspect
@@ -30,28 +30,28 @@ install()
 NODE_CLASS_MAPPINGS = {}
 NODE_DISPLAY_NAME_MAPPINGS = {}
 '''
-_SLOPES = {'relu': 0.0, 'leakyrelu': 0.1}  # of SRVGGNetCompact's activations without weights
+_SLOPES = {'relu': 0.0, 'leakyrelu': 0.1}  # the slopes of SRVGGNetCompact's activations that have no weights
 
 
 def write_comfyui(state: Mapping[str, Tensor], folder: str | os.PathLike[str], name: str,
                   network: Mapping[str, Any] | None = None) -> list[Path]:
-    """Write a network into the folders of a ComfyUI, or ones like them to be copied over.
+    """Write a network into ComfyUI's folders, or into folders like them to be copied there.
 
-    `models/upscale_models/<name>.safetensors`, and where spandrel cannot open it by itself,
-    `custom_nodes/basicsr_kd_networks` with all that it needs for that; each file is whole, or as it was before.
+    The files are `models/upscale_models/<name>.safetensors` and, if spandrel cannot open that by itself,
+    `custom_nodes/basicsr_kd_networks` with the code to open it; each file is whole, or as it was before.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
-        folder: ComfyUI's own, or any other.
-        name: Of the network, without a suffix.
-        network: BasicSR's options of it, for what no tensor tells (EDSR's and RCAN's `res_scale`, `img_range` and
-            `rgb_mean`, SRVGGNetCompact's `act_type`).
+        state: The tensors as `basicsr_kd.checkpoint.read_state_dict` gives them.
+        folder: ComfyUI's folder, or any other.
+        name: The network's name, without a suffix.
+        network: The network's options in BasicSR, for what no tensor tells (EDSR's and RCAN's `res_scale`, `img_range`
+            and `rgb_mean`, SRVGGNetCompact's `act_type`).
 
     Returns:
         The files written.
 
     Raises:
-        ExportError: `spandrel` cannot open it, or it takes no RGB images; nothing is written then.
+        ExportError: `spandrel` cannot open the network, or it takes no RGB images; nothing is written then.
     """
     tensors = {**state, **_told_by_options(state, before_pruning(network))} if network else dict(state)
     opened = open_as_comfyui(tensors, name)
@@ -72,7 +72,7 @@ def write_comfyui(state: Mapping[str, Tensor], folder: str | os.PathLike[str], n
 
 
 def _told_by_options(state: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What the options tell and the tensors do not, as tensors."""
+    """The numbers that the options tell and the tensors do not, as further tensors."""
     arch = registered(options['type'], ARCH_REGISTRY)
     if arch is None:
         return {}
@@ -88,7 +88,7 @@ def _told_by_options(state: Mapping[str, Tensor], options: Mapping[str, Any]) ->
 
 
 def _as_prelu(state: Mapping[str, Tensor], slope: float) -> dict[str, Tensor]:
-    """The weights of PReLUs that do what the activations of a SRVGGNetCompact without weights do."""
+    """Weights of PReLUs that compute the same as a SRVGGNetCompact's activations without weights."""
     widths = {int(match[1]): len(tensor) for name, tensor in state.items()
               if (match := re.fullmatch(r'body\.(\d+)\.weight', name))}
     return {f'body.{number + 1}.weight': torch.full((width,), slope) for number, width in widths.items()
@@ -96,14 +96,14 @@ def _as_prelu(state: Mapping[str, Tensor], slope: float) -> dict[str, Tensor]:
 
 
 def open_as_comfyui(tensors: Mapping[str, Tensor], name: str) -> spandrel.ImageModelDescriptor[torch.nn.Module]:
-    """What a spandrel with our architectures makes of tensors; the registry of this process stays as it is.
+    """Open tensors with a spandrel that has our architectures; the registry of this process stays as it is.
 
     Args:
-        tensors: The network's.
-        name: For the error.
+        tensors: The network's tensors.
+        name: The network's name, for the error.
 
     Raises:
-        ExportError: It opens no network for images.
+        ExportError: `spandrel` finds no network for images in them.
     """
     registry = spandrel.MAIN_REGISTRY.copy()
     spandrel_arch.install(registry)

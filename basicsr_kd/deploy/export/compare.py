@@ -1,4 +1,4 @@
-"""8 bits beside other ways to get there: what each step brings, and how it stands to NNCF's defaults."""
+"""Compares ways to 8 bits: what each step of ours brings, and how the result compares with NNCF's defaults."""
 from __future__ import annotations
 
 import tempfile
@@ -30,31 +30,31 @@ _TURNS = 5
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way to 8 bits, against the network in PyTorch in fp32."""
+    """One way to 8 bits, compared with the network in PyTorch in fp32."""
 
     name: str
     file_bytes: int
     psnr: float
     """Mean over the images, dB, on Y of 8 bits without 4 border pixels."""
     texture: float | None
-    """Median over the images; 1: as much fine detail; None: they have none."""
+    """Median over the images; 1: as much fine detail as in fp32; None: the images have none."""
     milliseconds: float
     """Median of turns in one process, for the first image."""
 
 
 def compare(job: Job, graph: Graph, files: Sequence[Path], images: Sequence[tuple[Tensor, ...]],
             say: Callable[[str], None]) -> list[Way]:
-    """Set a file in 8 bits beside the same network by other ways.
+    """Compare a file in 8 bits with the same network made by other ways.
 
     Args:
-        job: How it was written.
+        job: How the file was written.
         graph: The network in fp32.
-        files: What was written.
-        images: Real ones, as the graph takes them.
+        files: The files that were written.
+        images: Real images, as the graph takes them.
         say: Is told what comes next.
 
     Returns:
-        This way, that without its last step, and NNCF's defaults where NNCF is installed.
+        The given way, the same without its last step, and NNCF's defaults where NNCF is installed.
     """
     assert job.calibration is not None
     first, suffix = files[0], files[0].suffix
@@ -99,7 +99,7 @@ def _picture(output: np.ndarray) -> np.ndarray:
 
 
 def way_table(ways: Sequence[Way]) -> str:
-    """The ways for people; times as parts of the last one's, which is NNCF's where it is there."""
+    """A table of the ways; times also as shares of the last way's, which is NNCF's if NNCF is installed."""
     rows = [[way.name, f'{way.file_bytes / 1e6:.2f}', f'{way.psnr:.1f}',
              '-' if way.texture is None else f'{way.texture:.2f}', f'{way.milliseconds:.0f}',
              f'{way.milliseconds / ways[-1].milliseconds:.2f}'] for way in ways]

@@ -1,4 +1,4 @@
-"""From a checkpoint to a file for a runtime that has been tried there."""
+"""Writes a checkpoint as a file for a runtime, and tries it there."""
 from __future__ import annotations
 
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ToleranceError(ExportError):
-    """A file was written and does not give what PyTorch gives; `trials` have the figures."""
+    """A file was written, but does not give what PyTorch gives; `trials` has the figures."""
 
     def __init__(self, text: str, trials: Sequence[Trial]) -> None:
         super().__init__(text)
@@ -33,7 +33,7 @@ class ToleranceError(ExportError):
 
 @dataclass(frozen=True)
 class Plan:
-    """A network that is open, and where its file goes."""
+    """An opened network, and where its file goes."""
 
     job: Job
     network: TorchNetwork
@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def files(self) -> list[Path]:
-        """What is written, as far as names tell; for comfyui a folder of code, too."""
+        """The files that are written, as far as names are known before; comfyui may get a folder of code, too."""
         path = self.folder / self.inside
         return [path, *(path.with_suffix(suffix) for suffix in FORMATS[self.job.kind].beside)]
 
@@ -52,8 +52,8 @@ def plan(job: Job, out: Path) -> Plan:
     """Open the network and name the file; nothing is written.
 
     Raises:
-        ExportError: The name does not go with the network or the format.
-        CheckpointError, InferError: There is no network of RGB images in the file.
+        ExportError: The name does not fit the network or the format.
+        CheckpointError, InferError: The file holds no network of RGB images.
     """
     network = TorchNetwork(job.weights.stem, job.weights, param_key=job.param_key)
     must_take_colours(network)
@@ -61,7 +61,7 @@ def plan(job: Job, out: Path) -> Plan:
 
 
 def must_take_colours(network: TorchNetwork) -> None:
-    """Raise an ExportError for a network of luma, which other programs would give colours."""
+    """Raise an ExportError for a network of luma, since other programs would give it colours."""
     if network.channels != 3:
         raise ExportError(f'{network.file} takes images of one channel. Expected a network of three: what other '
                           'programs give a network is RGB. `basicsr-kd infer` and `evaluate` run it in PyTorch.')
@@ -72,9 +72,9 @@ class Exported:
     """What was written.
 
     Args:
-        trials: How it does in each runtime and precision.
-        files: That were written.
-        ways: Of 8 bits, this one beside others.
+        trials: How the network does in each runtime and precision.
+        files: The files that were written.
+        ways: For 8 bits: this way and others.
         notes: Sentences for people.
     """
 
@@ -86,21 +86,20 @@ class Exported:
 
 def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] = lambda text: None,
            timed: bool = True, compared: bool = False) -> Exported:
-    """Write a network and try it; files have their names only once it works.
+    """Write a network and try it; files get their names only once it works.
 
     Args:
         plan: What to write, and where.
-        images: Real ones, (h, w, 3) BGR uint8, at least one.
+        images: Real images, (h, w, 3) BGR uint8, at least one.
         say: Is told what comes next.
-        timed: Whether it is timed, too.
-        compared: Whether 8 bits are set beside other ways to get there, which takes longer than
-            all the rest.
+        timed: Whether the network is timed, too.
+        compared: Whether 8 bits are compared with other ways to 8 bits, which takes longer than all the rest.
 
     Raises:
         ExportError: The format cannot hold the network.
-        ToleranceError: It does not give there what it gives in PyTorch.
+        ToleranceError: The network does not give there what it gives in PyTorch.
         MissingExtraError: A package is missing.
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     job, network = plan.job, plan.network
     graph = graph_of(network.net, network.scale, network.multiple)
@@ -110,7 +109,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
     if job.calibration is not None:
         from basicsr_kd.deploy.export.int8 import to_eight_bits  # imports all of pruning, which is slow
         for package in ('onnx', {'onnx': 'onnxruntime'}.get(job.kind, job.kind)):
-            load(package, f'--format {job.kind}')  # before minutes of rounding
+            load(package, f'--format {job.kind}')  # now, before minutes of rounding
         rounded, notes, by_nncf = to_eight_bits(graph, job.calibration, say)
         job = replace(job, by_nncf=by_nncf)
     with _folder_near(plan.folder) as folder:
@@ -131,7 +130,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
             from basicsr_kd.deploy.export.compare import compare  # slow, too
             ways = compare(job, graph, files, given, say)
         final = [plan.folder / file.relative_to(folder) for file in files]
-        for file, path in zip(reversed(files), reversed(final), strict=True):  # the one that is named last
+        for file, path in zip(reversed(files), reversed(final), strict=True):  # the file that users name comes last
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, path)
     return Exported(trials, final, ways, notes)
@@ -139,7 +138,7 @@ def export(plan: Plan, images: Sequence[np.ndarray], say: Callable[[str], None] 
 
 @contextmanager
 def _folder_near(folder: Path) -> Iterator[Path]:
-    """A temporary folder on the disk of another one, which may be still to be made."""
+    """A temporary folder on the same disk as another folder, which may not exist yet."""
     near = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
     with tempfile.TemporaryDirectory(prefix='.export.', dir=near) as temporary:
         yield Path(temporary)

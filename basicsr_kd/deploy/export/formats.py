@@ -12,15 +12,15 @@ class Format(NamedTuple):
     """A format of files."""
 
     suffix: str
-    """Of the file that is named; others lie beside it."""
+    """Suffix of the main file; others lie beside it."""
     beside: tuple[str, ...]
-    """Suffixes of those."""
+    """Suffixes of the files beside it."""
     what: str
-    """Which programs open it, for people."""
+    """Which programs open it, in words."""
     folder: str = ''
-    """Where in the user's folder the programs look for it."""
+    """Where in the user's folder the programs look for the file."""
     exact: bool = True
-    """Whether it is known which weights a file in fp32 holds, so that there it gives what PyTorch gives."""
+    """Whether the weights in a file in fp32 are known exactly, so that it must give what PyTorch gives with them."""
 
 
 FORMATS = {
@@ -33,9 +33,9 @@ FORMATS = {
                       'models/upscale_models'),
 }
 KINDS = {'onnxruntime': 'onnx', 'openvino': 'openvino', 'ncnn': 'ncnn'}
-"""The format that a runtime opens."""
+"""The format that each runtime opens."""
 QUANTISED = ('onnx', 'openvino')
-"""Those that --int8 is for."""
+"""The formats that --int8 is for."""
 _SCALE = re.compile(r'(?:^|[^a-z0-9])(?:x([1-8])|([1-8])x)(?![0-9])', re.IGNORECASE)
 
 
@@ -44,17 +44,17 @@ def place(kind: str, out: Path, name: str, scale: int, precision: str) -> tuple[
 
     Args:
         kind: One of `FORMATS`.
-        out: What the user says: the file, or a folder.
-        name: Of the network's own file, without ending.
+        out: The file or the folder that the user gave.
+        name: The name of the network's own file, without ending.
         scale: How many times larger the network makes images.
-        precision: 'fp32', 'fp16' or 'int8'; a file's name says what is not fp32.
+        precision: 'fp32', 'fp16' or 'int8'; a file's name states it unless it is fp32.
 
     Returns:
-        A folder, and the file's path in it: `NAME-x4.onnx`, for ncnn `models/NAME-x4.param`; programs look there, and
-        take the scale from the name.
+        A folder, and the file's path in it: `NAME-x4.onnx`, for ncnn `models/NAME-x4.param`, since its programs look
+        there, and take the scale from the name.
 
     Raises:
-        ExportError: The name has another ending or scale, or it is a file where a folder is written.
+        ExportError: The name has another ending or scale, or names a file where a folder is needed.
     """
     suffix, inside = FORMATS[kind].suffix, FORMATS[kind].folder
     if kind != 'comfyui' and out.suffix.lower() == suffix:

@@ -1,4 +1,4 @@
-"""What of a network is written: its call on an image, or FRNet's step from frame to frame."""
+"""The part of a network that is written: its call on an image, or FRNet's step from frame to frame."""
 from __future__ import annotations
 
 import copy
@@ -17,11 +17,11 @@ from torch.nn import functional
 from basicsr_kd.archs.probe import is_recurrent
 from basicsr_kd.utils.arrays import as_tensor
 
-LEAST = 32  # sides of the images that a graph is recorded with, and more
+LEAST = 32  # pixels: the least side of the images that a graph is recorded with
 
 
 class _Step(nn.Module):
-    """FRNet as a call without sequences."""
+    """FRNet's step as the call of a module."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Step(nn.Module):
 
 @dataclass(frozen=True)
 class Graph:
-    """A network with what a runtime has to know of it."""
+    """A network with what a runtime has to know about it."""
 
     net: nn.Module
     """In evaluation mode, on the CPU; takes tensors (1, 3, h, w), RGB in [0, 1], in the order of `inputs`."""
@@ -41,7 +41,7 @@ class Graph:
     output: str
     scale: int
     multiple: int
-    """Of what sides of images have to be a multiple."""
+    """The number that the sides of images have to be multiples of."""
 
     def tensors(self, height: int, width: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Random input in [0, 1]."""
@@ -50,22 +50,24 @@ class Graph:
                      for name in self.inputs)
 
     def of_image(self, image: np.ndarray) -> tuple[Tensor, ...]:
-        """Input of an image (h, w, 3) BGR uint8, whose sides are cut to the multiple; the clip before it stood still.
+        """The input for an image (h, w, 3) BGR uint8, cut to multiples of `multiple`.
+
+        A recurrent network gets it as the frame before, too, as in a clip that stands still.
         """
         height, width = (side // self.multiple * self.multiple for side in image.shape[:2])
         frame = as_tensor(image[:height, :width])
         return tuple(functional.interpolate(frame, scale_factor=self._factor(name)) for name in self.inputs)
 
     def side(self, least: int) -> int:
-        """The smallest side of an image from here on."""
+        """The smallest side that an image may have from `least` on."""
         return -(-least // self.multiple) * self.multiple
 
     def half(self) -> Graph:
-        """The same in fp16."""
+        """The same graph in fp16."""
         return replace(self, net=copy.deepcopy(self.net).half())
 
     def rounded(self, smallest: float) -> Graph:
-        """The same in fp32 with weights rounded to fp16, biases and slopes of activations aside.
+        """The same graph in fp32 with weights rounded to fp16, but not its biases and its activations' slopes.
 
         Args:
             smallest: The absolute value below which a weight becomes 0.
@@ -82,7 +84,7 @@ class Graph:
 
 
 def graph_of(net: nn.Module, scale: int, multiple: int) -> Graph:
-    """The graph of a network of images, or recurrent."""
+    """The graph of a network, which works on images or is recurrent."""
     if is_recurrent(net):
         return Graph(_Step(net).eval(), ('lr_curr', 'lr_prev', 'hr_prev'), 'hr_curr', scale, multiple)
     return Graph(net.eval(), ('input',), 'output', scale, multiple)
@@ -90,9 +92,9 @@ def graph_of(net: nn.Module, scale: int, multiple: int) -> Graph:
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """While PyTorch records a graph: without a gradient and its warnings, and with its own pixel-unshuffle.
+    """Context in which PyTorch records a graph: without gradients and warnings, and with PyTorch's pixel-unshuffle.
 
-    BasicSR's reshapes by hand, which is six operations in place of one, and of sizes that ncnn does not take.
+    BasicSR's pixel-unshuffle reshapes by hand: six operations instead of one, with sizes that ncnn does not take.
     """
     before = rrdbnet_arch.pixel_unshuffle
     rrdbnet_arch.pixel_unshuffle = lambda x, scale: functional.pixel_unshuffle(x, scale)

@@ -1,4 +1,4 @@
-"""8 bits without training: our own rounding, or word that NNCF has to do it, where a graph cannot be recorded."""
+"""8 bits without training: by our own rounding, or by NNCF where a network's graph cannot be recorded."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,15 +13,18 @@ from basicsr_kd.quantisation import RecordingError, quantise
 
 
 def to_eight_bits(graph: Graph, images: Tensor, say: Callable[[str], None]) -> tuple[Graph, list[str], bool]:
-    """The graph of a network that rounds as 8 bits do, what is to be said of it, and whether NNCF has to do it.
+    """Make a network round like 8 bits.
 
     Args:
         graph: The network.
         images: (n, 3, h, w), RGB in [0, 1], on which ranges are measured.
         say: Is told what comes next.
 
+    Returns:
+        The graph that rounds, sentences about it for people, and whether NNCF has to do it instead.
+
     Raises:
-        ExportError: It is none of images.
+        ExportError: The network does not work on single images.
     """
     if len(graph.inputs) > 1:
         raise ExportError('--int8 is for networks of images; FRNet adds up what it did in earlier frames, and with it '
@@ -43,7 +46,7 @@ def to_eight_bits(graph: Graph, images: Tensor, say: Callable[[str], None]) -> t
 
 
 def cpu_has_int8() -> bool:
-    """Whether the CPU multiplies 8-bit numbers faster than others (VNNI, AMX), as OpenVINO says; True: not known."""
+    """Whether the CPU multiplies 8-bit numbers faster than others (VNNI, AMX), by OpenVINO; True if not known."""
     try:
         return 'INT8' in openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     except MissingExtraError:

@@ -1,4 +1,4 @@
-"""A checkpoint in another runtime than PyTorch: written for it once, and kept."""
+"""Runs a checkpoint in another runtime than PyTorch: it is written for that runtime once, and kept."""
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +24,7 @@ from basicsr_kd.utils.files import cache_folder
 from basicsr_kd.utils.images import middle, sample_photo
 from basicsr_kd.utils.modes import HALF, fast_formats
 
-_SIDE = 64  # of the piece of a photo that a network is tried on
+_SIDE = 64  # the side of the piece of a photo that a network is tried on
 
 
 def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, threads: int | None = None,
@@ -35,19 +35,20 @@ def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, t
     Args:
         name: How the network is called.
         file: A checkpoint, or a file of a runtime's own.
-        runtime: 'torch', one of `KINDS`, 'auto' (see `choose`) or None: the file's own, of a checkpoint PyTorch.
-        half: Whether to run in half precision. PyTorch does where autocast is on, around this.
-        threads: How many on a CPU; None: as the runtime has it.
+        runtime: 'torch', one of `KINDS`, 'auto' (see `choose`), or None: the file's own runtime, PyTorch for a
+            checkpoint.
+        half: Whether to run in half precision. For PyTorch the caller turns autocast on around the run.
+        threads: Number of threads on a CPU; None: the runtime's default.
         device: Where PyTorch runs.
-        tiling: How it takes images in pieces.
-        param_key: Which of a checkpoint's state dicts.
+        tiling: How the network takes images in pieces.
+        param_key: Which of a checkpoint's state dicts to read.
         say: Is told what comes next.
 
     Returns:
-        The network; and of 'auto' how far it is from PyTorch in fp32, in words.
+        The network, and for 'auto' how far its results are from PyTorch in fp32, in words.
 
     Raises:
-        ExportError: The runtime cannot run the network; of 'auto' PyTorch runs it then.
+        ExportError: The runtime cannot run the network; with 'auto' PyTorch runs it instead.
         InferError, CheckpointError, MissingExtraError: See `open_network`.
     """
     own, automatic = runtime_of(file), runtime == 'auto'
@@ -76,7 +77,7 @@ def open_in(name: str, file: Path, runtime: str | None, *, half: bool = False, t
 
 
 def _named(network: TrainedNetwork, file: Path) -> TrainedNetwork:
-    """The network, in messages that of the user's file."""
+    """Let a network's messages name the user's file."""
     network.file = file
     return network
 
@@ -84,7 +85,7 @@ def _named(network: TrainedNetwork, file: Path) -> TrainedNetwork:
 def choose(device: str) -> tuple[str, str]:
     """The runtime and precision of `--runtime auto` for a network of images.
 
-    On a CPU OpenVINO where it is installed, in bf16 where the CPU is fast in it; else PyTorch.
+    It is OpenVINO on a CPU if installed, in bf16 if the CPU is fast in it; else PyTorch.
 
     Args:
         device: Where PyTorch would run.
@@ -98,30 +99,30 @@ def choose(device: str) -> tuple[str, str]:
 
 
 def choose_of_torch(device: str) -> str:
-    """The precision in PyTorch: half where the device is fast in it."""
+    """The precision in PyTorch: half precision where the device is fast in it, else fp32."""
     fast = fast_formats(device)
     return next((name for name in HALF if name in fast), 'fp32')
 
 
 def written_for(file: Path, runtime: str, say: Callable[[str], None], param_key: str | None = None) -> Path:
-    """The file of a checkpoint for a runtime, from the cache folder; written and tried where it is not there.
+    """The file of a checkpoint for a runtime, from the cache folder; it is written and tried if it is not there.
 
     Args:
         file: The checkpoint.
         runtime: One of `KINDS`.
         say: Is told what comes next.
-        param_key: Which of its state dicts.
+        param_key: Which of its state dicts to read.
 
     Raises:
-        ExportError: The runtime cannot run it.
-        CheckpointError: It cannot be read.
+        ExportError: The runtime cannot run the network.
+        CheckpointError: The checkpoint cannot be read.
         MissingExtraError: A package is missing.
     """
     content = hashlib.sha256(f'{__version__} {param_key}'.encode())
     for part in (file, fragment_path(file)):
         content.update(part.read_bytes() if part.is_file() else b'')
     kind = KINDS[runtime]
-    folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # two kinds have a .bin
+    folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # by kind, since two kinds have a .bin
     inside = Path(f'{file.stem}{FORMATS[kind].suffix}')
     if not (folder / inside).is_file():
         network = TorchNetwork(file.stem, file, param_key=param_key)
@@ -132,7 +133,7 @@ def written_for(file: Path, runtime: str, say: Callable[[str], None], param_key:
 
 
 def likeness(enlarge: Callable[[np.ndarray, str], np.ndarray], original: TorchNetwork) -> float:
-    """How near an enlargement is to that of PyTorch in fp32 on a photo: PSNR in dB, Y; infinite where it is equal."""
+    """PSNR on Y in dB between an enlargement of a photo and that of PyTorch in fp32; infinite if they are equal."""
     photo = middle(sample_photo(), _SIDE)
     with torch.autocast(original.device.type, enabled=False):
         expected = original.enlarge(photo, 'a photo')

@@ -15,16 +15,16 @@ from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
 BLOBS = {'in0': 'data', 'out0': 'output'}
-"""pnnx's names of what goes in and out, and those that these programs look for."""
+"""pnnx's names of the input and the output, and the names that these programs look for."""
 SMALLEST = 2.0**-14
-"""ncnn writes weights below it as 0: it has none of fp16's subnormal numbers."""
+"""ncnn writes smaller weights as 0, since it has none of fp16's subnormal numbers."""
 
 
 def write_ncnn(graph: Graph, path: Path) -> None:
-    """Write a network by pnnx, with fp16 weights; it takes images of any size that the network takes.
+    """Write a network by pnnx, with fp16 weights, for images of any size that the network takes.
 
     Args:
-        graph: Of a network of images.
+        graph: The graph of a network of images.
         path: The .param file; its .bin goes beside it.
 
     Raises:
@@ -41,7 +41,7 @@ def write_ncnn(graph: Graph, path: Path) -> None:
         try:
             with recording():
                 record = torch.jit.trace(_apart(graph.net), one)
-            content = record.save_to_buffer()  # .save() ends Python where the disk is full
+            content = record.save_to_buffer()  # .save() crashes Python if the disk is full
         except Exception as error:  # whatever the network's own code raises
             reason = f'{type(error).__name__}: {str(error).strip().splitlines()[0]}'
             raise ExportError(f'ncnn: PyTorch cannot record this network ({reason}). --format safetensors needs no '
@@ -58,10 +58,10 @@ def write_ncnn(graph: Graph, path: Path) -> None:
 
 
 def _apart(net: nn.Module) -> nn.Module:
-    """A copy whose parts hand on copies of what they make.
+    """A copy of the network whose parts pass on copies of their output.
 
-    pnnx puts residual sums of residual sums together into one expression, which takes twice the memory for each block
-    more: 23 GB for 23 of them (seen with 20261020). It does not see through a copy, and drops it in the end.
+    pnnx merges nested residual sums into one expression, whose memory doubles with each further block: 23 GB for 23
+    blocks (seen with 20261020). It does not merge through a copy operation, and drops that in the end.
     """
     net = copy.deepcopy(net)
     for module in net.modules():
@@ -71,7 +71,7 @@ def _apart(net: nn.Module) -> nn.Module:
 
 
 def _convert(program: str, traced: Path, shapes: list[tuple[int, ...]]) -> str:
-    """Run pnnx, with two sizes of image so that it keeps to none; what it printed."""
+    """Run pnnx and return what it printed; two image sizes keep it from fixing the size."""
     first, second = (f'{list(shape)}f32'.replace(' ', '') for shape in shapes)
     done = subprocess.run([program, traced.name, f'inputshape={first}', f'inputshape2={second}', 'fp16=1'],
                           cwd=traced.parent, text=True, capture_output=True)
@@ -80,7 +80,10 @@ def _convert(program: str, traced: Path, shapes: list[tuple[int, ...]]) -> str:
 
 
 def _check_layers(text: str, said: str) -> None:
-    """Operations that ncnn lacks stay in the file under PyTorch's or pnnx's names, or are told and left out."""
+    """Check that ncnn has all layers.
+
+    Other operations stay in the file under PyTorch's or pnnx's names, or pnnx leaves them out and says so.
+    """
     kinds = {line.split()[0] for line in text.splitlines()[2:] if line.strip()}
     unknown = sorted(kind for kind in kinds if '.' in kind or '::' in kind)
     unknown += re.findall(r'ignore (\S+)', said)
@@ -90,7 +93,7 @@ def _check_layers(text: str, said: str) -> None:
 
 
 def _renamed(text: str) -> str:
-    """The layers with blobs called as the programs expect; they are words of their own after the counts."""
+    """The layers with the blob names that the programs expect; these names are the words after the counts."""
     def rename(line: str) -> str:
         kind, name, inputs, outputs, *rest = line.split()
         count = int(inputs) + int(outputs)

@@ -17,19 +17,19 @@ from basicsr_kd.errors import ExportError
 from basicsr_kd.utils.extras import load
 
 OPSET = 18
-"""Of the operators: what ONNX Runtime 1.14, TensorRT 8.6 and OpenVINO 2023 read, and all later ones."""
+"""Version of the operator set: ONNX Runtime 1.14, TensorRT 8.6, OpenVINO 2023 and all later ones read it."""
 _SIZES = {2: 'height', 3: 'width'}
 
 
 def write_onnx(graph: Graph, path: Path, precision: str) -> None:
     """Write a network by PyTorch's tracing exporter.
 
-    Its newer one (`dynamo=True`) holds FRNet to one size of image (seen with 2.14).
+    PyTorch's newer exporter (`dynamo=True`) fixes FRNet to one image size (seen with 2.14).
 
     Args:
         graph: What to write.
         path: The .onnx file.
-        precision: 'fp32'; 'fp16': weights, input and output; 'int8': of a network that rounds, see `quantise`.
+        precision: 'fp32'; 'fp16': weights, input and output; 'int8': the network rounds already, see `quantise`.
 
     Raises:
         ExportError: An operator has no place in ONNX, or onnx's checker refuses the file.
@@ -49,7 +49,7 @@ def write_onnx(graph: Graph, path: Path, precision: str) -> None:
         if precision == 'int8':
             _store_int8(model)
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # of the network's own code, PyTorch's or onnx's
+    except Exception as error:  # whatever the network's own code, PyTorch or onnx raises
         raise ExportError(f'ONNX (opset {OPSET}) cannot hold this network: {_reason(error)}. --format safetensors '
                           'needs no operators.') from error
     _describe(model, graph, precision)
@@ -62,10 +62,10 @@ def onnx_of(net: nn.Module, tensors: tuple[Tensor, ...], inputs: Sequence[str], 
 
     Args:
         net: In evaluation mode, on the CPU.
-        tensors: What it takes.
-        inputs: Names of those.
-        output: Name of what it gives.
-        axes: Of each name, the dimensions that may have any size, and what they are called.
+        tensors: Its input.
+        inputs: The names of the input tensors.
+        output: The name of the output.
+        axes: For each name, the dimensions that may have any size, and what they are called.
     """
     content = io.BytesIO()
     with recording():
@@ -80,7 +80,7 @@ def quantise_onnx_by_nncf(path: Path, graph: Graph, images: Sequence[torch.Tenso
     Args:
         path: The file, which is written over.
         graph: What is in it.
-        images: (1, 3, h, w) each, on which ranges are measured.
+        images: Tensors (1, 3, h, w), on which ranges are measured.
     """
     onnx = load('onnx', '--int8')
     model = quantise_by_nncf(onnx.load(path), [{graph.inputs[0]: image.numpy()} for image in images])
@@ -89,7 +89,7 @@ def quantise_onnx_by_nncf(path: Path, graph: Graph, images: Sequence[torch.Tenso
 
 
 def _store_int8(model: Any) -> None:
-    """Put weights in 8 bits where a file has them in fp32 and rounds them: a quarter of its size."""
+    """Store weights in 8 bits where a file has them in fp32 and rounds them: it shrinks to a quarter."""
     from onnx import numpy_helper
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     values |= {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == 'Constant'}
@@ -114,7 +114,7 @@ def _store_int8(model: Any) -> None:
 
 
 def _describe(model: Any, graph: Graph, precision: str) -> None:
-    """Write into a file what a program that opens it has to know."""
+    """Write into the file what a program that opens it has to know."""
     del model.metadata_props[:]
     for key, value in {'precision': precision, 'scale': str(graph.scale), 'multiple': str(graph.multiple)}.items():
         model.metadata_props.add(key=key, value=value)

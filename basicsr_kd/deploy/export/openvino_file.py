@@ -1,4 +1,4 @@
-"""OpenVINO's two files of a network, .xml and .bin, with fp16 weights or in 8 bits."""
+"""Writes OpenVINO's two files of a network, .xml and .bin, with fp16 weights or in 8 bits."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from basicsr_kd.utils.extras import load
 
 
 def write_openvino(onnx_file: Path, path: Path, images: Sequence[torch.Tensor] | None) -> None:
-    """Write the network of an .onnx file, any height and width.
+    """Write the network of an .onnx file, for any height and width.
 
     Args:
-        onnx_file: In fp32, or in 8 bits.
+        onnx_file: A file in fp32, or in 8 bits.
         path: The .xml file; its .bin goes beside it.
-        images: (1, 3, h, w) each, on which ranges are measured for 8 bits by NNCF; None: as the file is.
+        images: Tensors (1, 3, h, w), on which NNCF measures ranges for 8 bits; None: the precision stays.
 
     Raises:
         ExportError: OpenVINO refuses the network.

@@ -1,4 +1,4 @@
-"""Networks in PyTorch's files: `safetensors`, and `esrgan` with the keys of ESRGAN's first release."""
+"""Writes networks in PyTorch's formats: `safetensors`, and `esrgan` with the keys of ESRGAN's first release."""
 from __future__ import annotations
 
 import os
@@ -14,34 +14,34 @@ from basicsr_kd.errors import ExportError
 from basicsr_kd.formats.esrgan_keys import first_release_keys
 from basicsr_kd.utils.files import replaced
 
-_OLD_GROWTH = 32  # no program that opens the old keys reads it off the file
+_OLD_GROWTH = 32  # programs that open the old keys assume it, and do not read it from the file
 
 
 def write_safetensors(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Write a network's tensors under their names; the file is whole, or as it was before.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
+        state: The tensors as `basicsr_kd.checkpoint.read_state_dict` gives them.
         path: The file to write, `….safetensors`; its folder is made where it is missing.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as temporary:
-        # not save_file(): nobody but its writer may read that file
+        # not save_file(), whose file only its owner may read
         temporary.write_bytes(save(plain_tensors(state), {'format': 'pt'}))
 
 
 def write_esrgan(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Write an RRDBNet under the keys of ESRGAN's first release; the file is whole, or as it was before.
 
-    That format is one of x4 networks with 32 growth channels everywhere: none has a pixel-unshuffle, and who opens it
-    takes the growth for granted.
+    That format is for x4 networks with 32 growth channels everywhere: it has no pixel-unshuffle, and programs that open
+    it assume the growth.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
+        state: The tensors as `basicsr_kd.checkpoint.read_state_dict` gives them.
         path: The file to write, `….pth`; its folder is made where it is missing.
 
     Raises:
-        ExportError: Another network; nothing is written then.
+        ExportError: It is another network; nothing is written then.
     """
     found = _not_of_the_first_release(dict(state))
     if found:

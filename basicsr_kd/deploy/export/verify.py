@@ -1,4 +1,4 @@
-"""Whether a written network gives in its runtime what it gives in PyTorch, and how fast."""
+"""Checks whether a written network gives in its runtime what it gives in PyTorch, and times it."""
 from __future__ import annotations
 
 import math
@@ -19,11 +19,11 @@ from basicsr_kd.metrics.timing import time_in_turns
 from basicsr_kd.utils.text import markdown_table
 
 BORDER = 4
-TURNS = 3  # that are timed
+TURNS = 3  # turns that are timed
 MOST_DIFFERENCE = 1e-3
-"""Of fp32 against PyTorch in fp32 with the weights as the file holds them; values are 0 to 1."""
+"""Tolerance in fp32, against PyTorch in fp32 with the weights as the file holds them; values are 0 to 1."""
 LEAST_PSNR = {'fp32': 40.0, 'fp16': 40.0, 'bf16': 40.0, 'int8': 20.0}
-"""Of the images against PyTorch in fp32, dB; int8 says what it costs, and below this it is another picture."""
+"""Least PSNR of the images against PyTorch in fp32, dB. For int8 the loss is reported; below 20 dB it is broken."""
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -34,19 +34,20 @@ class Trial(msgspec.Struct, frozen=True):
     precision: str
     file_bytes: int
     difference: float
-    """The largest, of random input of two sizes and of the images; ncnn: against weights rounded as in the file."""
+    """The largest difference on random input of two sizes and on the images; ncnn: with weights rounded as in the file.
+    """
     psnr: float | None
-    """Mean over the images that differ, dB, on Y of 8 bits without 4 border pixels, against fp32; None: none does."""
+    """Mean over the images that differ, dB, on Y of 8 bits without 4 border pixels, against fp32; None: all equal."""
     milliseconds: float | None
-    """For the first image; None: not timed, as fp16 on a CPU."""
+    """Time for the first image; None: not timed, like fp16 on a CPU."""
     torch_milliseconds: float | None
-    """PyTorch in fp32 as people's scripts run it, in the same process, in turns."""
+    """Time in PyTorch in fp32 as people's scripts run it, in the same process, in turns."""
     largest_activation: float | None = None
-    """Of any layer on the images, for a format whose programs compute in fp16, which ends at 65,504."""
+    """Largest value of any layer on the images, for formats whose programs compute in fp16, which ends at 65,504."""
 
     @property
     def failure(self) -> str | None:
-        """What is out of tolerance."""
+        """What is out of tolerance, in words."""
         if not math.isfinite(self.difference):
             return 'it makes other sizes or values that are not finite'
         if self.precision == 'fp32' and FORMATS[self.format].exact and self.difference > MOST_DIFFERENCE:
@@ -64,11 +65,11 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
     Args:
         kind: The name of the format.
         runner: The file, opened in a runtime.
-        files: That were written.
+        files: The files that were written.
         graph: The network.
         held: The network with the weights that the files hold; the same where they are not rounded.
         images: Real images, as the graph takes them.
-        timed: Whether to time it; fp16 is not, since it is for GPUs.
+        timed: Whether to time it; fp16 is never timed, since it is for GPUs.
     """
     sizes = (graph.side(32), graph.side(48)), (graph.side(57), graph.side(33))
     given = [graph.tensors(*size, seed=index) for index, size in enumerate(sizes)] + list(images)
@@ -90,7 +91,7 @@ def try_out(kind: str, runner: Runner, files: Sequence[Path], graph: Graph, held
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
-    """The trials for people."""
+    """A table of the trials."""
     rows = [[trial.format, f'{trial.runtime}, {trial.precision}', f'{trial.file_bytes / 1e6:.2f}',
              f'{trial.difference:.1e}', 'equal' if trial.psnr is None else f'{trial.psnr:.1f}',
              *('-' if value is None else f'{value:.0f}' if value >= 100 else f'{value:.1f}'
@@ -109,7 +110,7 @@ def _arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def _difference(pair: tuple[np.ndarray, np.ndarray]) -> float:
-    """The largest; infinite where sizes differ or a value is not finite."""
+    """The largest difference; infinite where sizes differ or a value is not finite."""
     output, expected = pair
     if output.shape != expected.shape or not np.isfinite(output).all():
         return math.inf
@@ -147,6 +148,6 @@ def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _times(runners: Sequence[Runner], arrays: Sequence[np.ndarray]) -> tuple[float, ...]:
-    """The median seconds of each, in turns."""
+    """The median seconds of each runner; they take turns."""
     taken, _ = time_in_turns({place: partial(runner, *arrays) for place, runner in enumerate(runners)}, TURNS)
     return tuple(float(np.median(own)) for own in taken.values())

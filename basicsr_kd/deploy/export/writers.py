@@ -1,4 +1,4 @@
-"""Which function writes a format, what the file then holds, and which programs it is tried in."""
+"""Writes a network in each format, and says what the file holds and in which programs it is tried."""
 from __future__ import annotations
 
 import tempfile
@@ -29,10 +29,10 @@ class Job:
     Args:
         weights: The network's checkpoint.
         kind: One of `FORMATS`.
-        precision: Of the file: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
-        calibration: (n, 3, h, w), RGB in [0, 1], for int8.
-        by_nncf: Whether NNCF turns it into 8 bits, with its defaults.
-        param_key: Which of the checkpoint's state dicts.
+        precision: The file's precision: 'fp32', 'fp16' (onnx) or 'int8' (onnx, openvino).
+        calibration: For int8: images (n, 3, h, w), RGB in [0, 1].
+        by_nncf: Whether NNCF turns the network into 8 bits, with its defaults.
+        param_key: Which of the checkpoint's state dicts to read.
     """
 
     weights: Path
@@ -48,12 +48,12 @@ def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
 
     Args:
         job: What is to be written.
-        graph: The network, as runtimes get it; for int8 with its rounding (`eight_bits`), if not by NNCF.
-        path: The file; its folder is there.
-        final: Where it will lie, for what is written of it elsewhere.
+        graph: The network as runtimes get it; for int8 with its rounding (`to_eight_bits`), unless NNCF does it.
+        path: The file; its folder exists.
+        final: Where the file will lie, for other files that name it.
 
     Returns:
-        All files, this one first.
+        All files; `path` comes first.
 
     Raises:
         ExportError: The format cannot hold the network.
@@ -62,13 +62,13 @@ def write(job: Job, graph: Graph, path: Path, final: Path) -> list[Path]:
     if job.kind in QUANTISED:
         return _write_operators(job, graph, path)
     if job.kind == 'ncnn':
-        write_ncnn(held(job.kind, graph), path)  # rounded before: pnnx cuts digits off
+        write_ncnn(held(job.kind, graph), path)  # rounded here, since pnnx truncates
         return [path, path.with_suffix('.bin')]
     return _write_for_torch(job, path, final)
 
 
 def _write_operators(job: Job, graph: Graph, path: Path) -> list[Path]:
-    """Formats that may hold 8 bits."""
+    """Write a format that may hold 8 bits."""
     images = list(job.calibration.split(1)) if job.by_nncf and job.calibration is not None else None
     precision = 'fp32' if job.by_nncf else job.precision
     if job.kind == 'onnx':
@@ -89,10 +89,10 @@ def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
         write_esrgan(state, path)
         return [path]
     described = describe(state, str(job.weights), elsewhere='')
-    options = described if isinstance(described, dict) else None  # None: spandrel alone knows the network
+    options = described if isinstance(described, dict) else None  # None: only spandrel knows the network
     if job.kind == 'comfyui':
         from basicsr_kd.deploy.export.comfyui import write_comfyui  # imports spandrel, which is slow
-        folder = path.parents[2]  # of models/upscale_models
+        folder = path.parents[2]  # the folder that has models/upscale_models
         *others, model = write_comfyui(state, folder, path.stem, options)
         return [model, *others]
     write_safetensors(state, path)
@@ -103,7 +103,7 @@ def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
 
 
 def runners(job: Job, path: Path) -> Iterator[Runner]:
-    """The programs that a file is tried in, one at a time."""
+    """Yield the programs that a file is tried in, one at a time."""
     if job.kind == 'onnx':
         yield OnnxRuntime(path)
     elif job.kind == 'openvino':
@@ -123,6 +123,7 @@ def runners(job: Job, path: Path) -> Iterator[Runner]:
 def held(kind: str, graph: Graph) -> Graph:
     """The network with the weights that a file of this kind holds, as far as they can be told.
 
-    OpenVINO puts factors and sums into the weights before it rounds them, so its file is measured against the network.
+    OpenVINO merges factors and sums into the weights before it rounds them, so its file is compared with the network
+    itself.
     """
     return graph.rounded(SMALLEST) if kind == 'ncnn' else graph
