@@ -1,4 +1,4 @@
-"""Runs a benchmark: writes networks for their runtimes, opens all, times them in turns."""
+"""Runs a benchmark: writes networks for their runtimes, opens them all and times them in turns."""
 from __future__ import annotations
 
 import tempfile
@@ -30,16 +30,16 @@ class Request:
     """What is to be timed.
 
     Args:
-        files: Checkpoints, or files of a runtime's own, by the names of their networks.
-        lr_size: (height, width) of the image that each enlarges.
+        files: Checkpoints, or files of a runtime's own, by network name.
+        lr_size: (height, width) of the image that each network enlarges.
         runtimes: From `plan.installed`.
-        precisions: Of 'fp32', 'bf16' and 'int8'.
+        precisions: Some of 'fp32', 'bf16' and 'int8'.
         threads: Numbers of threads.
-        trial: (h, w, 3) BGR uint8, a real image, on which written networks are tried.
-        calibration: (n, 3, h, w), RGB in [0, 1], for int8.
-        turns: How often each runs.
+        trial: A real image, (h, w, 3) BGR uint8, on which written networks are tried.
+        calibration: For int8: images (n, 3, h, w), RGB in [0, 1].
+        turns: How often each network runs.
         budget: Seconds after which no new turn starts, once there are three.
-        param_key: Which of a checkpoint's state dicts.
+        param_key: Which of a checkpoint's state dicts to read.
     """
 
     files: Mapping[str, Path]
@@ -58,14 +58,14 @@ def bench(request: Request, say: Callable[[str], None] = lambda text: None, prog
     """Time networks.
 
     Args:
-        request: What.
+        request: What to time, and how.
         say: Is told what comes next.
         progress: Whether to show bars.
 
     Raises:
         CheckpointError, InferError: A file cannot be opened.
         ExportError: A network takes images of one channel.
-        BenchError: The image's size is not one for a network, or nothing is left to time.
+        BenchError: The image's size does not fit a network, or nothing is left to time.
     """
     networks = {name: open_network(name, file, param_key=request.param_key) for name, file in request.files.items()}
     for network in networks.values():
@@ -104,7 +104,7 @@ def _check_size(networks: Iterable[TrainedNetwork], lr_size: tuple[int, int]) ->
 
 def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, TrainedNetwork], folder: Path,
              left_out: list[str], say: Callable[[str], None]) -> dict[Entry, Path]:
-    """The file that each is opened from; what cannot be written is left out."""
+    """The file from which each entry is opened; entries that cannot be written are left out."""
     files: dict[Entry, Path] = {}
     made: dict[tuple[str, str, str], Path | None] = {}
     for entry in wanted:
@@ -132,7 +132,7 @@ def _written(request: Request, wanted: Sequence[Entry], networks: Mapping[str, T
 
 def _timed(request: Request, files: Mapping[Entry, Path], left_out: list[str],
            progress: bool) -> tuple[dict[Entry, list[float]], dict[Entry, str]]:
-    """Seconds of each turn, and the program with its version."""
+    """The seconds of each turn and the program with its version, by entry."""
     calls, programs = {}, {}
     for entry, file in files.items():
         network = opened(entry, file, request.param_key)

@@ -1,4 +1,4 @@
-"""Opens what is timed; and how much memory it takes, seen from a process of its own."""
+"""Opens what is timed, and measures in a separate process how much memory it takes."""
 from __future__ import annotations
 
 import multiprocessing
@@ -19,18 +19,18 @@ from basicsr_kd.utils.extras import load
 
 
 def opened(entry: Entry, file: Path, param_key: str | None = None) -> TrainedNetwork:
-    """A network ready in its way to run.
+    """Open a network, ready to run as an entry says.
 
     Args:
-        entry: The way.
-        file: For its runtime: the checkpoint, or what was written of it.
-        param_key: Which of a checkpoint's state dicts.
+        entry: The network and its way to run.
+        file: The file for its runtime: the checkpoint, or what was written from it.
+        param_key: Which of a checkpoint's state dicts to read.
     """
     if entry.runtime in KINDS:
         return open_network(entry.network, file, runtime=entry.runtime, precision=entry.precision,
                             threads=entry.threads, param_key=param_key)
     network = TorchNetwork(entry.network, file, param_key=param_key)
-    graph = graph_of(network.net, network.scale, network.multiple)  # of FRNet a step, as the others run it
+    graph = graph_of(network.net, network.scale, network.multiple)  # a step of FRNet, as in the other runtimes
     network.run_net = Torch(graph.net, precision=entry.precision, channels_last=entry.runtime == 'torch',
                             threads=entry.threads)
     return network
@@ -38,18 +38,18 @@ def opened(entry: Entry, file: Path, param_key: str | None = None) -> TrainedNet
 
 def peaks(files: Mapping[Entry, Path], lr_size: tuple[int, int], param_key: str | None = None,
           progress: bool = False) -> dict[Entry, int | None]:
-    """Bytes that each takes, each in a fresh process: the network, opened, and the peak of one run.
+    """Bytes that each entry takes in a fresh process: the opened network and the peak of one run.
 
-    What was there before it was opened does not count, as PyTorch itself and the runtime's package.
+    Memory from before the network was opened, such as that of PyTorch and the runtime's package, does not count.
 
     Args:
         files: What to open; see `opened`.
         lr_size: (height, width) of the image.
-        param_key: Which of a checkpoint's state dicts.
+        param_key: Which of a checkpoint's state dicts to read.
         progress: Whether to show a bar.
 
     Returns:
-        None where the system does not tell, or the process has ended, as when memory is short.
+        Bytes by entry; None where the system does not tell, or the process has died, as when memory is short.
     """
     if process_bytes() is None:
         return dict.fromkeys(files)
@@ -61,7 +61,7 @@ def peaks(files: Mapping[Entry, Path], lr_size: tuple[int, int], param_key: str 
         with ProcessPoolExecutor(1, context) as process:
             try:
                 found[entry] = process.submit(_peak, entry, file, lr_size, param_key).result()
-            except Exception:  # that of the network's code; BrokenProcessPool
+            except Exception:  # an error of the network's code, or BrokenProcessPool
                 found[entry] = None
     return found
 

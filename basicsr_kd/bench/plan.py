@@ -1,4 +1,4 @@
-"""What is timed: which runtimes and precisions go together, and which are installed."""
+"""Decides what is timed: which runtimes are installed, and which precisions they have."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from basicsr_kd.utils.extras import load
 from basicsr_kd.utils.modes import fast_formats
 
 RUNTIMES = ('torch-nchw', 'torch', 'onnxruntime', 'openvino', 'ncnn')
-"""The first is PyTorch as people's scripts run it; it comes along with 'torch'."""
+"""The first is PyTorch as people's scripts run it; it is always timed with 'torch'."""
 _PACKAGES = {'onnxruntime': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'ncnn': ('pnnx', 'ncnn')}
 
 
@@ -30,14 +30,14 @@ def installed(wanted: Sequence[str] | None, int8: bool) -> tuple[list[str], list
     """The runtimes that can be timed.
 
     Args:
-        wanted: 'torch', or of `KINDS`; None: all that are installed.
+        wanted: 'torch' and names from `KINDS`; None: all that are installed.
         int8: Whether networks are to be written in 8 bits.
 
     Returns:
-        The runtimes, and a sentence for each that is not there.
+        The runtimes, and a sentence for each that is not installed.
 
     Raises:
-        MissingExtraError: One that is wanted is not installed.
+        MissingExtraError: A wanted runtime is not installed.
     """
     found, left_out = [], []
     for runtime in wanted or ('torch', *KINDS):
@@ -55,12 +55,12 @@ def installed(wanted: Sequence[str] | None, int8: bool) -> tuple[list[str], list
 
 def entries(networks: Mapping[str, TrainedNetwork], runtimes: Sequence[str], precisions: Sequence[str],
             threads: Sequence[int]) -> tuple[list[Entry], list[str]]:
-    """All that go together, network by network.
+    """All combinations that are possible, network by network.
 
     Args:
-        networks: By name; a file that was written for a runtime goes with that alone.
+        networks: Networks by name; a file that was written for a runtime runs only there.
         runtimes: From `installed`.
-        precisions: Of 'fp32', 'bf16' and 'int8'.
+        precisions: Some of 'fp32', 'bf16' and 'int8'.
         threads: Numbers of threads.
 
     Returns:
@@ -87,7 +87,7 @@ def entries(networks: Mapping[str, TrainedNetwork], runtimes: Sequence[str], pre
 
 
 def _precisions(runtime: str) -> list[str]:
-    """What a checkpoint can be run in; half precision where the CPU is fast in it."""
+    """The precisions in which a runtime can run a checkpoint; half precision only where the CPU is fast in it."""
     return {'torch': lambda: fast_formats('cpu'), 'onnxruntime': lambda: ['fp32', 'int8'],
             'openvino': lambda: [*openvino_formats(), 'int8'], 'ncnn': lambda: ['fp32']}[runtime]()
 

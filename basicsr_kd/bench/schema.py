@@ -9,11 +9,11 @@ FORMAT = 'basicsr-kd bench 1'
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A network in a runtime, in a precision, on so many threads."""
+    """A network in one runtime, precision and number of threads."""
 
     network: str
     file: str
-    """The checkpoint, or the file of the runtime's own that was given."""
+    """The file that was given: a checkpoint, or a runtime's own file."""
     runtime: str
     """One of `plan.RUNTIMES`."""
     program: str
@@ -21,19 +21,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     threads: int
     speed: Speed
-    """Its memory is that of a process of its own, beyond what it took before it opened the network."""
+    """Time and memory; memory is that of a separate process, beyond what it took before it opened the network."""
     macs: float | None = None
-    """Multiply-accumulates of the image, as `utils.measured.Complexity` has them; None for files of a runtime."""
+    """Multiply-accumulates for the image, as in `utils.measured.Complexity`; None for a runtime's own files."""
     time_ratio: float
     """The median time as a share of the first row's."""
     network_ratio: float | None = None
-    """The same of the first network's in this runtime, precision and number of threads; None: it has none."""
+    """The median time as a share of the first network's in this runtime, precision and number of threads; None if that
+    is not there."""
     macs_ratio: float | None = None
-    """MACs as a share of the first network's: where `network_ratio` is more, time does not follow them."""
+    """MACs as a share of the first network's; if `network_ratio` is larger, time falls less than MACs."""
 
     @property
     def way(self) -> str:
-        """How it runs, for people."""
+        """The way to run, in words."""
         order = {'torch': ', channels last', 'torch-nchw': ', NCHW'}.get(self.runtime, '')
         return f'{self.program}{order}, {self.precision}'
 
@@ -43,9 +44,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     format: str = FORMAT
     device: Device
-    """Its threads are those that PyTorch takes by itself; each row has its own."""
+    """The device; its number of threads is PyTorch's default, while each row has its own."""
     lr_size: tuple[int, int]
     """(height, width) of the image, which is random."""
     rows: list[Row]
     left_out: list[str] = []
-    """What was not timed, and why, a sentence each."""
+    """A sentence for each thing that was not timed, with the reason."""

@@ -1,4 +1,4 @@
-"""What a network costs and how well it does. `__all__`: what the plugin puts into BasicSR's METRIC_REGISTRY."""
+"""Costs and quality of networks. `__all__` lists what the plugin puts into BasicSR's METRIC_REGISTRY."""
 from basicsr_kd.metrics.edges import calculate_gmsd, calculate_haarpsi, calculate_mdsi
 from basicsr_kd.metrics.fid import calculate_fid
 from basicsr_kd.metrics.jod import calculate_jod, calculate_jod20

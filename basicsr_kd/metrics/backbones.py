@@ -1,4 +1,4 @@
-"""Pretrained networks that metrics rest on: where their weights come from, and a check that they are the right ones."""
+"""Pretrained networks that metrics use: where their weights come from, and a check that they are the right ones."""
 from __future__ import annotations
 
 import hashlib
@@ -23,7 +23,7 @@ class Backbone:
     sha256: str
     """First hex digits of the file's SHA-256; its publisher puts them into its name."""
     option: str
-    """Of `basicsr-kd evaluate`: takes a path to the file."""
+    """The option of `basicsr-kd evaluate` that takes a path to the file."""
 
 
 KNOWN = {
@@ -39,14 +39,14 @@ def backbone_state(name: str, weights: str | Path | None = None) -> dict[str, Te
 
     Args:
         name: A key of `KNOWN`.
-        weights: The file. Left out: the one in PyTorch's cache (`$TORCH_HOME/hub/checkpoints`), where it is
-            downloaded to if it is not there.
+        weights: The file; default: the one in PyTorch's cache (`$TORCH_HOME/hub/checkpoints`), into which it is
+            downloaded if it is not there.
 
     Returns:
         Name to tensor, on the CPU.
 
     Raises:
-        BackboneError: There is no file and no way to download it, or it is another file.
+        BackboneError: There is no file and it cannot be downloaded, or its SHA-256 is wrong.
     """
     path = Path(weights) if weights else _cached(name)
     if not path.is_file():
@@ -66,7 +66,7 @@ def _cached(name: str) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=KNOWN[name].sha256)
-        except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: its SHA-256 is another
+        except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: wrong SHA-256
             raise BackboneError(f'the weights of {name} are not on this machine and cannot be downloaded ({error}). '
                                 f'{_ways_out(name)}') from error
     return path

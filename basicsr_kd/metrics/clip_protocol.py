@@ -1,4 +1,4 @@
-"""What of a clip is scored and how its scores are averaged: published figures differ in that more than methods do."""
+"""Which part of a clip is scored, and how scores are averaged; in this, published figures differ more than methods."""
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -18,24 +18,24 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class VideoProtocol:
-    """Which frames and which part of them count."""
+    """Which frames are scored, and which part of them."""
 
     title: str
     """What the protocol is called in a sentence."""
     dropped: int
     """Frames left out at each end of a clip."""
     multiple: int
-    """Height and width that are scored are multiples of it."""
+    """The scored height and width are multiples of this."""
     margin: int
-    """Rows and columns, of both sides together, that are left out at least."""
+    """Least number of rows and of columns that are left out, both sides together."""
     rounded_y: bool
     """Whether PSNR rounds Y to whole numbers."""
     average: Literal['frames', 'clips']
-    """Over what its published figures are averaged: frames of all clips, or means of clips."""
+    """What its published figures are averaged over: the frames of all clips, or the means of clips."""
 
     @property
     def least_frames(self) -> int:
-        """Frames that a clip has to have: two are left."""
+        """Number of frames that a clip needs at least, so that two are left."""
         return 2 * self.dropped + 2
 
     def window(self, height: int, width: int) -> Window:
@@ -54,11 +54,11 @@ class VideoProtocol:
         return rows, columns
 
     def describe(self, metrics: Collection[str], frame_rate: float | None = None) -> str:
-        """The protocol in words, for beside the figures.
+        """The protocol in words, to stand beside the figures.
 
         Args:
-            metrics: Of `CLIP_METRICS`: those that were measured.
-            frame_rate: Frames a second, which JOD was told.
+            metrics: The metrics from `CLIP_METRICS` that were measured.
+            frame_rate: Frames a second, as JOD was given.
         """
         left_out = f'first and last {self.dropped} frames of a clip left out' if self.dropped else 'all frames'
         part = (f'centre crop to multiples of {self.multiple}, at least {self.margin} pixels left out'
@@ -80,12 +80,14 @@ PROTOCOLS = {
     'training': VideoProtocol("TecoGAN-PyTorch's protocol in training", dropped=0, multiple=1, margin=0,
                               rounded_y=True, average='clips'),
 }
-"""By the name that options have for them. Official: metrics.py of TecoGAN (Chu et al.), which TecoGAN-PyTorch's
-published figures are made with, too; its validation in training has another."""
+"""Protocols by their names in options. 'official' is that of TecoGAN's metrics.py (Chu et al.), also used for
+TecoGAN-PyTorch's published figures; 'training' is that of TecoGAN-PyTorch's validation in training."""
 
 
 def cut_to_one_size(result: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut rows below and columns on the right of the larger one: LR has a pixel for each begun square of ground truth.
+    """Cut rows at the bottom and columns at the right of the larger image.
+
+    Sizes can differ, since LR has a pixel for each square of the ground truth, even for an incomplete one.
 
     Args:
         result: uint8, (h, w, 3) BGR or (h, w) grey.
@@ -95,7 +97,7 @@ def cut_to_one_size(result: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, 
         Both (h, w, 3) BGR.
 
     Raises:
-        MetricError: They are no images, or differ more than that.
+        MetricError: They are no images, or their sizes differ by more than that.
     """
     result, truth = as_bgr(result), as_bgr(truth)
     sizes = list(zip(result.shape[:2], truth.shape[:2], strict=True))

@@ -19,12 +19,12 @@ from basicsr_kd.metrics.tof import flow_distance
 from basicsr_kd.utils.metric_names import CLIP_METRICS, METRICS
 
 Frames = list[dict[str, float]]
-"""By frame of a clip, from its first one on: the scores by metric; tOF and tLP are with the frame before, JOD is the
-clip's."""
+"""For each frame of a clip, from the first on: the scores by metric. tOF and tLP compare it with the frame before; JOD
+is that of the whole clip."""
 
 
 class ClipMeans(TypedDict):
-    """What a metric says of a set of clips."""
+    """A metric's means over a set of clips."""
     frames: float
     """Mean over the frames of all clips (tOF, tLP: over pairs of frames)."""
     clips: float
@@ -40,18 +40,17 @@ class _Frame(NamedTuple):
 
 
 class ClipScores:
-    """Scores clips as their frames come; holds no more of them than the frame before, for JOD one clip in a file.
+    """Scores clips as their frames come; it keeps only the last frame, and for JOD one clip in a file.
 
     Args:
-        names: Of `CLIP_METRICS`.
-        protocol: What of a clip counts.
-        weights: File of AlexNet's weights, which LPIPS and tLP rest on; default: PyTorch's cache, else they are
-            downloaded.
-        device: Where AlexNet runs, and JOD is computed.
+        names: Names from `CLIP_METRICS`.
+        protocol: Which part of a clip is scored.
+        weights: File of AlexNet's weights, which LPIPS and tLP use; default: from PyTorch's cache, else downloaded.
+        device: Where AlexNet runs and JOD is computed.
         frame_rate: Frames a second, which JOD depends on.
 
     Raises:
-        MetricError: Another name, or JOD without a frame rate.
+        MetricError: A name is unknown, or JOD has no frame rate.
         BackboneError: AlexNet's weights cannot be had.
     """
 
@@ -82,14 +81,14 @@ class ClipScores:
         """Take in the next frame; a clip that begins again is replaced.
 
         Args:
-            clip: What tells it from other clips of the set, in every process.
+            clip: A key that tells the clip from others of the set, in every process.
             index: Number of the frame, from 0 and without gaps; a clip's frames come one after the other.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
             truth: Of the same size, or up to three rows and columns smaller or larger.
 
         Raises:
-            MetricError: They are no pair of images, are too small or of another size than the frame before, or the
-                frame before is not there.
+            MetricError: They are no pair of images, are too small, have another size than the frame before, or that
+                frame is missing.
         """
         frame = _Frame(clip, index, *cut_to_one_size(result, truth))
         window = self._protocol.window(*frame.truth.shape[:2])
@@ -112,19 +111,19 @@ class ClipScores:
         self._last = frame._replace(result=frame.result.copy(), truth=frame.truth.copy())
 
     def state(self) -> dict[str, Frames]:
-        """What was taken in, for the `merge` of another process: numbers, some hundred bytes a frame."""
+        """Everything gathered so far, for `merge` in another process: numbers, some hundred bytes a frame."""
         self._end_film()
         return dict(self._clips)
 
     def merge(self, states: Iterable[Mapping[str, Frames]]) -> None:
-        """Take in what other processes gathered, each of them whole clips; one that several have counts once."""
+        """Take in the whole clips that other processes gathered; a clip that several have counts once."""
         for state in states:
             self._clips.update(state)
 
     def results(self) -> dict[str, ClipMeans]:
-        """The scores by metric; none where no clip is long enough.
+        """The scores by metric; empty if no clip is long enough.
 
-        The same for any order of clips. Clips that are too short are not in it; `warnings` names them.
+        They are the same for any order of clips. Clips that are too short are left out; `warnings` names them.
         """
         found: dict[str, ClipMeans] = {}
         for name, clips in self.by_frame().items():
@@ -134,7 +133,7 @@ class ClipScores:
         return found
 
     def by_frame(self) -> dict[str, dict[str, dict[int, float]]]:
-        """The scores that count, by metric, clip and number of the frame; tOF and tLP have none of the first one."""
+        """The scores that count, by metric, clip and frame number; tOF and tLP have no score for the first frame."""
         self._end_film()
         counted = self.counted()
         return {name: {clip: {index: self._clips[clip][index][name] for index in indices
@@ -142,7 +141,7 @@ class ClipScores:
                 for name in (self.names if counted else ())}
 
     def counted(self) -> dict[str, range]:
-        """The numbers of the frames that count, by clip; no clip that is too short."""
+        """The numbers of the frames that count, by clip, without clips that are too short."""
         dropped = self._protocol.dropped
         return {clip: range(dropped, len(frames) - dropped) for clip, frames in sorted(self._clips.items())
                 if len(frames) >= self._protocol.least_frames}
@@ -154,7 +153,7 @@ class ClipScores:
                 f'{least}.' for clip, frames in sorted(self._clips.items()) if len(frames) < least]
 
     def _end_film(self) -> None:
-        """Give the frames of the last clip its JOD."""
+        """Compute the JOD of the last clip, and give it to its frames."""
         film, self._film = self._film, None
         if film and self._last and self._last.clip in (counted := self.counted()):
             frames = counted[self._last.clip]

@@ -12,11 +12,11 @@ from basicsr_kd.utils.modes import evaluating
 def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int = 3) -> Complexity:
     """Count by running `net` on its own device, in eval mode, once for each count.
 
-    A network that goes from frame to frame, as FRNet, takes an image for one step of a stream: so do the counts.
+    A recurrent network (from frame to frame), such as FRNet, treats an image as one step of a stream, which is counted.
 
     Args:
-        net: Takes one image (1, in_ch, h, w). Its modules' training flags are as before afterwards.
-        lr_size: (height, width) of the input; what is counted in a convolutional network grows with their product.
+        net: A network that takes one image (1, in_ch, h, w). Its modules' training flags are restored.
+        lr_size: (height, width) of the input; the counts of a convolutional network grow with their product.
     """
     image = torch.zeros(1, in_ch, *lr_size, device=next(net.parameters()).device)
     with evaluating(net):
@@ -31,7 +31,7 @@ def complexity(net: nn.Module, lr_size: tuple[int, int] = (64, 64), in_ch: int =
 
 
 def _parts(net: nn.Module) -> list[str]:
-    """The children with parameters of a network that goes from frame to frame; none of another."""
+    """Names of a recurrent network's children that have parameters; empty for any other network."""
     if not is_recurrent(net):
         return []
     return [name for name, child in net.named_children() if next(child.parameters(), None) is not None]

@@ -1,4 +1,4 @@
-"""HaarPSI, MDSI and GMSD, which compare edges and rest on no trained network; computed by the package piq."""
+"""HaarPSI, MDSI and GMSD, which compare edges and use no trained network; computed by the package piq."""
 from __future__ import annotations
 
 from typing import Any
@@ -16,12 +16,12 @@ def calculate_haarpsi(img: np.ndarray, img2: np.ndarray, crop_border: int, input
     """HaarPSI (Reisenhofer et al., Signal Processing: Image Communication 2018) on RGB; 1 for equal images, else less.
 
     Args:
-        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; with `input_order` 'CHW' channels come first.
         img2: The ground truth.
         crop_border: Pixels left out on each side.
 
     Raises:
-        MetricError: The images are no pair or too small.
+        MetricError: The images are no pair or are too small.
         MissingExtraError: `piq` is not installed.
     """
     return _score('haarpsi', img, img2, crop_border, input_order)

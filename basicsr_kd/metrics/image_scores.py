@@ -28,8 +28,8 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
         truth: Of the same size; None for a metric that needs none.
         border: Pixels left out on each side.
-        channel: What PSNR and SSIM are on: Y of YCbCr, or RGB (SSIM: mean over channels); others are on what they are
-            made for.
+        channel: What PSNR and SSIM are measured on: Y of YCbCr, or RGB (SSIM: mean over channels). Other metrics have
+            channels of their own.
         lpips: The network of `lpips_network`, for 'lpips'.
         device: Where JOD is computed; default: the GPU, if there is one.
 
@@ -37,8 +37,8 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
         PSNR in dB, infinite for equal images; None where the metric is not defined, see `Metric.undefined`.
 
     Raises:
-        MetricError: The images are no pair or too small, or there is no such metric.
-        MissingExtraError: Its package is not installed.
+        MetricError: The images are no pair or are too small, or there is no such metric.
+        MissingExtraError: The metric's package is not installed.
     """
     if truth is None:
         if name in IMAGE_METRICS and not METRICS[name].needs_truth:
@@ -64,10 +64,10 @@ def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y')
     Args:
         image: uint8, (h, w, 3) BGR or (h, w) grey, which is scored as three equal channels.
         border: Pixels left out on each side.
-        convert_to: What it is on: Y of YCbCr, or grey as OpenCV makes it.
+        convert_to: What it is measured on: Y of YCbCr, or grey as OpenCV makes it.
 
     Returns:
-        None where it is not defined: a flat image, or what is left has less than two blocks of 96x96 pixels.
+        NIQE; None where it is not defined: for a flat image, or if fewer than two blocks of 96x96 pixels are left.
 
     Raises:
         MetricError: It is no image.
@@ -80,18 +80,18 @@ def niqe(image: np.ndarray, border: int, convert_to: Literal['y', 'gray'] = 'y')
         with warnings.catch_warnings():  # a flat block divides by zero and is then left out
             warnings.simplefilter('ignore', RuntimeWarning)
             score = float(calculate_niqe(image, crop_border=border, convert_to=convert_to))
-    except np.linalg.LinAlgError:  # what comes of statistics of less than two blocks
+    except np.linalg.LinAlgError:  # the statistics of fewer than two blocks lead to this
         return None
     return score if np.isfinite(score) else None
 
 
 def undefined_warning(name: str, undefined: int, images: int) -> str:
-    """What a reader of a set's figure has to know, without a full stop.
+    """What a reader of a set's figure has to know about images without a score, without a full stop.
 
     Args:
-        name: Of the metric.
-        undefined: Images on which it is None.
-        images: All of them.
+        name: The metric's name.
+        undefined: Number of images on which it is None.
+        images: Number of all images.
     """
     metric = METRICS.get(name)
     if metric is None:
@@ -101,6 +101,6 @@ def undefined_warning(name: str, undefined: int, images: int) -> str:
 
 
 def needs_truth(kind: str) -> bool:
-    """Whether a registered metric compares a result with something; of one that is not ours its signature tells."""
+    """Whether a registered metric needs a ground truth; for a metric that is not ours its signature tells."""
     metric = of_type(kind)
     return metric.needs_truth if metric else 'img2' in inspect.signature(METRIC_REGISTRY.get(kind)).parameters

@@ -1,4 +1,4 @@
-"""The scores of a set's images as they come, on one rank or many: in validation and in `basicsr-kd evaluate`."""
+"""Gathers the scores of a set's images, on one rank or many, in validation and in `basicsr-kd evaluate`."""
 from __future__ import annotations
 
 import math
@@ -10,15 +10,15 @@ from basicsr_kd.utils.metric_names import METRICS
 from basicsr_kd.utils.text import some
 
 State = Mapping[str, Mapping[str | int, float | None]]
-"""By metric and image."""
+"""Scores by metric and image."""
 
 
 class ImageValues:
-    """Scores by metric and image, None where a metric says nothing of an image.
+    """Scores by metric and image, None where a metric is not defined for an image.
 
     Args:
-        kinds: How each metric is called here, and which it is: one of `METRICS`, or another one's own name, whose
-            scores are averaged.
+        kinds: For each metric's name here which metric it is: one of `METRICS`, or any other name, whose scores are
+            averaged.
     """
 
     def __init__(self, kinds: Mapping[str, str]) -> None:
@@ -26,19 +26,19 @@ class ImageValues:
         self.by_metric: dict[str, dict[str | int, float | None]] = {name: {} for name in kinds}
 
     def put(self, metric: str, image: str | int, value: float | None) -> None:
-        """Keep a score; of an image smaller than a metric's window BasicSR gives NaN, which is none."""
+        """Keep a score; NaN, which BasicSR gives for an image smaller than a metric's window, becomes None."""
         self.by_metric[metric][image] = None if value is None or math.isnan(value) else value
 
     def merge(self, states: Iterable[State]) -> None:
-        """Take in what other ranks have (their `by_metric`)."""
+        """Take in the scores of other ranks (their `by_metric`)."""
         for state in states:
             for metric, values in state.items():
                 self.by_metric[metric].update(values)
 
     def mean(self, metric: str) -> float | None:
-        """The mean, or what else the metric says of a set, over images where it is defined; None where it is of none.
+        """The metric's figure for the set, as a rule the mean over images where it is defined; None if there are none.
 
-        It is the same whatever the order in which the images came.
+        It does not depend on the order in which the images came.
         """
         values = [value for _, value in sorted(self.by_metric[metric].items()) if value is not None]
         if not values:
@@ -47,7 +47,7 @@ class ImageValues:
         return ours.of_set(values) if ours else fmean(values)
 
     def warnings(self) -> list[str]:
-        """A sentence for each metric that is not defined for some images, which it names where they have names."""
+        """A sentence for each metric that is not defined for some images; it names the images if they have names."""
         found = []
         for metric, values in self.by_metric.items():
             undefined = [image for image, value in values.items() if value is None]

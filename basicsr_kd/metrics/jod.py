@@ -1,4 +1,4 @@
-"""JOD: how near the ground truth a person would call a picture or a clip, by ColorVideoVDP."""
+"""JOD by ColorVideoVDP: how near to the ground truth a person would judge a picture or a clip."""
 from __future__ import annotations
 
 import functools
@@ -14,14 +14,14 @@ from basicsr_kd.utils.extras import load, no_warnings
 from basicsr_kd.utils.metric_names import METRICS
 
 DISPLAY = 'standard_fhd'
-"""Of cvvdp: 24 inches of 1920x1080, 200 cd/m² in an office, from 60 cm, which makes 38 pixels a degree."""
+"""A display of cvvdp: 24 inches, 1920x1080, 200 cd/m² in an office, seen from 60 cm, that is 38 pixels a degree."""
 ZOOMED = 20
-"""Pixels a degree for `jod20`: as if that screen showed each pixel by two."""
+"""Pixels a degree for `jod20`: about as if that screen showed the picture at twice the size."""
 
 
 @functools.cache
 def _metric(name: str, device: str) -> Any:
-    """ColorVideoVDP, its base metric; what else the package has would download weights."""
+    """ColorVideoVDP's base metric; the package's other metrics would download weights."""
     package = load('pycvvdp', METRICS[name].title)
     nearer = {'display_geometry': package.vvdp_display_geometry([1920, 1080], ppd=ZOOMED)} if name == 'jod20' else {}
     return package.cvvdp(DISPLAY, device=torch.device(device), quiet=True, **nearer)
@@ -31,16 +31,16 @@ def calculate_jod(img: np.ndarray, img2: np.ndarray, crop_border: int, input_ord
                   device: str | torch.device | None = None, **kwargs: Any) -> float:
     """JOD of ColorVideoVDP (Mantiuk et al., SIGGRAPH 2024) on RGB: 10 for equal images.
 
-    One less is a difference that three of four people see. On a screen of `DISPLAY`.
+    On the screen `DISPLAY`, three of four people see a difference of 1 JOD.
 
     Args:
-        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; 'CHW' as `input_order` where channels come first.
+        img: The result, (h, w, 3) BGR or (h, w) grey, uint8; with `input_order` 'CHW' channels come first.
         img2: The ground truth.
         crop_border: Pixels left out on each side.
         device: Where it is computed; default: the GPU, if there is one.
 
     Raises:
-        MetricError: The images are no pair or too small.
+        MetricError: The images are no pair or are too small.
         MissingExtraError: `cvvdp` is not installed.
     """
     return _of_image('jod', img, img2, crop_border, input_order, device)
@@ -48,12 +48,12 @@ def calculate_jod(img: np.ndarray, img2: np.ndarray, crop_border: int, input_ord
 
 def calculate_jod20(img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = 'HWC',
                     device: str | torch.device | None = None, **kwargs: Any) -> float:
-    """`calculate_jod` with 20 pixels a degree: for pictures that are looked at enlarged."""
+    """JOD at 20 pixels a degree, for pictures that are looked at enlarged; see `calculate_jod`."""
     return _of_image('jod20', img, img2, crop_border, input_order, device)
 
 
 class Film:
-    """Gathers a clip's frames, results and truths, in files without a name, so that memory does not grow with it."""
+    """Gathers a clip's results and ground truths in unnamed files, so that memory does not grow with the clip."""
 
     def __init__(self) -> None:
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
@@ -70,7 +70,7 @@ class Film:
         self._sizes.append(truth.shape)
 
     def jod(self, name: str, frames: range, frame_rate: float, device: str | torch.device = 'cpu') -> float:
-        """`jod_of_clip` of some of the frames."""
+        """The JOD of some of the frames by `jod_of_clip`."""
         result, truth = (np.memmap(file, np.uint8, 'r+', shape=(len(self._sizes), *self._sizes[0]))
                          for file in self._files)
         part = slice(frames.start, frames.stop)
@@ -79,12 +79,12 @@ class Film:
 
 def jod_of_clip(name: str, result: np.ndarray, truth: np.ndarray, frame_rate: float,
                 device: str | torch.device = 'cpu') -> float:
-    """JOD of a clip, with what moves and flickers in it.
+    """JOD of a clip, which also counts motion and flicker.
 
     Args:
         name: 'jod' or 'jod20'.
         result: (frames, h, w, 3) **RGB** uint8; may be a file that NumPy maps, which is read frame by frame.
-        truth: The same.
+        truth: The ground truth, like `result`.
         frame_rate: Frames a second.
         device: Where it is computed.
 
@@ -103,6 +103,6 @@ def _of_image(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int, in
 
 @torch.inference_mode()
 def _predict(metric: Any, pair: Sequence[np.ndarray], order: str, frame_rate: float) -> float:
-    with no_warnings():  # that a dark picture may not be meant so
-        # as tensors, which do not copy: of arrays the package makes some
+    with no_warnings():  # it warns that a dark picture may be a mistake
+        # as tensors, since the package copies arrays
         return float(metric.predict(*map(torch.from_numpy, pair), dim_order=order, frames_per_second=frame_rate)[0])

@@ -13,7 +13,7 @@ from basicsr_kd.utils.measured import Kid
 RESAMPLES = 1000
 HALVES = 200
 MOST = 8192
-"""Patches in all, above which every image gives fewer of them: time grows with their square."""
+"""Largest number of patches in total, since time grows with its square; above it every image gives fewer."""
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -24,21 +24,21 @@ def kernel(a: Tensor, b: Tensor) -> Tensor:
 def patch_kid(result: Sequence[Tensor], truth: Sequence[Tensor], seed: int = 0) -> Kid:
     """KID between patches of results and of their ground truths.
 
-    It is the unbiased estimate of the squared maximum mean discrepancy, the mean over pairs of patches of
-    k(x, x') + k(y, y') - k(x, y') - k(y, x') (a U-statistic: Gretton et al., JMLR 2012, Lemma 6), over pairs from two
-    *different images* only: patches of one image resemble each other, and a result its own ground truth, more than
-    those of two images do. So a result equal to its ground truth has exactly 0.
+    It is the unbiased estimate of the squared maximum mean discrepancy: the mean of
+    k(x, x') + k(y, y') - k(x, y') - k(y, x') over pairs of patches (a U-statistic: Gretton et al., JMLR 2012, Lemma 6).
+    Only pairs from two *different images* count, since patches of one image resemble each other, and a result its own
+    ground truth, more than those of two images do. So a result equal to its ground truth has exactly 0.
 
-    Its interval is a bootstrap over images (percentiles), with all patches of an image in or out together. The floor
-    splits the patches of every image of the ground truth into two random halves, one half in the role of the result.
+    The interval is a bootstrap over images (percentiles), with all patches of an image in or out together. For the
+    floor, the patches of every ground truth image are split into two random halves, and one half stands for the result.
 
     Args:
-        result: Features of the patches, (p, d) for each image; p at least 2 and as in `truth`.
+        result: Features of the patches, (p, d) for each image; p is at least 2 and as in `truth`.
         truth: Features of the same patches of the ground truth.
-        seed: Of the bootstrap and of the halves.
+        seed: Random seed of the bootstrap and of the halves.
 
     Raises:
-        MetricError: Fewer than three images, an image of fewer than two patches, or images that do not match.
+        MetricError: There are fewer than three images, an image has fewer than two patches, or images do not match.
     """
     counts = [len(features) for features in truth]
     if [len(features) for features in result] != counts or len(counts) < 3 or min(counts) < 2:
@@ -58,7 +58,7 @@ def patch_kid(result: Sequence[Tensor], truth: Sequence[Tensor], seed: int = 0) 
     drawn = torch.randint(len(counts), (RESAMPLES, len(counts)), generator=generator)
     times = torch.stack([row.bincount(minlength=len(counts)) for row in drawn]).double()
     totals, weights = (((times @ matrix) * times).sum(1) for matrix in (distances, pairs))
-    resampled = (totals / weights)[weights > 0]  # none where one image alone was drawn
+    resampled = (totals / weights)[weights > 0]  # without draws of one image alone, which have no pairs
     return Kid(value=(distances.sum() / pairs.sum()).item(), low=resampled.quantile(0.025).item(),
                high=resampled.quantile(0.975).item(), floor=floors.mean().item(),
                floor_low=floors.quantile(0.025).item(), floor_high=floors.quantile(0.975).item(), patches=len(x))
@@ -68,8 +68,8 @@ def _sums(x: Tensor, y: Tensor, signs: Tensor, counts: Sequence[int]) -> tuple[T
     """Sums of k(x, x') + k(y, y') - k(x, y') - k(y, x') over the pairs of patches of two images.
 
     Returns:
-        For each pair of images (above the diagonal of a matrix), and in all for each way of halving `y`: `signs` (p, r)
-        is 1 for patches in the role of x, -1 for the others, 0 for those left out.
+        The sums for each pair of images (above the diagonal of a matrix), and the total sums for each way of halving
+        `y`: `signs` (p, r) is 1 for patches that stand for x, -1 for the others, 0 for those left out.
     """
     images = len(counts)
     image_of = torch.arange(images).repeat_interleave(torch.tensor(counts))
@@ -86,7 +86,7 @@ def _sums(x: Tensor, y: Tensor, signs: Tensor, counts: Sequence[int]) -> tuple[T
 
 
 def _random_halves(count: int, generator: torch.Generator) -> Tensor:
-    """(count, HALVES): in each column as many 1 as -1, and a 0 where `count` is odd."""
+    """A tensor (count, HALVES): each column has as many 1 as -1, and one 0 if `count` is odd."""
     signs = torch.zeros(count, dtype=torch.double)
     signs[:count // 2], signs[count - count // 2:] = 1, -1
     return torch.stack([signs[torch.randperm(count, generator=generator)] for _ in range(HALVES)], dim=1)
@@ -98,7 +98,7 @@ def _spread(count: int, wanted: int) -> Tensor:
 
 
 def calculate_kid(*args: Any, **kwargs: Any) -> NoReturn:
-    """KID under a name as BasicSR has them, for models that gather it; see `calculate_fid`.
+    """KID under a name of BasicSR's kind, for models that gather it; see `calculate_fid`.
 
     Raises:
         MetricError: Always.

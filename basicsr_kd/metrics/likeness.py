@@ -1,4 +1,4 @@
-"""Likeness: how near a network's results are to those of the one it was made of, beside bicubic enlargement."""
+"""Likeness: how near a network's results are to those of the network that it was made from, beside bicubic's."""
 from __future__ import annotations
 
 import math
@@ -26,14 +26,14 @@ _BORDER = 4  # pixels left out on each side, as in `basicsr-kd evaluate --teache
 
 @dataclass(frozen=True)
 class Likeness:
-    """Scores against the original's results, by the names of metrics: PSNR in dB on Y, JOD, texture.
+    """Scores against the original's results by metric: PSNR in dB on Y, JOD, texture.
 
     Args:
-        images: Of how many.
-        network: Those of the smaller network.
-        bicubic: Those of bicubic enlargement.
+        images: How many images were used.
+        network: The scores of the smaller network.
+        bicubic: The scores of bicubic enlargement.
         between: PSNR of the two against each other, in dB.
-        missing: What could not be measured, and why, a sentence each.
+        missing: A sentence for each metric that could not be measured, with the reason.
     """
     images: int
     network: dict[str, float]
@@ -42,7 +42,7 @@ class Likeness:
     missing: tuple[str, ...] = ()
 
     def verdict(self) -> str:
-        """Of what no one should overlook; empty where all is well."""
+        """A warning that no one should overlook; empty where all is well."""
         found, bicubic = self.network['psnr'], self.bicubic['psnr']
         if self.between > found:
             return (f'The result is nearer to bicubic enlargement ({self.between:.1f} dB) than to the original '
@@ -53,10 +53,10 @@ class Likeness:
         return ''
 
     def words(self, kept_out: bool) -> str:
-        """The table, what it was measured on, and what no one should overlook.
+        """The table, what it was measured on, and the warning of `verdict`.
 
         Args:
-            kept_out: Whether on calibration images that the network was not fitted to.
+            kept_out: Whether it was measured on calibration images that the network was not fitted to.
         """
         which = 'that were kept out' if kept_out else 'that it was fitted to, too few to keep some out'
         lines = [self.table(), f'On {self.images} calibration images {which}; clipped, 8 bits, {_BORDER} border pixels '
@@ -64,7 +64,7 @@ class Likeness:
         return '\n'.join(filter(None, lines))
 
     def table(self) -> str:
-        """A line each for the network and bicubic."""
+        """A table with a line for the network and one for bicubic."""
         rows = [[name, *(_shown(score, scores.get(score)) for score in self.network)]
                 for name, scores in (('pruned', self.network), ('bicubic', self.bicubic))]
         titles = [f'{METRICS[score].column} {METRICS[score].arrow}' for score in self.network]
@@ -79,16 +79,16 @@ def _shown(score: str, value: float | None) -> str:
 
 @torch.no_grad()
 def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likeness | None:
-    """Compare what two networks make of the same images, clipped and in 8 bits, 4 pixels of border left out.
+    """Compare the results of two networks on the same images, clipped and in 8 bits, without 4 pixels of border.
 
     Args:
         original: The network that stands for the truth.
-        network: The one that was made of it.
+        network: The network that was made from it.
         images: `(n, c, h, w)`, RGB or grey in [0, 1]; of clips `(n, t, c, h, w)`, of which the last frames count.
 
     Returns:
-        Means over the images (of texture the median); None for networks whose results do not have the input's channels
-        and a whole multiple of its size, and for images of which the border leaves nothing.
+        Means over the images (for texture the median). None if the networks' results do not have the input's channels
+        and a whole multiple of its size, or if nothing of the images is left without the border.
     """
     scores: dict[str, dict[str, list[float]]] = {'network': {}, 'bicubic': {}, 'between': {}}
     missing: dict[str, str] = {}
@@ -119,7 +119,7 @@ def likeness(original: nn.Module, network: nn.Module, images: Tensor) -> Likenes
 
 
 def _picture(images: Tensor) -> np.ndarray:
-    return tensor2img(images.clone())  # which it would clip in place
+    return tensor2img(images.clone())  # a copy, since it clips in place
 
 
 def _last(images: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def _last(images: Tensor) -> Tensor:
 
 
 def kept_out(images: _Images) -> tuple[_Images, _Images]:
-    """Images to work with, and a quarter of them to judge by; where there are fewer than four, the same for both."""
+    """Split images into those to work with and a quarter to judge by; fewer than four images are used for both."""
     if len(images) < 4:
         return images, images
     judged = [number % 4 == 0 for number in range(len(images))]

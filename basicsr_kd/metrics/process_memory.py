@@ -1,4 +1,4 @@
-"""How much memory this process takes, as Linux tells it."""
+"""Measures how much memory this process takes, as Linux reports it."""
 from __future__ import annotations
 
 import ctypes
@@ -7,10 +7,9 @@ from pathlib import Path
 
 
 def process_bytes() -> int | None:
-    """What it takes now; None outside of Linux and where it is barred.
+    """Bytes that the process takes now; None outside Linux or where reading them is barred.
 
-    Free memory that the allocator has not given back is asked for first; in a process that has run long it may hold on
-    to some.
+    The allocator is first asked to give free memory back, but in a process that has run for long it may keep some.
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)
@@ -20,14 +19,14 @@ def process_bytes() -> int | None:
 
 
 def growth_of_process(run: Callable[[], object], before: int | None = None) -> int | None:
-    """Bytes by which it grew at most while `run` ran; None outside of Linux and where it is barred.
+    """Bytes by which the process grew at most while `run` ran; None outside Linux or where that is barred.
 
-    Linux keeps the peak (VmHWM), and a 5 written into clear_refs sets it back to what is in use. Memory that is free in
-    the process would be used unseen, and the figure is too small then.
+    Linux keeps the peak (VmHWM), and a 5 written into clear_refs resets it to what is in use. If the process holds free
+    memory, `run` may use that unseen, and the figure is too small.
 
     Args:
-        run: What takes memory.
-        before: Against what it grew, from `process_bytes`; None: what it takes when `run` starts.
+        run: The call whose memory is measured.
+        before: Bytes to compare with, from `process_bytes`; None: what the process takes when `run` starts.
     """
     started = process_bytes()
     if started is None:

@@ -16,37 +16,37 @@ from basicsr_kd.utils.arrays import as_pair, as_tensor
 from basicsr_kd.utils.metric_names import SET_METRICS
 
 FEWEST = FEATURES
-"""Samples from which the covariances of FID's 2048 features can have full rank."""
+"""Number of samples from which on the covariances of FID's 2048 features can have full rank."""
 FEW_IMAGES = 5
-"""Images below which KID's interval is far too narrow: of three it held the truth in 58 % of simulated sets, of five in
-89 %, of fifty in 94 %."""
+"""Number of images below which KID's interval is far too narrow: with three images it held the truth in 58 % of
+simulated sets, with five in 89 %, with fifty in 94 %."""
 MOST_PATCHES = 64
-"""Patches taken of an image, evenly over its grid: Inception takes 0.1 s for one on a CPU core."""
+"""Largest number of patches from an image, spread evenly over its grid: one takes Inception 0.1 s on a CPU core."""
 FEWEST_IMAGES = {'fid': 2, 'kid': 3}
-"""Images of a set below which there is no figure; of KID's, each has two patches at least."""
+"""Number of images below which a set has no figure; for KID, only images of at least two patches count."""
 PATCH = 64
-"""Side of KID's patches where nobody says."""
+"""Default side of KID's patches, in pixels."""
 BATCH = 16
 
 Entry = dict[str, tuple[Tensor, Tensor]]
-"""By metric: features of the result and of the ground truth, each (n, 2048)."""
+"""Features of the result and of the ground truth by metric, each (n, 2048)."""
 
 
 class SetScores:
     """Gathers Inception features; FID is over whole images, KID over patches of them.
 
-    FID squeezes every image to 299x299 pixels as pytorch-fid does. KID takes squares of the ground truth's grid that do
-    not overlap, and the same squares of the result.
+    FID resizes every image to 299x299 pixels as pytorch-fid does. KID takes squares on a grid in the ground truth,
+    without overlap, and the same squares of the result.
 
     Args:
         names: 'fid', 'kid' or both.
-        weights: File of Inception's weights; default: PyTorch's cache, else they are downloaded.
+        weights: File of Inception's weights; default: from PyTorch's cache, else downloaded.
         device: Where Inception runs.
         patch: Side of KID's patches.
         truths: Where features of the ground truth are kept, by key; several methods on one set may share it.
 
     Raises:
-        MetricError: Another name.
+        MetricError: A name is unknown.
         BackboneError: Inception's weights cannot be had.
     """
 
@@ -64,7 +64,7 @@ class SetScores:
         """Take in one image; a result whose key is there already is replaced.
 
         Args:
-            key: What tells it from other images of the set, in every process; all keys of a set are of one type.
+            key: A key that tells the image from others of the set, in every process; all keys of a set have one type.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
             truth: Of the same size.
 
@@ -78,18 +78,18 @@ class SetScores:
         self._entries[key] = {name: (found, of_truth[name]) for name, found in self._features(result).items()}
 
     def state(self) -> dict[str | int, Entry]:
-        """What was taken in, for the `merge` of another process: tensors on the CPU, 1 MiB an image under KID."""
+        """Everything gathered so far, for `merge` in another process: tensors on the CPU, with KID 1 MiB an image."""
         return dict(self._entries)
 
     def merge(self, states: Iterable[Mapping[str | int, Entry]]) -> None:
-        """Take in what other processes gathered; images that several of them have count once."""
+        """Take in the images that other processes gathered; an image that several have counts once."""
         for state in states:
             self._entries.update(state)
 
     def results(self) -> dict[str, Any]:
         """The scores: `fid`, `fid_samples`, `kid` (a `Kid`).
 
-        The same for any order of images. What the set is too small for is not in it; `warnings` says why.
+        They are the same for any order of images. A score that needs a larger set is left out; `warnings` says why.
         """
         results: dict[str, Any] = {}
         fid, kid = self._gathered('fid'), self._gathered('kid')
@@ -101,10 +101,10 @@ class SetScores:
         return results
 
     def warnings(self, asked: Collection[str] = ()) -> list[str]:
-        """What a reader of the scores has to know, a sentence or two each.
+        """What a reader of the scores has to know, one or two sentences each.
 
         Args:
-            asked: Metrics of the set that are measured besides `names`.
+            asked: Further metrics of the set that are measured elsewhere, besides `names`.
         """
         found = []
         images, images_of_kid = len(self._entries), len(self._gathered('kid'))
@@ -125,7 +125,7 @@ class SetScores:
         return found
 
     def _gathered(self, name: str) -> list[tuple[Tensor, Tensor]]:
-        """Features by image, ordered by key; of KID those images that can be cut into two halves."""
+        """Features by image, ordered by key; for KID only images whose patches can be split into two halves."""
         if name not in self.names:
             return []
         entries = [self._entries[key][name] for key in sorted(self._entries)]

@@ -1,4 +1,4 @@
-"""How fast networks are on this device, and how much memory they take: measured, not counted."""
+"""Measures how fast networks are on this device, and how much memory they take."""
 from __future__ import annotations
 
 import math
@@ -17,13 +17,13 @@ from basicsr_kd.utils.measured import Device, Speed
 from basicsr_kd.utils.modes import HALF
 
 Failures = dict[tuple[str, str], str]
-"""By network and format the reason why it cannot run."""
+"""The reason why a network cannot run in a format, by network and format."""
 Passes = Mapping[tuple[str, str], Call]
-"""By network and format what runs it once."""
+"""A call that runs a network once, by network and format."""
 
 
 def device_info(device: str | torch.device) -> Device:
-    """What measured figures hold for."""
+    """The device that measured figures hold for."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _cpu_name()
     return Device(name, device.type, torch.get_num_threads(), str(torch.__version__))
@@ -35,9 +35,9 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
     """Time networks on one image, and measure their memory; see `forward_times`.
 
     Args:
-        networks: Each takes (1, 3, h, w). They are moved to the device and put into evaluation mode.
+        networks: Networks that take (1, 3, h, w). They are moved to the device and put into evaluation mode.
         lr_size: (height, width) of the input.
-        formats: Of 'fp32', 'bf16' and 'fp16': `utils.modes.fast_formats`.
+        formats: Some of 'fp32', 'bf16' and 'fp16', as from `utils.modes.fast_formats`.
         device: Where to run.
         turns: How often each network runs in each format.
         budget: Seconds after which no new turn starts, once there are three.
@@ -45,7 +45,7 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
         others: Networks that another program runs, on an image of `lr_size`; their memory is not measured.
 
     Returns:
-        Speed by network and format, and where a network cannot run in a format (an operation without it, memory), why.
+        Speed by network and format, and why a network cannot run in a format (an operation lacks it, memory).
     """
     image = torch.rand(1, 3, *lr_size, generator=torch.Generator().manual_seed(0)).to(device)
     result: dict[str, dict[str, Speed]] = {name: {} for name in networks}
@@ -53,7 +53,7 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
     for (name, kind), times in taken.items():
         try:
             peak = _peak_bytes(networks[name], image, kind) if name in networks else None
-        except Exception as error:  # whatever the network raises; it did run before, so memory has become short
+        except Exception as error:  # whatever the network raises; as it ran before, memory has become short
             failures[name, kind] = reason(error)
             continue
         result.setdefault(name, {})[kind] = Speed(seconds=quartiles(times), peak_bytes=peak, lr_size=lr_size,
@@ -64,10 +64,10 @@ def measure_speed(networks: Mapping[str, nn.Module], lr_size: tuple[int, int], f
 def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, formats: Sequence[str], turns: int,
                   budget: float = math.inf, progress: bool = False,
                   others: Passes | None = None) -> tuple[dict[tuple[str, str], list[float]], Failures]:
-    """Seconds of forward passes, networks taking turns in all formats: see `time_in_turns`.
+    """Seconds of forward passes, with networks taking turns in all formats: see `time_in_turns`.
 
-    Channels lie last in memory, which is faster on CPUs and GPUs. fp32 is what PyTorch's settings make of it: on NVIDIA
-    GPUs convolutions round to TF32 by default. bf16 and fp16 are autocast, which leaves the weights in fp32.
+    Channels lie last in memory, which is faster on CPUs and GPUs. fp32 depends on PyTorch's settings: on NVIDIA GPUs
+    convolutions round to TF32 by default. bf16 and fp16 are by autocast, which leaves the weights in fp32.
 
     Args:
         networks: They are moved to the image's device and put into evaluation mode.
@@ -79,14 +79,15 @@ def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, format
         others: Networks that another program runs, timed along with these.
 
     Returns:
-        By network and format the time of each turn, and why a network cannot run in a format, which has no times then.
+        The time of each turn by network and format, and the reason why a network cannot run in a format, which then has
+        no times.
     """
     image = image.to(memory_format=torch.channels_last)
     for net in networks.values():
         net.to(image.device).to(memory_format=torch.channels_last).eval()
     passes: dict[tuple[str, str], Call] = {
         (name, kind): partial(forward_once, net, image, kind) for kind in formats for name, net in networks.items()}
-    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as BasicSR has it
+    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # as in BasicSR
     try:
         return time_in_turns({**passes, **(others or {})}, turns, budget, progress)
     finally:
@@ -95,7 +96,7 @@ def forward_times(networks: Mapping[str, nn.Module], image: torch.Tensor, format
 
 @torch.inference_mode()
 def forward_once(net: nn.Module, image: torch.Tensor, kind: str) -> None:
-    """Run a network on an image, both on one device, in a format of `measure_speed`, to the end of its work."""
+    """Run a network on an image, both on one device, in a format of `measure_speed`, and wait until it is done."""
     with _precision(image.device, kind):
         net(image)
         if image.is_cuda:

@@ -1,4 +1,4 @@
-"""Seconds of calls that take turns, so that a slow moment of the machine meets each of them."""
+"""Times calls that take turns, so that a slow moment of the machine affects all of them."""
 from __future__ import annotations
 
 import math
@@ -10,25 +10,25 @@ import numpy as np
 from tqdm import tqdm
 
 WARM_UP = 2  # turns that do not count
-LEAST_TURNS = 3  # that count, however long they take: quartiles of fewer would say nothing
+LEAST_TURNS = 3  # turns that count, however long they take: quartiles of fewer would say nothing
 
 _Key = TypeVar('_Key')
 Call = Callable[[], object]
-"""Comes back once all its work is done, on a GPU, too."""
+"""A call that returns only once all its work is done, on a GPU, too."""
 
 
 def time_in_turns(calls: Mapping[_Key, Call], turns: int, budget: float = math.inf,
                   progress: bool = False) -> tuple[dict[_Key, list[float]], dict[_Key, str]]:
-    """Time calls, each once a turn; every turn starts with another of them.
+    """Time calls, each once a turn; every turn starts with another call.
 
     Args:
-        calls: What is timed, by any key.
-        turns: How often each runs; two more turns go before as a warm-up.
+        calls: The calls to time, by any key.
+        turns: How often each call runs; before that, two more turns are a warm-up.
         budget: Seconds after which no new turn starts, once there are three.
         progress: Whether to show a bar.
 
     Returns:
-        The time of each turn, and why a call fails, which is left out from there on and has no times.
+        The time of each turn by call, and the reasons for calls that failed, which are not run again and have no times.
     """
     taken: dict[_Key, list[float]] = {key: [] for key in calls}
     failures: dict[_Key, str] = {}
@@ -60,7 +60,7 @@ def quartiles(seconds: list[float]) -> tuple[float, float, float]:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in one line; PyTorch has the stack behind it."""
+    """What went wrong, in one line; PyTorch appends a stack to it."""
     return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 

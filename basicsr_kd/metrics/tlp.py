@@ -1,4 +1,4 @@
-"""tLP: whether a result changes over time as much as the ground truth does (Chu et al., TecoGAN, ACM TOG 2020)."""
+"""tLP: whether a result changes over time as much as the ground truth (Chu et al., TecoGAN, ACM TOG 2020)."""
 from __future__ import annotations
 
 from typing import Any, NoReturn
@@ -14,14 +14,14 @@ def perceptual_change_distance(network: nn.Module, prev_gt: np.ndarray, cur_gt: 
                                cur: np.ndarray) -> float:
     """tLP of two frames that follow one another, times 100 as papers print it (tLP100); lower is better.
 
-    100 · |LPIPS(ground truth before, ground truth) - LPIPS(result before, result)|: 0 where the result changes as much
-    as the ground truth, be it in another way.
+    100 · |LPIPS(previous ground truth, ground truth) - LPIPS(previous result, result)|: 0 where the result changes as
+    much as the ground truth, even if in another way.
 
     Args:
-        network: Of `basicsr_kd.metrics.lpips.lpips_network`.
-        prev_gt: The ground truth before, (h, w, 3) BGR uint8 as all of them.
+        network: From `basicsr_kd.metrics.lpips.lpips_network`.
+        prev_gt: The previous ground truth, (h, w, 3) BGR uint8 like all four frames.
         cur_gt: The ground truth.
-        prev: The result before.
+        prev: The previous result.
         cur: The result.
 
     Raises:
@@ -31,7 +31,7 @@ def perceptual_change_distance(network: nn.Module, prev_gt: np.ndarray, cur_gt: 
 
 
 def calculate_tlp(*args: Any, **kwargs: Any) -> NoReturn:
-    """tLP under a name as BasicSR has them, for models that gather it; see `calculate_tof`.
+    """tLP under a name of BasicSR's kind, for models that gather it; see `calculate_tof`.
 
     Raises:
         MetricError: Always.
