@@ -13,7 +13,7 @@ _TRIAL = 48  # side of the photo that written networks are tried on
 
 
 def run(args: argparse.Namespace) -> int:
-    """Times; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    """Run the benchmark; on failure one line goes to stderr, nothing is written, and the exit status is 2."""
     try:
         check_arguments(args)
         check_outputs([args.json, args.plot], args.force)

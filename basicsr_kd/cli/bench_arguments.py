@@ -1,4 +1,4 @@
-"""The arguments of `basicsr-kd bench`: what they are, and which go together. Imports nothing heavy."""
+"""The arguments of `basicsr-kd bench`, and which of them go together. Imports nothing heavy."""
 import argparse
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _LEAST_TURNS, _LEAST_SIDE = 3, 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments; their help is wrapped by hand, for 80 columns."""
     parser.usage = 'basicsr-kd bench --weights FILE ... [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--weights', metavar='FILE', nargs='+', type=Path, required=True,
@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what they name is looked at later.
+    """Check that the arguments go together; the files that they name are checked later.
 
     Raises:
-        Refusal: Some do not.
+        Refusal: Some arguments do not go together.
     """
     int8 = 'int8' in (args.dtype or ())
     if int8 and not args.calibration:
@@ -73,7 +73,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _list(of: Callable[[str], int | str]) -> Callable[[str], list[int | str]]:
-    """Several, with commas between them."""
+    """A type of argument: several values with commas between them."""
     return lambda text: list(dict.fromkeys(of(part.strip()) for part in text.split(',')))
 
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: how they refuse, and how they write. Imports nothing heavy."""
+"""Common parts of the commands: refusing, checking outputs, writing. Imports nothing heavy."""
 import json
 import os
 import sys
@@ -15,22 +15,22 @@ class Refusal(BasicSRKDError):
 
 
 def refuse(command: str, error: Exception) -> int:
-    """Says so in one line on stderr; returns the exit status."""
+    """Print an error as one line on stderr, and return the exit status."""
     print(f'basicsr-kd {command}: ' + ' '.join(str(error).split()).removeprefix(f'{command}: '), file=sys.stderr)
     return 2
 
 
 def say(text: str) -> None:
-    """What comes next, for those who watch."""
+    """Print what comes next, if stderr is a terminal."""
     if sys.stderr.isatty():
         print(f'{text} …', file=sys.stderr)
 
 
 def check_outputs(outputs: Sequence[Path | None], force: bool) -> None:
-    """That every file can be written, and that none is there already.
+    """Check that every file can be written, and that none exists already.
 
     Raises:
-        Refusal: One cannot, or is and `force` is not given.
+        Refusal: A file cannot be written, or it exists and `force` is not given.
     """
     paths = [path for path in outputs if path]
     if len(set(paths)) < len(paths):
@@ -44,10 +44,10 @@ def check_outputs(outputs: Sequence[Path | None], force: bool) -> None:
 
 
 def check_folder(folder: Path, force: bool) -> None:
-    """That files can be written into a folder, and that it is empty or to be made.
+    """Check that files can be written into a folder, and that it is empty or still to be made.
 
     Raises:
-        Refusal: They cannot, or there are some and `force` is not given.
+        Refusal: They cannot be written, or the folder is not empty and `force` is not given.
     """
     if folder.exists() and not folder.is_dir():
         raise Refusal(f'{folder} is a file. Expected a folder, or the name of one to make.')
@@ -57,7 +57,7 @@ def check_folder(folder: Path, force: bool) -> None:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Writes a file, if one is asked for, that is whole or not there."""
+    """Write a JSON file if a path is given; the file is whole or not there."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,22 +71,22 @@ def _check_parent(path: Path) -> None:
 
 
 def add_param_key(parser: Any) -> None:
-    """Adds `--param-key`."""
+    """Add the argument `--param-key`."""
     parser.add_argument('--param-key', metavar='KEY',
                         help='which of its weights, if a checkpoint has several\n(default: params_ema, else params)')
 
 
 def usable_device(name: str | None) -> str:
-    """The device of this name, seen to work; default: a GPU, if there is one, else the CPU.
+    """The device of this name, after a check that it works; default: a GPU, if there is one, else the CPU.
 
     Raises:
-        Refusal: It cannot be used.
+        Refusal: The device cannot be used.
     """
     import torch
     name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
-        torch.zeros(1, device=name).item()  # meta has tensors, but no values
-    except Exception as error:  # each device has its own
+        torch.zeros(1, device=name).item()  # .item(), since the device meta has tensors without values
+    except Exception as error:  # each device raises its own class
         reason = str(error).partition('\n')[0]
         raise Refusal(f'--device {name} cannot be used: {reason}') from None
     return name

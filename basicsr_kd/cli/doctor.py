@@ -14,7 +14,7 @@ from basicsr_kd.cli.common import refuse
 
 EXAMPLE = 'basicsr-kd doctor'
 
-# Package to install, and the module it brings; in the order in which one needs the other.
+# Package to install, and the module that it brings; a package comes after those that it needs.
 NEEDED = {
     'torch': 'torch', 'torchvision': 'torchvision', 'numpy': 'numpy', 'opencv-python': 'cv2', 'pillow': 'PIL',
     'tifffile': 'tifffile', 'pyyaml': 'yaml', 'msgspec': 'msgspec', 'safetensors': 'safetensors',
@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Looks at what is installed, or at data; returns 1 where something is missing or broken."""
+    """Check what is installed, or data; return 1 where something is missing or broken."""
     return _data(args.data) if args.data else _installed()
 
 
 def _data(file: Path) -> int:
-    """Prints a line a set and one an image that is broken."""
+    """Print a line for each set and one for each broken image."""
     from basicsr_kd import plugin
     from basicsr_kd.errors import BasicSRKDError
     plugin.register()
@@ -57,7 +57,7 @@ def _data(file: Path) -> int:
 
 
 def _installed() -> int:
-    """Prints a line a fact, then what to do; returns 1 where something that training needs is missing."""
+    """Print a line for each fact, then what to do; return 1 where something that training needs is missing."""
     todo: list[str] = []
     _line('basicsr-kd', f'{__version__} in {Path(autoload.__file__).parent}')
     _line('python', f'{sys.version.split()[0]} ({sys.executable})')
@@ -76,7 +76,7 @@ def _line(name: str, fact: str) -> None:
 
 
 def _module(package: str, name: str, todo: list[str]) -> Any:
-    """Imports a module, prints its version (BasicSR: and its folder), and returns it; None where that fails."""
+    """Import a module, print its version (for BasicSR also its folder), and return it; None where that fails."""
     try:
         module = importlib.import_module(name)
         if module.__file__ is None:  # a mere folder of that name, such as `basicsr/` in the root of our repository
@@ -91,7 +91,7 @@ def _module(package: str, name: str, todo: list[str]) -> Any:
 
 
 def _version(package: str, module: Any) -> str:
-    if package == 'basicsr':  # may be a checkout on PYTHONPATH in front of the installed one
+    if package == 'basicsr':  # may be a checkout on PYTHONPATH that hides the installed one
         return f'{module.__version__} in {Path(module.__file__).resolve().parent}'
     try:
         return importlib.metadata.version(package)
@@ -104,7 +104,7 @@ def _advice(package: str, absent: bool, error: Exception) -> str:
         return LIBRARIES
     if package == 'basicsr' and absent and sys.version_info >= (3, 13):
         return FROM_SOURCE
-    missing = isinstance(error, ModuleNotFoundError)  # itself, or something it needs
+    missing = isinstance(error, ModuleNotFoundError)  # the module itself or something that it needs is missing
     return f'pip install {package}' if missing else f'pip install --force-reinstall --no-deps {package}'
 
 
@@ -122,7 +122,7 @@ def _plugin(basicsr: Any, todo: list[str]) -> str:
 
 
 def _autoload(todo: list[str]) -> str:
-    """Launchers and `python -m basicsr_kd.train` work without it, so what it lacks does not count as missing."""
+    """The state of autoloading, which never counts as missing: launchers and `-m basicsr_kd.train` work without it."""
     files = [Path(folder, 'basicsr_kd.pth') for folder in [*site.getsitepackages(), site.getusersitepackages()]]
     found = [str(file) for file in files if file.is_file()]
     if os.environ.get('BASICSR_KD_AUTOLOAD') == '0':

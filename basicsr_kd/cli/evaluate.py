@@ -35,11 +35,11 @@ EXAMPLE = """basicsr-kd evaluate --weights teacher.pth student.pth bicubic --hr 
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
-_PARTS = ('hr', 'gt', 'gtmod12', 'original', 'lr', 'lrx4', 'lq')  # names of folders that do not tell which set it is
+_PARTS = ('hr', 'gt', 'gtmod12', 'original', 'lr', 'lrx4', 'lq')  # folder names that do not tell which set it is
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    """Evaluate; on failure one line goes to stderr, nothing is written, and the exit status is 2."""
     try:
         check_arguments(args)
         check_outputs([args.json], args.force)
@@ -68,7 +68,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     result = (_of_clips if clips else _of_images)(args, files, finished, device)
     unwritten = None
     try:
-        if args.json:  # before printing, which may end in a pipe that closes
+        if args.json:  # before printing, since the output may go to a pipe that closes
             write_json(args.json, msgspec.to_builtins(result))
     except (OSError, ValueError) as error:
         unwritten = Refusal(f'{args.json} cannot be written: {error}. The figures are above, in short.')
@@ -125,7 +125,7 @@ def _measured(args: argparse.Namespace, files: Mapping[str, Path], networks: Map
     from basicsr_kd.evaluation.evaluate import evaluate
     from basicsr_kd.evaluation.methods import FinishedImages
     from basicsr_kd.utils.modes import fast_formats
-    methods = {name: networks.get(name) for name in files}  # the others are the word for bicubic
+    methods = {name: networks.get(name) for name in files}  # None for names that are no network: bicubic
     return evaluate({**methods, **{name: FinishedImages(name, folder) for name, folder in finished.items()}}, sets,
                     _scorer(protocol, device), teacher=teacher, lr_size=args.lr_size,
                     formats=() if args.no_speed else fast_formats(device), save_images=args.save_images,
@@ -161,7 +161,7 @@ def _scorer(protocol: 'Protocol', device: str) -> 'Scorer':
 
 
 def image_sets(args: argparse.Namespace, finished: Mapping[str, Path]) -> list['ImageSet']:
-    """Sets of images; `finished`: folders by the name of their method.
+    """The sets of images; `finished` has folders by the name of their method.
 
     Raises:
         Refusal: Two sets have one name, or one has no folder of finished images.
@@ -173,10 +173,10 @@ def image_sets(args: argparse.Namespace, finished: Mapping[str, Path]) -> list['
 
 def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
               networks: Mapping[str, 'Network']) -> list['ClipSet']:
-    """Sets of clips; where they have no LR, it will be made for the networks.
+    """The sets of clips; where there is no LR, it will be made for the networks.
 
     Raises:
-        Refusal: As of `image_sets`; or nothing tells the one scale of LR.
+        Refusal: As in `image_sets`; or nothing tells the one scale of LR.
         ClipError, EvaluationError: Frames do not pair.
     """
     from basicsr_kd.evaluation.clip_sets import find_clip_set
@@ -197,10 +197,10 @@ def clip_sets(args: argparse.Namespace, finished: Mapping[str, Path],
 
 def scale_of_photos(args: argparse.Namespace, networks: Mapping[str, 'Network'],
                     teacher: 'Network | None' = None) -> int | None:
-    """How many times photos without ground truth are enlarged; None where finished images tell, or ground truth.
+    """How many times photos without ground truth are enlarged; None where finished images or ground truth tell.
 
     Raises:
-        Refusal: Nothing tells.
+        Refusal: Nothing tells the scale.
     """
     if teacher:
         return teacher.scale
@@ -219,7 +219,7 @@ def _one_scale(networks: Mapping[str, 'Network'], missing: str, what: str) -> in
 
 def _folders(args: argparse.Namespace, finished: Mapping[str, Path]
              ) -> Iterator[tuple[str, Path | None, Path | None, dict[str, Path]]]:
-    """Name, ground truth, LR and finished results of each set; of photos there is LR alone."""
+    """Yield each set's name, ground truth, LR and finished results; photos have LR only."""
     names = args.names or [_set_name(folder) for folder in folders(args)]
     if len(set(names)) < len(names):
         raise Refusal(f'two sets have one name: {", ".join(names)}. Name them with --names.')
@@ -234,7 +234,7 @@ def _set_name(folder: Path) -> str:
 
 
 def _of_set(folder: Path, name: str, names: Sequence[str]) -> Path:
-    """What is finished of a set: a folder of its name, or where there is but one set, what is right inside."""
+    """The finished results of a set: the folder inside named like the set, or `folder` itself if it is the only set."""
     inner = folder / name
     if inner.is_dir():
         return inner

@@ -1,4 +1,4 @@
-"""The arguments of `basicsr-kd evaluate`: what they are, and which go together. Imports nothing heavy."""
+"""The arguments of `basicsr-kd evaluate`, and which of them go together. Imports nothing heavy."""
 import argparse
 import textwrap
 from pathlib import Path
@@ -10,11 +10,11 @@ from basicsr_kd.utils.metric_names import METRICS, WITHOUT_TRUTH
 BICUBIC = 'bicubic'
 _DEFAULT = {'images': ['psnr', 'ssim'], 'clips': ['psnr', 'tof'], 'photos without ground truth': [*WITHOUT_TRUTH],
             '--teacher': ['psnr', 'ssim', 'jod', 'texture']}
-_ABOUT_WIDTH = 44  # of a metric's help, behind its name
+_ABOUT_WIDTH = 44  # columns of a metric's help, after its name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them in groups. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments in groups; their help is wrapped by hand, for 80 columns."""
     parser.usage = ('basicsr-kd evaluate --hr DIR --lr DIR --weights FILE ... [options]\n'
                     '       basicsr-kd evaluate --lr DIR --weights FILE ... [options]\n'
                     '       basicsr-kd evaluate --hr DIR --sr DIR ... [options]')
@@ -43,27 +43,27 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                               f'word {BICUBIC} stands for\nbicubic enlargement')
     add_param_key(methods)
     methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
-                         help='folders of finished images, or with a folder of\nfinished frames a clip; with several '
-                              'sets, each has a\nfolder in it with the name of the set')
+                         help='folders of finished images, or with a folder of\nfinished frames for each clip; with '
+                              'several sets, each\nhas a folder in it with the name of the set')
     methods.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
     methods.add_argument('--tile', metavar='N', type=int, default=0,
                          help='give networks of images pieces of N low-resolution\npixels, where memory is too small '
                               'for whole images\n(default: whole images)')
     sets = parser.add_argument_group(
-        'sets of images or clips', 'Names of images pair: baby.png of HR with baby.png, or with babyx4.png where '
+        'sets of images or clips', 'Images pair by name: baby.png of HR with baby.png, or with babyx4.png where '
                                    'all\nnames of that folder have this ending. A clip is a folder of numbered '
                                    'frames,\nwhich pair by their order.')
     sets.add_argument('--hr', metavar='DIR', nargs='+', type=Path, default=[],
-                      help='the ground truth, one folder a set: of images, or with\na folder a clip; without --hr '
-                           'and --teacher, NIQE is\nmeasured on what is made of --lr')
+                      help='the ground truth, one folder a set: of images, or with\na folder for each clip; without '
+                           '--hr and --teacher,\nNIQE is measured on the results from --lr')
     sets.add_argument('--teacher', metavar='FILE', type=Path,
-                      help='in place of --hr: a network, whose results in fp32 are\nwhat others are compared with '
+                      help='in place of --hr: a network; other results are\ncompared with its results in fp32 '
                            '(likeness)')
     sets.add_argument('--lr', metavar='DIR', nargs='+', type=Path, default=[],
-                      help='low resolution, one folder a set in the same order;\nwhere left out, that of clips is made '
+                      help='low resolution, one folder a set in the same order;\nif left out, that of clips is made '
                            'as TecoGAN does\n(Gaussian blur, every 4th pixel)')
     sets.add_argument('--names', metavar='NAME', nargs='+', default=[],
-                      help='what the sets are called (default: what their folders\nare, Set5 for Set5/HR)')
+                      help='names of the sets (default: those of their folders,\nSet5 for Set5/HR)')
     sets.add_argument('--skip-bad', action='store_true',
                       help='leave out images with a file that cannot be read,\nfor all methods, instead of ending')
 
@@ -71,19 +71,19 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def _add_metrics(metrics: argparse._ArgumentGroup) -> None:
     metrics.add_argument('--metrics', metavar='NAME', nargs='+', choices=tuple(METRICS), help=_about_metrics())
     metrics.add_argument('--protocol', choices=('official', 'training'),
-                         help="of clips: what of them is scored, as in TecoGAN's paper\nor in TecoGAN-PyTorch's "
+                         help="for clips: which part is scored, as in TecoGAN's paper\nor in TecoGAN-PyTorch's "
                               'training (default: official)')
     metrics.add_argument('--frame-rate', metavar='N', type=float,
-                         help='of clips: frames a second, which jod depends on')
+                         help='for clips: frames a second, which jod depends on')
     metrics.add_argument('--channel', choices=('y', 'rgb'), default='y',
-                         help='what PSNR and SSIM of images are on (default: y)')
+                         help='what PSNR and SSIM of images are measured on\n(default: y)')
     metrics.add_argument('--border', metavar='N', type=int,
-                         help='of images: pixels left out on each side (default: as\nmany as they are enlarged times)')
+                         help='for images: pixels left out on each side (default:\nthe scale)')
     metrics.add_argument('--lpips-net', choices=('alex', 'vgg', 'squeeze'), default='alex',
                          help='backbone of LPIPS (default: alex)')
     metrics.add_argument('--lpips-weights', metavar='FILE', type=Path,
-                         help='its weights as torchvision publishes them (default:\nfrom the cache of PyTorch, else '
-                              'downloaded)')
+                         help="the backbone's weights as torchvision publishes them\n(default: from PyTorch's cache, "
+                              'else downloaded)')
     metrics.add_argument('--inception-weights', metavar='FILE', type=Path,
                          help='weights of FID and KID as pytorch-fid publishes them')
 
@@ -96,15 +96,15 @@ def _about_metrics() -> str:
 
 
 def folders(args: argparse.Namespace) -> list[Path]:
-    """One of each set, by which it is named: its ground truth, or where there is none its low resolution."""
+    """A folder for each set, after which it is named: its ground truth, or its low resolution if it has none."""
     return args.hr or args.lr
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what they name is looked at later.
+    """Check that the arguments go together; the files that they name are checked later.
 
     Raises:
-        Refusal: Some do not, or one is missing.
+        Refusal: Some arguments do not go together, or one is missing.
     """
     if not args.weights and not args.sr:
         raise Refusal(f'nothing to compare. Give --weights FILE (or the word {BICUBIC}), or --sr DIR, a folder of '
@@ -133,10 +133,10 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def check_for_images(args: argparse.Namespace) -> None:
-    """What else goes together where sets are of images; fills in the metrics.
+    """Check also what holds for sets of images, and fill in the metrics.
 
     Raises:
-        Refusal: As `check_arguments`.
+        Refusal: As in `check_arguments`.
     """
     if args.weights and not args.lr:
         raise Refusal('--lr is missing: the low-resolution images that --weights enlarges; scripts/prepare_images.py '
@@ -157,10 +157,10 @@ def check_for_images(args: argparse.Namespace) -> None:
 
 
 def check_for_clips(args: argparse.Namespace) -> None:
-    """What else goes together where sets are of clips; fills in the metrics and the protocol.
+    """Check also what holds for sets of clips, and fill in the metrics and the protocol.
 
     Raises:
-        Refusal: As `check_arguments`.
+        Refusal: As in `check_arguments`.
     """
     if not args.hr:
         raise Refusal(f'--hr is missing: {args.lr[0]} has clips, and nothing is measured on clips without ground '

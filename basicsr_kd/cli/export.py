@@ -13,13 +13,15 @@ EXAMPLE = """basicsr-kd export --weights student.pth --format onnx --out student
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
-NOT_WORKING = 1  # the exit status
-_IMAGES, _SIDE = 3, 128  # of --images: how many, and the square in the middle that is tried
+NOT_WORKING = 1  # the exit status for a file that does not work
+_IMAGES, _SIDE = 3, 128  # of --images: how many are tried, and the side of the square in the middle
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes and tries; what cannot be done is one line on stderr, with nothing left behind: exit status 2, or 1 where
-    a file was written that does not do what the network does."""
+    """Write a network and try it; on failure one line goes to stderr, and nothing is left behind.
+
+    The exit status is 2 then, or 1 if a file was written that does not do what the network does.
+    """
     from basicsr_kd.deploy.export.export import ToleranceError
     from basicsr_kd.deploy.export.verify import trial_table
     try:
@@ -58,17 +60,17 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _images(args: argparse.Namespace) -> list[Any]:
-    """Squares in the middle of real images, (h, w, 3) BGR uint8: the user's, or a photo that matplotlib brings."""
+    """The middle squares of real images, (h, w, 3) BGR uint8: the user's images, or a photo that matplotlib brings."""
     from basicsr_kd.utils.images import image_files, middle, read_image, sample_photo
     images = map(read_image, image_files(args.images)[:_IMAGES]) if args.images else [sample_photo()]
     return [middle(image, _SIDE) for image in images]
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what they name is looked at later.
+    """Check that the arguments go together; the files that they name are checked later.
 
     Raises:
-        Refusal: Some do not.
+        Refusal: Some arguments do not go together.
     """
     if args.half and args.format != 'onnx':
         raise Refusal(f'--half is for --format onnx; {args.format} ' + (
@@ -87,7 +89,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments; their help is wrapped by hand, for 80 columns."""
     parser.usage = 'basicsr-kd export --weights FILE --format NAME --out PATH [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     formats = '\n'.join(f'{name:<12} {form.what}' for name, form in FORMATS.items())

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from basicsr_kd.deploy.sources import ImageFiles
     from basicsr_kd.deploy.video_files import VideoFile
 
-_FPS = 25.0  # where neither the input nor the user says
-_OTHER_IMAGES = ('.heic', '.heif', '.jxl', '.dng', '.exr')  # that Pillow does not know either
+_FPS = 25.0  # where neither the input nor the user says it
+_OTHER_IMAGES = ('.heic', '.heif', '.jxl', '.dng', '.exr')  # formats that Pillow does not know either
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enlarges; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    """Enlarge; on failure one line goes to stderr, nothing is written, and the exit status is 2."""
     try:
         check_arguments(args)
         from basicsr_kd import plugin
@@ -84,7 +84,7 @@ def _enlarge_frames(args: argparse.Namespace, network: 'TrainedNetwork', source:
 
 
 def _enlarge_photos(args: argparse.Namespace, network: 'TrainedNetwork', paths: Sequence[Path]) -> int:
-    """Status 1: some were enlarged, and those that could not be are on stderr."""
+    """Enlarge photos; return 1 if only some could be enlarged, and then name the others on stderr."""
     from basicsr_kd.deploy.formats import FORMATS, write_picture
     from basicsr_kd.deploy.photos import Photos
     from basicsr_kd.deploy.results import unfinished
@@ -103,10 +103,10 @@ def _enlarge_photos(args: argparse.Namespace, network: 'TrainedNetwork', paths: 
 
 
 def _tell(faults: 'Iterable[Fault]', number: int) -> int:
-    """Names the images that cannot be enlarged, of so many; returns how many there are.
+    """Name the images, of `number` in all, that cannot be enlarged, and return how many they are.
 
     Raises:
-        Refusal, BasicSRKDError: There is no other.
+        Refusal, BasicSRKDError: None can be enlarged.
     """
     faults = list(faults)
     if number == 1 and faults:

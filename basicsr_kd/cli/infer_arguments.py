@@ -1,4 +1,4 @@
-"""The arguments of `basicsr-kd infer`, and which go together. Imports nothing heavy."""
+"""The arguments of `basicsr-kd infer`, and which of them go together. Imports nothing heavy."""
 import argparse
 import math
 from contextlib import suppress
@@ -16,13 +16,13 @@ EXAMPLE = """basicsr-kd infer --weights tecogan.pth --input holiday.mp4 --output
          basicsr-kd infer --weights tecogan.pth --input Vid4/LR/calendar --output results/calendar
          basicsr-kd infer --weights student.pth --input photos --output photos_x4 --tile 256
          basicsr-kd infer --weights student.pth --input photos --output photos_x4 --runtime auto"""
-GPU_BATCH = 4  # tiles; on a CPU one at a time is as fast
+GPU_BATCH = 4  # tiles at once; on a CPU one at a time is as fast
 RUNTIMES = ('torch', *KINDS, 'auto')
 _OTHER_VIDEOS = ('.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments; their help is wrapped by hand, for 80 columns."""
     parser.usage = 'basicsr-kd infer --weights FILE --input PATH --output PATH [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--weights', metavar='FILE', type=Path, required=True,
@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--half', action='store_true',
                         help='run in half precision: fp16 on a GPU, bf16 on a CPU\nthat is fast in it')
     parser.add_argument('--runtime', metavar='NAME', choices=RUNTIMES,
-                        help='what runs it: torch, onnxruntime, openvino, ncnn; auto\n(OpenVINO on a CPU, in bf16 '
-                             'where that is fast; PyTorch\nin half precision on a GPU; what that costs is said).\n'
+                        help='the program that runs it: torch, onnxruntime,\nopenvino, ncnn; auto (OpenVINO on a CPU, '
+                             'in bf16 where\nthat is fast; PyTorch in half precision on a GPU; it\n'
+                             'prints what that costs).\n'
                              'A checkpoint is written for a runtime once, and kept\n'
                              "(default: the file's own; of a checkpoint torch)")
     parser.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
@@ -63,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which arguments go together; what they name is looked at later.
+    """Check that the arguments go together; the files that they name are checked later.
 
     Raises:
-        Refusal: Some do not.
+        Refusal: Some arguments do not go together.
     """
     suffix = args.output.suffix.lower()
     if suffix in _OTHER_VIDEOS:
@@ -93,7 +94,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def _colour(text: str) -> 'Colour':
-    """RGB of 0 to 255."""
+    """A type of argument: a colour, as RGB of 0 to 255."""
     from PIL import ImageColor
     for name in (text, f'#{text}'):
         with suppress(ValueError):

@@ -7,14 +7,14 @@ from basicsr_kd import __version__
 from basicsr_kd.cli import bench, doctor, evaluate, export, infer, options, plan, prune, report
 
 COMMANDS = (prune, plan, evaluate, infer, export, bench, report, options, doctor)
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ends: 128 and the signal's number
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ends: 128 plus the signal's number
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a subcommand and returns its exit code.
+    """Run a subcommand and return its exit code.
 
     Args:
-        argv: The arguments after the program's name; those of the process if None.
+        argv: The arguments after the program's name; default: those of the process.
     """
     parser = argparse.ArgumentParser(
         prog='basicsr-kd', description='Pruning and knowledge distillation for BasicSR: everything around training.')

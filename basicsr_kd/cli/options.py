@@ -15,7 +15,7 @@ EXAMPLE = 'basicsr-kd options --copy-to options'
 def option_files() -> list[Path]:
     """The options files and the schema that editors check them by.
 
-    Of a wheel (`basicsr_kd/option_files`) or of the checkout behind `pip install -e .`.
+    They come from the wheel (`basicsr_kd/option_files`) or from the checkout behind `pip install -e .`.
     """
     package = Path(basicsr_kd.__file__).resolve().parent
     folder = package / 'option_files'
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copies all files or none: a changed file in the way stops it, unless `--force` is given."""
+    """Copy all files or none: a changed file in the way stops it, unless `--force` is given."""
     files = option_files()
     if args.copy_to is None:
         print('\n'.join(str(path) for path in files))
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     try:
         args.copy_to.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:  # all files get their names when all are written
+        with contextlib.ExitStack() as stack:  # files get their names only when all are written
             for path in new:
                 shutil.copyfile(path, stack.enter_context(replaced(targets[path])))
     except OSError as error:

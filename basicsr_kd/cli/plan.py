@@ -20,12 +20,12 @@ EXAMPLE = 'basicsr-kd plan --weights RealESRGAN_x4plus.pth --budget latency=0.5 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
 _MINUTES = 20
-# Of calibration images: half of what prune takes, since each way looks at all of them.
+# Number of calibration images: half of what prune takes, since each way looks at all of them.
 NUM = 8
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plans; what cannot be done is one line on stderr and exit status 2."""
+    """Plan; on failure one line goes to stderr, and the exit status is 2."""
     try:
         from basicsr_kd import plugin
         plugin.register()
@@ -45,7 +45,7 @@ def _plan(args: argparse.Namespace) -> int:
     from basicsr_kd.pruning.planning.plan import front, plan, seconds_of
     from basicsr_kd.pruning.planning.planner import Planner
     from basicsr_kd.report.plan import plan_plot, plan_table
-    check_folder(args.out, force=True)  # what is done in it is not done again
+    check_folder(args.out, force=True)  # force, since finished work in it is used again
     place = find_place(Request(ratio=0.5, of='latency', device=args.device, runtime=args.runtime, dtype=args.dtype,
                                size=args.size))
     options, net = open_weights(args)
@@ -78,7 +78,7 @@ def _plan(args: argparse.Namespace) -> int:
         _yaml(found[0].steps), ''])
     (args.out / 'plan.md').write_text(text, 'utf-8')
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
+        sys.stdout.reconfigure(errors='replace')  # for arrows, if the terminal knows ASCII only
     print(text)
     print(f'Written: {args.out}/plan.md, plan.json and plan.png.')
     return 0
@@ -89,7 +89,7 @@ def _say(text: str) -> None:
 
 
 def _commands(args: argparse.Namespace, steps: Sequence[dict[str, Any]]) -> list[str]:
-    """The commands that prune so, one a step."""
+    """The commands that prune by these steps, one for each."""
     weights, lines = str(args.weights), []
     for number, step in enumerate(steps, start=1):
         last = number == len(steps)
@@ -97,7 +97,7 @@ def _commands(args: argparse.Namespace, steps: Sequence[dict[str, Any]]) -> list
         words = ['basicsr-kd', 'prune', '--weights', weights, '--calibration', args.calibration]
         if args.calibration_size != SIZE:
             words += ['--calibration-size', str(args.calibration_size)]
-        for option in ('arch', 'param_key') if number == 1 else ():  # what is written tells them itself
+        for option in ('arch', 'param_key') if number == 1 else ():  # later steps read them from the file before
             if getattr(args, option):
                 words += [f'--{option.replace("_", "-")}', getattr(args, option)]
         for key, value in step.items():
@@ -108,7 +108,7 @@ def _commands(args: argparse.Namespace, steps: Sequence[dict[str, Any]]) -> list
 
 
 def _yaml(steps: Sequence[dict[str, Any]]) -> str:
-    """The section of an options file that prunes so."""
+    """The section of an options file that prunes by these steps."""
     sections = []
     for step in steps:
         values = {key: float(f'{value:.4g}') if isinstance(value, float) else value for key, value in step.items()}
@@ -119,7 +119,7 @@ def _yaml(steps: Sequence[dict[str, Any]]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments; their help is wrapped by hand, for 80 columns."""
     parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--weights', metavar='FILE', required=True, help='the trained network, as for prune')
     parser.add_argument('--budget', metavar='B', required=True,

@@ -19,16 +19,16 @@ EXAMPLE = """basicsr-kd prune --weights ESRGAN_x4.pth --ratio 0.3 --calibration 
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']
 
-# Of --scan, where --ratio is left out.
+# The ratio of --scan, if --ratio is left out.
 SCAN_RATIO = 0.3
-# Of wall time, where --minutes is left out.
+# Minutes of wall time, if --minutes is left out.
 MINUTES = 3
-# Of calibration images, where --calibration-num and --calibration-size are left out.
+# Number and side of calibration images, if --calibration-num and --calibration-size are left out.
 NUM, SIZE = 16, 96
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prunes or scans; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    """Prune or scan; on failure one line goes to stderr, nothing is written, and the exit status is 2."""
     try:
         check_arguments(args)
         request = _request(args)
@@ -65,7 +65,7 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
                                report.latency) | {'share': report.latency.share},
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
+        sys.stdout.reconfigure(errors='replace')  # for arrows, if the terminal knows ASCII only
     print(report.table())
     print(f'\n{_words(report.likeness, judged, images)}')
     print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
@@ -74,7 +74,7 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
 
 
 def _words(found: Any, judged: Any, images: Any) -> str:
-    """How near the result is to the original, for the screen."""
+    """How near the result is to the original, as text for the terminal."""
     if judged is None:
         return ('Not measured how near the result is to the original: it was chosen blind. --calibration DIR, a folder '
                 'of low-resolution images, chooses better, refits and measures.')
@@ -85,7 +85,7 @@ def _words(found: Any, judged: Any, images: Any) -> str:
 
 
 def _figures(found: Any) -> dict[str, Any] | None:
-    """The same for the file."""
+    """How near the result is to the original, for the JSON file."""
     from basicsr_kd.evaluation.schema import figure
     return found and {'images': found.images, **{
         title: {name: figure(value) for name, value in scores.items()}
@@ -104,7 +104,7 @@ def _scan(args: argparse.Namespace, request: Request) -> int:
     asked = 'each block left out' if args.layout == 'blocks' else \
         f'each stage pruned by {request.ratio} of {args.of}, layout {args.layout}, importance {request.importance}'
     title = f'{Path(args.weights).name}, {asked}'
-    if args.plot:  # files first: what is printed may end in a pipe that closes
+    if args.plot:  # files first, since the output may go to a pipe that closes
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         scan_plot(args.plot, costs, title)
     stages = [{**msgspec.structs.asdict(cost), 'psnr': None if cost.psnr == math.inf else cost.psnr,
@@ -112,7 +112,7 @@ def _scan(args: argparse.Namespace, request: Request) -> int:
     write_json(args.json, {'weights': args.weights, 'request': asked, 'images': len(images), 'stages': stages,
                            'seconds': round(seconds, 2)})
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='replace')  # the bars, where the screen knows ASCII only
+        sys.stdout.reconfigure(errors='replace')  # for the bars, if the terminal knows ASCII only
     frames = f' clips of {images.shape[1]} frames' if images.dim() == 5 else ' images'
     print(f'{title}, {len(images)}{frames} of {images.shape[-1]}x{images.shape[-2]}:\n')
     print(scan_table(costs, args.of))
@@ -130,7 +130,7 @@ def open_weights(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
 
 
 def _arch(args: argparse.Namespace) -> dict[str, Any]:
-    """What --arch says."""
+    """The options of the network that --arch gives."""
     import yaml
     expected = "Expected e.g. '{type: EDSR, num_in_ch: 3, num_out_ch: 3}', or a .yml file with network_g:"
     is_file = args.arch.lower().endswith(('.yml', '.yaml'))
@@ -146,7 +146,7 @@ def _arch(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_images(args: argparse.Namespace, net: Any) -> Any:
-    """The calibration images, seen to go through the network."""
+    """Read the calibration images, and check that the network takes them."""
     import torch
 
     from basicsr_kd.pruning import read_calibration_for
@@ -162,7 +162,7 @@ def read_images(args: argparse.Namespace, net: Any) -> Any:
 
 
 def _whole(args: argparse.Namespace, net: Any) -> Any:
-    """The same images as large as they are, without those that judge."""
+    """The calibration images in full size, without those kept for judging."""
     from basicsr_kd.archs.probe import input_channels
     from basicsr_kd.metrics.likeness import kept_out
     from basicsr_kd.pruning import read_whole
@@ -170,7 +170,7 @@ def _whole(args: argparse.Namespace, net: Any) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds them in groups. Their help is wrapped by hand, for 80 columns."""
+    """Add the arguments in groups; their help is wrapped by hand, for 80 columns."""
     parser.usage = 'basicsr-kd prune --weights FILE (--ratio R --out FILE | --scan --calibration DIR) [options]'
     parser.formatter_class = argparse.RawTextHelpFormatter
     _add_files(parser.add_argument_group('files'))
@@ -261,10 +261,10 @@ def _add_choice(choice: argparse._ArgumentGroup) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Which of the files go together, and what goes with --scan.
+    """Check that the files go together, and which arguments go with --scan.
 
     Raises:
-        Refusal: Some do not, or one is missing.
+        Refusal: Some arguments do not go together, or one is missing.
     """
     if args.scan:
         for name in ('out', 'keep', 'target', 'select', 'reconstruct', 'minutes'):
@@ -288,7 +288,11 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    """What the arguments ask for; a Refusal where that is not possible, or takes images that are not given."""
+    """The pruning that the arguments ask for.
+
+    Raises:
+        Refusal: It is not possible, or needs images that are not given.
+    """
     looks = bool(args.calibration)
     refits = args.reconstruct is not False and looks and not args.scan and args.layout != 'unstructured'
     left_out: dict[str, Any] = {'importance': 'taylor' if looks else 'l2',

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the report; what cannot be done is one line on stderr and exit status 2, with nothing written."""
+    """Make the report; on failure one line goes to stderr, nothing is written, and the exit status is 2."""
     from basicsr_kd.report.cells import to_markdown
     from basicsr_kd.report.report import build_report
     from basicsr_kd.report.write import write_report
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     except (BasicSRKDError, OSError) as error:
         return refuse('report', error)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='replace')  # arrows, where the screen knows ASCII only
+        sys.stdout.reconfigure(errors='replace')  # for arrows, if the terminal knows ASCII only
     print(f'{report.tables[0].title}\n\n{to_markdown(report.tables[0])}\n')
     print('\n'.join(f'- {note}' for note in [*report.notes(report.tables[0]), *report.runs.notes, *report.left_out]))
     print(f'\nWritten to {args.out}: {", ".join(written)}. Open {args.out / "index.html"} in a browser.')

@@ -1,1 +1,1 @@
-"""Files of other programs, told in BasicSR's names. Numpy at most."""
+"""Reads files of other programs under BasicSR's names. Imports nothing heavier than NumPy."""

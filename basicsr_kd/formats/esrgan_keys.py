@@ -1,4 +1,4 @@
-"""What ESRGAN's old files call the tensors of BasicSR's RRDBNet, both ways."""
+"""Translates between the tensor names of ESRGAN's old files and those of BasicSR's RRDBNet, both ways."""
 from __future__ import annotations
 
 import re
@@ -13,7 +13,7 @@ _BLOCK = 'body.{}.rdb{}.conv{}'
 _FIRST = {'model.0': 'conv_first', 'model.3': 'conv_up1', 'model.6': 'conv_up2', 'model.8': 'conv_hr',
           'model.10': 'conv_last'}
 _FIRST_BLOCK = 'model.1.sub.{}.RDB{}.conv{}.0'
-_FIRST_TRUNK = 'model.1.sub.{}'  # conv_body, numbered as if it were one more block
+_FIRST_TRUNK = 'model.1.sub.{}'  # conv_body is numbered as if it were one more block
 
 # The second release, before BasicSR 1.0 renamed everything to snake case.
 _SECOND = {'conv_first': 'conv_first', 'trunk_conv': 'conv_body', 'upconv1': 'conv_up1', 'upconv2': 'conv_up2',
@@ -24,7 +24,7 @@ _SECOND_BLOCK = 'RRDB_trunk.{}.RDB{}.conv{}'
 def rename_esrgan_keys(state: dict[str, _Value]) -> dict[str, _Value]:
     """Translate the keys of old ESRGAN files to those of BasicSR's RRDBNet.
 
-    All or nothing: a state dict with any key that is not one of these files' comes back as it is, since half a
+    All or nothing: a state dict with any key that these files do not have is returned as it is, since half a
     translation would hide what the network really is (ESRGAN+ or a x2 model of the first release, say).
 
     Args:

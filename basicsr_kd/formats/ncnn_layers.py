@@ -1,4 +1,4 @@
-"""ncnn's two files of a network, `.param` (its layers, as text) and `.bin` (their weights), as layers with weights.
+"""Reads ncnn's two files of a network, `.param` (its layers, as text) and `.bin` (their weights).
 
 A line of `.param` is `kind name inputs outputs <blobs> 0=64 1=3 -23310=1,0.2`: settings by number, where -23300 - n is
 setting n as a list that begins with its length. `.bin` holds the weights in the order of the lines and nothing else
@@ -16,10 +16,11 @@ from basicsr_kd.errors import CheckpointError
 
 _MAGIC = '7767517'  # the first line of a .param file
 _LISTS = -23300
-_HALF, _FLOAT = 0x01306B47, 0  # what stands before a convolution's weights
+_HALF, _FLOAT = 0x01306B47, 0  # the number before a convolution's weights
 _OTHERS = {0x000D4B38: ', 8-bit integers', 0x0002C056: ', scaled 32-bit floats'}
 
-# Kinds whose weights are known: none, and those that `_weights` reads. What follows another one's line is not.
+# Kinds that have no weights. They and the kinds that `_read_bin` reads are known; another kind makes the rest of `.bin`
+# unreadable.
 _WITHOUT_WEIGHTS = {'Input', 'Split', 'Noop', 'Concat', 'Eltwise', 'BinaryOp', 'ReLU', 'Interp', 'PixelShuffle',
                     'Reorg'}
 _WITH_WEIGHTS = {'Convolution', 'PReLU'}
@@ -38,13 +39,13 @@ class Layer:
     """float32 under `weight` and `bias`: (out, in, k, k) and (out,) of a convolution, (channels,) of a PReLU."""
 
     def number(self, setting: int, default: float = 0) -> float:
-        """A setting that is one number; ncnn leaves out those that have their usual value."""
+        """A setting that is one number; ncnn leaves out settings with their default value."""
         value = self.settings.get(setting, default)
         return default if isinstance(value, list) else value
 
 
 def is_ncnn(path: Path) -> bool:
-    """Whether a file is one of ncnn's pair; a `.bin` without its `.param` may be a checkpoint of PyTorch's."""
+    """Whether a file is one of ncnn's pair; a `.bin` without its `.param` may be a checkpoint of PyTorch."""
     suffix = path.suffix.lower()
     return suffix == '.param' or (suffix == '.bin' and pair_of(path)[0].is_file())
 
@@ -59,8 +60,8 @@ def read_layers(path: Path) -> list[Layer]:
         The layers in the order of the file, with their weights.
 
     Raises:
-        CheckpointError: A file is missing, cut short, too long or no such file, or has layers or weights of a kind that
-            is not known here.
+        CheckpointError: A file is missing, truncated, too long or of another format, or has layers or weights of an
+            unknown kind.
     """
     param, weights = pair_of(path)
     layers = _read_param(param, _content(param))
@@ -130,7 +131,7 @@ def _read_bin(path: Path, content: bytes, layers: list[Layer]) -> None:
             raise CheckpointError(f'{path} ({len(content):,} bytes) ends within the weights of the layer {layer.name}: '
                                   f'it is cut short or not the file of {param.name}; copy both again.')
         values = np.frombuffer(content, kind, count, place)
-        place += -(-size // 4) * 4  # 16-bit floats are filled up to four bytes
+        place += -(-size // 4) * 4  # 16-bit floats are padded to four bytes
         return values
 
     for layer in layers:
@@ -153,7 +154,7 @@ def _read_bin(path: Path, content: bytes, layers: list[Layer]) -> None:
 
 
 def _shape(layer: Layer, path: Path) -> tuple[int, int, int, int]:
-    """Of a convolution's weight; the channels that go in are in no setting."""
+    """The shape of a convolution's weight; no setting states its input channels."""
     size, out, width = (int(layer.number(setting)) for setting in (6, 0, 1))
     height = int(layer.number(11, width))
     if min(size, out, width, height) < 1 or size % (out * height * width):

@@ -1,6 +1,6 @@
-"""RRDBNet and SRVGGNetCompact out of ncnn's files, under BasicSR's names.
+"""Reads RRDBNet and SRVGGNetCompact from ncnn's files, under BasicSR's names.
 
-ncnn keeps neither the names of a network's parts nor what they are for: they are told by their order and shapes.
+ncnn keeps neither the names nor the roles of a network's parts: they are found from their order and shapes.
 """
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _LEAKY = 2  # a convolution's activation
 def read_ncnn(path: Path) -> dict[str, np.ndarray]:
     """Read a network of ncnn, pruned or not.
 
-    Where convolutions were pruned away from a dense block, those left are its first: the file does not tell which they
-    were, and the result is the same.
+    Where convolutions were pruned away from a dense block, the remaining ones become its first: the file does not tell
+    which they were, and the network's output is the same.
 
     Args:
         path: Its `.param` or its `.bin`; the other lies beside it.
 
     Returns:
-        Name to float32 values, as in BasicSR's RRDBNet (or PrunedRRDBNet) or SRVGGNetCompact with PReLU.
+        Float32 values by name, as in BasicSR's RRDBNet (or PrunedRRDBNet) or SRVGGNetCompact with PReLU.
 
     Raises:
-        CheckpointError: The files cannot be read, or hold another network, or this one and something behind it.
+        CheckpointError: The files cannot be read, or hold another network, or have further layers after the network.
     """
     layers = read_layers(path)
     weighted = [layer for layer in layers if layer.weights]
@@ -47,7 +47,7 @@ def read_ncnn(path: Path) -> dict[str, np.ndarray]:
 
 
 def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
-    """The names of its convolutions, and what its layers do."""
+    """The names of RRDBNet's convolutions, and what its layers do."""
     tail = len(convs) - len(_TAIL)
     if tail < 1:
         raise _refusal(path, f'it has {len(convs)} convolutions and an RRDBNet has at least {1 + len(_TAIL)}')
@@ -56,7 +56,7 @@ def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
     last = widths[-1][0]
     shrunk = {4 * last: 2, 16 * last: 4}.get(channels)
     names, steps = ['conv_first'], [f'pixel-unshuffle by {shrunk}', _CONV] if shrunk else [_CONV]
-    starts = [index for index in range(1, tail) if widths[index][1] == feat]  # of dense blocks; no other takes so few
+    starts = [index for index in range(1, tail) if widths[index][1] == feat]  # of dense blocks, which alone take so few
     for number, (start, end) in enumerate(zip(starts, [*starts, tail][1:], strict=True)):
         block = f'body.{number // 3}.rdb{number % 3 + 1}'
         growing = [f'{block}.conv{index}' for index in range(1, end - start)]
@@ -75,7 +75,7 @@ def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
 
 
 def _compact(layers: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
-    """As of `_rrdbnet`."""
+    """The names of SRVGGNetCompact's convolutions and PReLUs, and what its layers do."""
     kinds = [layer.kind for layer in layers]
     if len(layers) < 3 or kinds != ['Convolution', 'PReLU'] * (len(layers) // 2) + ['Convolution']:
         raise _refusal(path, 'its convolutions and PReLUs do not take turns as those of an SRVGGNetCompact do')
@@ -93,7 +93,7 @@ def _compact(layers: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]
 
 
 def _compare(steps: Sequence[tuple[str, str]], expected: Sequence[str], path: Path) -> None:
-    """See that the layers do what the network does, in its order; `steps` is what is done and by which layer."""
+    """Check that the layers do what the network does, in its order; `steps` is what is done and by which layer."""
     for index, (found, layer) in enumerate(steps):
         if index == len(expected):
             raise CheckpointError(
@@ -106,7 +106,7 @@ def _compare(steps: Sequence[tuple[str, str]], expected: Sequence[str], path: Pa
 
 
 def _steps(layers: Sequence[Layer]) -> list[tuple[str, str]]:
-    """What is done to the image, each with the name of its layer; sums and what only leads on are left out."""
+    """What is done to the image, each with the name of its layer, without sums and layers that only pass values on."""
     steps: list[tuple[str, str]] = []
     for layer in layers:
         if layer.kind == 'ReLU' and steps and steps[-1][0] == _CONV:  # not fused
@@ -148,7 +148,7 @@ def _binary(layer: Layer) -> str:
 
 
 def _convolution(layer: Layer) -> str:
-    """Its kernel, its activation, and whatever is not as usual."""
+    """A convolution's kernel and activation, and whatever is unusual about it."""
     height, width = layer.weights['weight'].shape[2:]
     activation, slope, padding = int(layer.number(9)), layer.settings.get(10), layer.number(4)
     above = layer.number(14, padding)

@@ -1,7 +1,7 @@
-"""Where values are rounded: what convolutions read, and nothing else. Sums of residual blocks stay in floating point.
+"""Places quantisers: only the inputs of convolutions are rounded; sums of residual blocks stay in floating point.
 
-A network's graph is recorded by torch.fx. What goes through a concatenation or an upsampling to nearest neighbours is
-rounded before it, once, however many convolutions read it.
+A network's graph is recorded by torch.fx. Features that go through a concatenation or a nearest-neighbour upsampling
+are rounded before it, only once, however many convolutions read them.
 """
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Source:
 
     Args:
         quantiser: What rounds them.
-        maker: The convolution that they come from where nothing else reads them: a factor of a channel can go through
-            its activation, which is positively homogeneous, into its weights; None where there is no such.
+        maker: The convolution that makes them, if nothing else reads them: a factor of a channel can then go through
+            its activation, which is positively homogeneous, into its weights; None if there is no such convolution.
         image: Whether they are the network's input.
     """
     quantiser: Quantiser
@@ -41,7 +41,7 @@ class Source:
 
 @dataclass
 class Group:
-    """Sources that share one step, since some convolution reads them all side by side.
+    """Sources that share one quantisation step, since they are linked by convolutions that read several side by side.
 
     Args:
         sources: In the order in which the network makes them.
@@ -56,8 +56,8 @@ class Placed:
     """A network with quantisers before its convolutions.
 
     Args:
-        net: Gives what the network gave, until its quantisers are set.
-        groups: Of all quantisers.
+        net: The network; its output is unchanged until its quantisers are set.
+        groups: The groups of all quantisers.
         left: Convolutions that stay in floating point, with the reason.
     """
     net: fx.GraphModule
@@ -76,21 +76,21 @@ def place(net: nn.Module, keep: Mapping[str, str]) -> Placed:
     """Put quantisers into a network.
 
     Args:
-        net: In evaluation mode; its convolutions are shared with the result.
+        net: The network in evaluation mode; its convolutions are shared with the result.
         keep: Convolutions that stay in floating point, with the reason, by path.
 
     Raises:
-        RecordingError: `torch.fx` cannot record it.
+        RecordingError: `torch.fx` cannot record the network.
     """
     constants = [(module, key, value) for module in net.modules() for key, value in vars(module).items()
                  if isinstance(value, Tensor)]
     try:
         with recording():
             graph = fx.Tracer().trace(net)
-    except Exception as error:  # its TraceError, and whatever the network's own code raises on symbols
+    except Exception as error:  # fx's TraceError, or whatever the network's own code raises on symbols
         reason = f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
         raise RecordingError(f'torch.fx cannot record {type(net).__name__} ({reason})') from error
-    for module, key, value in constants:  # EDSR writes its mean anew in each pass, here as a symbol
+    for module, key, value in constants:  # EDSR sets its mean again in each pass, here to a symbol
         setattr(module, key, value)
     return _Placing(fx.GraphModule(net, graph), keep).run()
 
@@ -127,7 +127,7 @@ class _Placing:
         return self.modules.get(str(node.target)) if node.op == 'call_module' else None
 
     def _reason(self, node: fx.Node, convs: list[fx.Node]) -> str | None:
-        """Why a convolution stays in floating point; None: it need not."""
+        """Why a convolution stays in floating point; None: it is rounded."""
         conv = self.modules[str(node.target)]
         assert isinstance(conv, nn.Conv2d)
         if str(node.target) in self.keep:
@@ -139,7 +139,7 @@ class _Placing:
         return 'other padding than zeros' if conv.padding_mode != 'zeros' else None
 
     def _parts(self, node: fx.Node) -> list[fx.Node] | None:
-        """What goes unchanged through an operation; None: this is where values are made."""
+        """The inputs whose values an operation passes on unchanged; None: it makes new values."""
         if node.target in (torch.cat, torch.concat) and 1 in (*node.args[1:], *node.kwargs.values()):
             return list(node.args[0])  # type: ignore[arg-type]
         nearest = node.target is F.interpolate and node.kwargs.get('mode', 'nearest') == 'nearest'
@@ -153,7 +153,7 @@ class _Placing:
             yield from self._leaves(part)
 
     def _round(self, node: fx.Node) -> fx.Node:
-        """The node whose values are rounded ones of this node's; made once."""
+        """The node with the rounded values of this node; it is made only once."""
         if node not in self.rounded:
             parts = self._parts(node)
             graph = self.net.graph
@@ -191,6 +191,6 @@ class _Placing:
 
 
 def _first(node: fx.Node) -> fx.Node:
-    """What an operation on features is applied to."""
+    """The features that an operation is applied to: its first input."""
     found, = node.all_input_nodes[:1]
     return found

@@ -1,4 +1,4 @@
-"""From a trained network to one that computes its convolutions in 8 bits, without training."""
+"""Turns a trained network into one that computes its convolutions in 8 bits, without training."""
 from __future__ import annotations
 
 import copy
@@ -16,7 +16,7 @@ from basicsr_kd.quantisation.ranges import even_out
 from basicsr_kd.quantisation.rounding import round_to_nearest, round_weights
 
 ROUNDED_ON = 12
-"""Images that weights are rounded on at most: ranges are measured on all."""
+"""Largest number of images that weights are rounded on; ranges are measured on all images."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Quantised:
     """A network in 8 bits.
 
     Args:
-        net: Computes in PyTorch, in float32, what runtimes compute in 8 bits; ONNX gets it with QuantizeLinear and
-            DequantizeLinear.
+        net: A network that computes in PyTorch, in float32, what runtimes compute in 8 bits; in ONNX it has
+            QuantizeLinear and DequantizeLinear.
         layers: How many convolutions are in 8 bits.
-        left: Paths of those that are not, with the reason.
-        silent: Channels that no image reached; they got the range of those beside them.
+        left: Paths of the convolutions that are not, with the reason.
+        silent: Number of channels that are 0 on all images; they got the range of their group.
     """
     net: fx.GraphModule
     layers: int
@@ -39,14 +39,14 @@ class Quantised:
 @torch.no_grad()
 def quantise(net: nn.Module, images: Tensor, keep: Iterable[str] = (), nearest: bool = False,
              progress: bool = False) -> Quantised:
-    """Even out ranges, then round: first what convolutions read, then their weights.
+    """Even out ranges, then round: first the inputs of convolutions, then their weights.
 
     Args:
         net: A network of images, float32 on the CPU, which torch.fx can record; it is not changed.
-        images: `(n, c, h, w)` of the kind that it will get, RGB in [0, 1].
+        images: Images `(n, c, h, w)` like those that the network will get, RGB in [0, 1].
         keep: Paths of convolutions that stay in floating point.
-        nearest: Round each weight by itself, which takes no time.
-        progress: Show a progress bar.
+        nearest: Whether to round each weight by itself, which takes no time.
+        progress: Whether to show a bar.
 
     Raises:
         RecordingError: `torch.fx` cannot record the network.
@@ -66,7 +66,7 @@ def quantise(net: nn.Module, images: Tensor, keep: Iterable[str] = (), nearest: 
 
 
 def prepared(net: nn.Module, images: Tensor, keep: dict[str, str]) -> Placed:
-    """A copy with quantisers that have seen the images, and round nothing yet."""
+    """A copy of the network with quantisers that have seen the images, but round nothing yet."""
     names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     small = {conv.name: 'reads pooled features' for conv in trace_convs(net, names, images[:1])
              if math.prod(conv.size) == 1}

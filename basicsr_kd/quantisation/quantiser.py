@@ -1,19 +1,19 @@
-"""What rounds values to 8 bits in PyTorch, and turns into QuantizeLinear and DequantizeLinear in ONNX."""
+"""Modules that round values to 8 bits in PyTorch, and become QuantizeLinear and DequantizeLinear in ONNX."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
 LEVELS = 255
-"""Steps of an activation, from 0 on; a weight has 254, since it is symmetric."""
+"""Number of steps of an activation, from 0 on; a weight has 254, since its range is symmetric."""
 WEIGHT_LEVELS = 127
-"""Steps of a weight on each side of 0."""
+"""Number of steps of a weight on each side of 0."""
 
 
 class Quantiser(nn.Module):
     """Rounds features `(n, c, h, w)` to 256 values from `low` to `low + size`, after a factor for each channel.
 
-    As made it lets everything through and notes the range of each channel; `set` makes it round.
+    A new one passes everything through and records the range of each channel; `set` makes it round.
     """
 
     factor: Tensor | None
@@ -28,12 +28,12 @@ class Quantiser(nn.Module):
 
     @property
     def reaches(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest value of each channel `(c)` so far, 0 among them."""
+        """The least and the largest value of each channel `(c)` so far, where 0 is always included."""
         assert self.lowest is not None and self.highest is not None
         return self.lowest, self.highest
 
     def set(self, low: float, size: float) -> None:
-        """Round to 256 values in a range that holds 0, which itself is one of them: convolutions pad with it."""
+        """Round from now on to 256 values in a range that holds 0; 0 is one of them, since convolutions pad with it."""
         self.step = size / LEVELS
         self.zero = round(-low / self.step)
 
@@ -53,10 +53,10 @@ class Quantiser(nn.Module):
 
 
 class RoundedWeight(nn.Module):
-    """A convolution's weight `(o, c, h, w)` as 8 bits hold it, one step for each output; a parametrization.
+    """A parametrization: a convolution's weight `(o, c, h, w)` as 8 bits hold it, with one step for each output.
 
     Args:
-        steps: `(o)`.
+        steps: The steps `(o)`.
     """
 
     steps: Tensor
@@ -73,5 +73,5 @@ class RoundedWeight(nn.Module):
 
 
 def weight_steps(weight: Tensor) -> Tensor:
-    """The step `(o)` of each output of a weight `(o, c, h, w)` that its largest value allows."""
+    """The smallest step `(o)` for each output of a weight `(o, c, h, w)` that still reaches its largest value."""
     return (weight.flatten(1).abs().amax(1) / WEIGHT_LEVELS).clamp(min=1e-12)

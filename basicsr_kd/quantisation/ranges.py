@@ -1,10 +1,10 @@
-"""Ranges: channels that share a step are brought to one range first, which costs nothing and changes nothing.
+"""Evens out ranges: channels that share a step get one range first, which costs nothing and changes no output.
 
-A convolution in 8 bits has one step for all that it reads. Where one channel reaches 3 times as far as another, as the
-growth of an RRDBNet's dense blocks beside their stream, the other has 85 values left of 256. So each channel gets a
-factor, and what reads it the inverse in its weights. The factor itself goes into the weights that make the channel
-where only an activation lies between, since LeakyReLU, ReLU and PReLU are positively homogeneous (Nagel et al., ICCV
-2019, equalise pairs of layers in this way); else it is part of the rounding.
+A convolution in 8 bits has one step for all channels that it reads. If one channel reaches 3 times as far as another
+(like the growth of an RRDBNet's dense blocks beside their stream), the other has only 85 of 256 values left. So each
+channel gets a factor, and the convolutions that read it get the inverse in their weights. The factor itself goes into
+the weights that make the channel if only an activation lies between, since LeakyReLU, ReLU and PReLU are positively
+homogeneous (Nagel et al., ICCV 2019, equalise pairs of layers in this way); else it is part of the rounding.
 """
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from basicsr_kd.quantisation.placing import Group, Source
 _SHARES = [place / 20 for place in range(13)]
 """Shares of a range that may lie below 0."""
 _SILENT = 1e-6
-"""Parts of a group's widest range below which a channel counts as never reached."""
+"""Share of a group's widest range below which a channel counts as never reached."""
 
 
 def even_out(net: nn.Module, groups: list[Group]) -> int:
-    """Bring channels to one range and set the steps; weights change in place, the network's output does not.
+    """Bring channels to one range and set the steps; weights change in place, the network's function does not.
 
     Args:
-        net: Where the convolutions are; its quantisers have noted ranges on calibration images.
-        groups: Its quantisers.
+        net: The network with the convolutions; its quantisers have recorded ranges on calibration images.
+        groups: The groups of its quantisers.
 
     Returns:
-        How many channels no image reached. They get the range of their group.
+        The number of channels that are 0 on all images. They get the range of their group.
     """
     return sum(_even_out(net, group) for group in groups)
 
 
 def _even_out(net: nn.Module, group: Group) -> int:
     if [source.image for source in group.sources] == [True] and group.sources[0].quantiser.reaches[1].max() <= 1:
-        group.sources[0].quantiser.set(0.0, 1.0)  # 8-bit pixels as they are
+        group.sources[0].quantiser.set(0.0, 1.0)  # 8-bit pixels stay as they are
         return 0
     lows, highs = (torch.cat(parts) for parts in zip(*(source.quantiser.reaches for source in group.sources),
                                                      strict=True))
@@ -56,9 +56,9 @@ def _even_out(net: nn.Module, group: Group) -> int:
 
 
 def _common_range(lows: Tensor, highs: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-    """How much of a range of length 1 lies below 0, and by what `(c)` each channel is divided to fit into it.
+    """The share of a range of length 1 that lies below 0, and the divisors `(c)` that fit each channel into it.
 
-    That with which the error of rounding matters least behind the readers' weights.
+    It is the share with which rounding errors matter least after the weights of the convolutions that read them.
     """
     found: list[tuple[float, float, Tensor]] = []
     for share in _SHARES:
@@ -71,7 +71,7 @@ def _common_range(lows: Tensor, highs: Tensor, weights: Tensor) -> tuple[float, 
 
 
 def _weights_by_channel(net: nn.Module, group: Group) -> Tensor:
-    """Sum of squared weights `(c)` of all that reads a channel."""
+    """Sum of squared weights `(c)` over all convolutions that read a channel."""
     sums = {id(source): torch.zeros(len(source.quantiser.reaches[0])) for source in group.sources}
     for path, sources in group.readers.items():
         weight = net.get_parameter(f'{path}.weight').data
@@ -81,12 +81,12 @@ def _weights_by_channel(net: nn.Module, group: Group) -> Tensor:
 
 
 def _parts(values: Tensor, sources: list[Source]) -> Iterator[tuple[Source, Tensor]]:
-    """Values of input channels by the sources that they belong to."""
+    """Split values of input channels by the sources that they belong to."""
     yield from zip(sources, values.split([len(source.quantiser.reaches[0]) for source in sources]), strict=True)
 
 
 def _scale(source: Source, factor: Tensor) -> None:
-    """Multiply each channel of a source."""
+    """Multiply each channel of a source by its factor."""
     if source.maker is None:
         source.quantiser.factor = factor[None, :, None, None]
         return

@@ -1,9 +1,9 @@
-"""Rounding weights so that their errors cancel on what a convolution reads.
+"""Rounds weights so that their errors cancel on the inputs of a convolution.
 
-GPTQ (Frantar et al., ICLR 2023) rounds one weight after the other and moves those that are left to make up for it. In
-the Cholesky factor of the inputs' second moments that is Babai's nearest plane (Chen et al., "The geometry of LLM
-quantization", 2025), from the last weight to the first, and one factor serves all convolutions of a dense block, since
-each reads the first channels of what the next reads.
+GPTQ (Frantar et al., ICLR 2023) rounds one weight after the other and moves the remaining ones to make up for it. With
+the Cholesky factor of the inputs' second moments this is Babai's nearest plane algorithm, from the last weight to the
+first (Chen et al., "The geometry of LLM quantization", 2025). One factor serves all convolutions of a dense block,
+since each reads the first channels of what the next one reads.
 """
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from basicsr_kd.quantisation.quantiser import WEIGHT_LEVELS, RoundedWeight, weig
 from basicsr_kd.utils.progress import Progress
 
 _RIDGE = 1e-3
-"""Added to the moments, in parts of their mean diagonal."""
+"""Value added to the moments' diagonal, as a share of its mean."""
 
 
 @torch.no_grad()
 def round_weights(net: nn.Module, paths: list[str], images: Tensor, progress: bool = False) -> None:
-    """Round the weights of convolutions by what these read on images, and shift their biases by the mean error.
+    """Round the weights of convolutions by their inputs on images, and shift their biases by the mean error.
 
     Args:
-        net: With its quantisers set; its weights change in place.
+        net: The network with its quantisers set; its weights change in place.
         paths: The convolutions, in the order in which they run.
-        images: `(n, c, h, w)`; all run at once, as far as the last of the convolutions.
-        progress: Show a progress bar.
+        images: Images `(n, c, h, w)`; all run at once, up to the last of the convolutions.
+        progress: Whether to show a bar.
     """
     with Progress('rounding', len(paths), progress) as bar:
 
@@ -52,10 +52,10 @@ def round_to_nearest(net: nn.Module, paths: list[str]) -> None:
 
 
 def _round(conv: nn.Conv2d, mean: Tensor, factor: Tensor) -> None:
-    weights = conv.weight.detach().flatten(1).T  # (n, o): a row is what one place of the kernel has for all outputs
+    weights = conv.weight.detach().flatten(1).T  # (n, o): a row is one place of the kernel, for all outputs
     steps = weight_steps(conv.weight)
     count = len(weights)
-    missing = torch.zeros_like(weights)  # what was wanted less what came out
+    missing = torch.zeros_like(weights)  # original minus rounded weights
     for row in reversed(range(count)):
         wanted = weights[row] + factor[row + 1:count, row] @ missing[row + 1:] / factor[row, row]
         rounded = (wanted / steps).round().clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS) * steps

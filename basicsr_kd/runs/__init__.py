@@ -1,1 +1,1 @@
-"""How a run starts, goes on and ends."""
+"""How a training run starts, goes on and ends."""

@@ -1,22 +1,22 @@
-"""What is not as it was when a run was saved. Imports neither torch nor BasicSR."""
+"""Finds what has changed since a run was saved. Imports neither torch nor BasicSR."""
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What another start of the same run may have otherwise; networks are those that were saved, or do not load.
+# Options that may differ when the same run starts again; networks are the saved ones, or loading fails.
 _WITHOUT = ('name', 'path', 'auto_resume', 'root_path', 'rank', 'world_size', 'dist', 'num_gpu', 'network_g',
             'network_d')
 
 
 def changed_options(saved: str | None, now: Mapping[str, Any], without: tuple[str, ...]) -> list[str]:
-    """A line for each option that is another than in a saved run.
+    """A line for each option that differs from a saved run.
 
     Args:
-        saved: Its options as JSON; None where the state does not say.
+        saved: The saved run's options as JSON; None where the state does not have them.
         now: The options of this run.
-        without: Sections that are told otherwise.
+        without: Sections that are reported elsewhere.
     """
     if saved is None:
         return []
@@ -28,7 +28,7 @@ def changed_options(saved: str | None, now: Mapping[str, Any], without: tuple[st
 
 
 def flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Keys joined by dots, with their values; what is None is as if it were left out."""
+    """Yield options as keys joined by dots, with their values; None counts as left out."""
     if isinstance(options, dict) and options:
         for key, value in options.items():
             yield from flat(value, f'{path}.{key}' if path else key)
@@ -37,11 +37,11 @@ def flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def why_not_the_same(saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    """Why images and random numbers of a run that goes on are not those it would have had; nothing where they are.
+    """Why a resumed run gets other images and random numbers than without the break; '' if they are the same.
 
     Args:
-        saved: What decides upon them (`data.order.current`), as the state has it; None where it does not.
-        now: The same of this run.
+        saved: What they depend on (`data.order.current`), from the saved state; None if the state does not have it.
+        now: The same for this run.
     """
     if saved is None:
         return 'its state was saved by an earlier version or by BasicSR'

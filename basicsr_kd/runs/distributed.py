@@ -1,4 +1,4 @@
-"""The processes of a distributed run: how they start (torchrun, Slurm), tell each other, refuse and end.
+"""The processes of a distributed run: how they start (torchrun, Slurm), exchange results, refuse and end.
 
 Imports neither torch nor BasicSR before a run starts.
 """
@@ -18,19 +18,19 @@ _TORCHRUN = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 _SLURM = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST')
 
 _PATIENCE = timedelta(hours=24)
-_CALLS = itertools.count()  # of `on_master_first`, which are the same on all ranks
+_CALLS = itertools.count()  # calls of `on_master_first`, which are the same on all ranks
 
 _Result = TypeVar('_Result')
 
 
 def start_under_torchrun(backend: str, **kwargs: Any) -> None:
-    """Join the process group that torchrun describes; in the place of BasicSR's function for `--launcher pytorch`.
+    """Join the process group that torchrun describes; replaces BasicSR's function for `--launcher pytorch`.
 
-    BasicSR's own computes `rank % number of GPUs` and insists on nccl. Ends the process with one line where torchrun
-    did not start it, or started more processes on this machine than there are GPUs.
+    BasicSR's own function computes `rank % number of GPUs` and insists on nccl. This one ends the process with one line
+    if torchrun did not start it, or started more processes on this machine than there are GPUs.
 
     Args:
-        backend: Of `torch.distributed` on GPUs; without any it is gloo.
+        backend: Backend of `torch.distributed` on GPUs; without GPUs it is gloo.
         kwargs: Further arguments of `init_process_group`.
     """
     import torch
@@ -48,13 +48,13 @@ def start_under_torchrun(backend: str, **kwargs: Any) -> None:
 
 
 def start_under_slurm(backend: str, port: int | None = None) -> None:
-    """Join the process group of the tasks that srun started; in the place of BasicSR's function for `--launcher slurm`.
+    """Join the process group of the tasks that srun started; replaces BasicSR's function for `--launcher slurm`.
 
-    As BasicSR has it: the first node of the job is where they meet, at `port`, else MASTER_PORT, else 29500.
-    BasicSR's own takes whatever the shell says for that node's name, and does not start without GPUs.
+    As in BasicSR, processes meet on the first node of the job, at `port`, else MASTER_PORT, else 29500. BasicSR's own
+    function takes any output of the shell for that node's name, and does not start without GPUs.
 
     Args:
-        backend: Of `torch.distributed` on GPUs; without any it is gloo.
+        backend: Backend of `torch.distributed` on GPUs; without GPUs it is gloo.
         port: A free port of the first node (`dist_params.port` in the options file).
     """
     for name in _SLURM:
@@ -86,7 +86,7 @@ def _first_node(nodes: str) -> str:
 def _join(backend: str, local_rank: str, **kwargs: Any) -> None:
     import torch
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(local_rank) % torch.cuda.device_count())  # Slurm may show each task its own GPU only
+        torch.cuda.set_device(int(local_rank) % torch.cuda.device_count())  # Slurm may show each task only its own GPU
         torch.distributed.init_process_group(backend, **kwargs)
     else:
         torch.distributed.init_process_group('gloo', **kwargs)
@@ -94,11 +94,11 @@ def _join(backend: str, local_rank: str, **kwargs: Any) -> None:
 
 
 def leave_process_group() -> None:
-    """Leave the process group, if there is one, so that its threads are gone before the interpreter goes.
+    """Leave the process group, if there is one, so that its threads end before the interpreter does.
 
-    BasicSR never leaves it, and nccl warns of that. A thread of gloo's that still holds a tensor by then aborts a
-    process that has done its work (PyTorch pull request 179291). A group ends when nothing holds it any more: DDP
-    networks do, in cycles.
+    BasicSR never leaves it, and nccl warns of that. A gloo thread that still holds a tensor at that time aborts a
+    process that has done its work (PyTorch pull request 179291). A group ends once nothing refers to it; DDP networks
+    do, in reference cycles.
     """
     import torch
     if torch.distributed.is_initialized():
@@ -108,14 +108,14 @@ def leave_process_group() -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """End this process; one process a machine says why."""
+    """End this process; one process on each machine says why."""
     if int(os.environ.get('LOCAL_RANK', 0)) == 0:
         print(f'basicsr_kd: {message}', file=sys.stderr)
     sys.exit(2)
 
 
 def from_all_ranks(own: _Result) -> list[_Result]:
-    """What each rank of a distributed run gives, by rank, on all of them; in a run of one process what it gives."""
+    """The values of all ranks in their order, the same list on every rank; a run of one process gets its own alone."""
     import torch.distributed as dist
     if not (dist.is_available() and dist.is_initialized()):
         return [own]
@@ -125,10 +125,10 @@ def from_all_ranks(own: _Result) -> list[_Result]:
 
 
 def on_master_first(action: Callable[[], _Result]) -> _Result:
-    """Run `action` on rank 0 while the others wait, and give all of them its result.
+    """Run `action` on rank 0 while the other ranks wait, and return its result on all ranks.
 
-    Rank 0 has all the machine's cores for it, where torchrun gives each process one thread. The others wait at the
-    store where processes meet: a broadcast has a time limit (nccl's is 10 minutes), and pruning may take longer.
+    For this, rank 0 gets all cores of the machine, whereas torchrun gives each process one thread. The others wait at
+    the store where processes meet: a broadcast has a time limit (10 minutes in nccl), and pruning may take longer.
     """
     import torch
     import torch.distributed as dist
@@ -144,7 +144,7 @@ def on_master_first(action: Callable[[], _Result]) -> _Result:
             result = [action()]
         finally:
             torch.set_num_threads(threads)
-            store.set(key, 'done')  # also where it failed: this process ends, and the others see that
+            store.set(key, 'done')  # also after a failure: this process ends, and the others see that
     else:
         store.wait([key], _PATIENCE)
     dist.broadcast_object_list(result)
@@ -152,5 +152,5 @@ def on_master_first(action: Callable[[], _Result]) -> _Result:
 
 
 def warn(message: str) -> None:
-    """Say a line on stderr, from this process."""
+    """Print a line on stderr, from this process."""
     print(f'basicsr_kd: {message}.', file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a person is told when a GPU's memory is full."""
+"""The message when a GPU's memory is full."""
 from __future__ import annotations
 
 TRAINING = (
@@ -13,7 +13,7 @@ TESTING = ('val.tile: 256',)
 
 
 def out_of_memory(error: Exception, levers: tuple[str, ...]) -> str:
-    """PyTorch's error in one line, with the options that help, those with most effect first."""
+    """PyTorch's error in one line, with the options that help, the most effective first."""
     found = str(error).partition('. ')
     reason = '. '.join(part for part in (found[0], found[2].partition('. ')[0]) if part)
     return f'the GPU has too little memory for this run ({reason}). What helps: {"; ".join(levers)}'

@@ -1,4 +1,4 @@
-"""From which state a run goes on. Imports neither torch nor BasicSR before a state is loaded."""
+"""Finds and loads the state that a run resumes from. Imports neither torch nor BasicSR before a state is loaded."""
 from __future__ import annotations
 
 import os
@@ -13,27 +13,28 @@ from basicsr_kd.errors import ResumeError
 from basicsr_kd.runs.distributed import warn
 
 done = 0
-"""The iterations that the run had had when this process went on with it."""
+"""The number of iterations that the run had done when this process resumed it."""
 
 _NETWORK, _STATE = re.compile(r'net_g_(\d+)\.pth'), re.compile(r'(\d+)\.state')
 
 
 def resumes(opt: Mapping[str, Any]) -> bool:
-    """Whether this run goes on from a saved state; with `--auto_resume` only where one was saved already."""
+    """Whether this run resumes from a saved state; with `--auto_resume` only if one was saved already."""
     path = opt.get('path') or {}
     return bool(saved_iterations(path)) if opt.get('auto_resume') else bool(path.get('resume_state'))
 
 
 def load_resume_state(opt: dict) -> dict | None:
-    """Replaces BasicSR's function of that name in `basicsr.train` and in a `basicsr/train.py` run as a script.
+    """Load the state; replaces BasicSR's function of this name in `basicsr.train` and the script `basicsr/train.py`.
 
-    BasicSR's own loads onto `torch.cuda.current_device()`, which fails without a GPU, and for `--auto_resume` it looks
-    below the current directory, while it writes below its root path. Optimizers move their state to their parameters'
-    device by themselves, so the CPU is right everywhere.
+    BasicSR's own function loads onto `torch.cuda.current_device()`, which fails without a GPU, and for `--auto_resume`
+    it looks below the current directory, though BasicSR writes below its root path. Optimizers move their state to
+    their parameters' device by themselves, so loading onto the CPU is right everywhere.
+
+    It ends the process if the state cannot be used: starting anew would move the earlier run's folder away.
 
     Returns:
-        The state, `opt['path']` then points to its networks; None to start anew. Ends the process where the state
-        cannot be used: starting anew would move the earlier run's folder away.
+        The state, with `opt['path']` pointing to its networks; None to start anew.
     """
     global done
     try:
@@ -77,7 +78,7 @@ def _load_resume_state(opt: dict) -> dict | None:
 
 
 def _load(path: str, opt: dict) -> dict:
-    """A state, whose networks `opt['path']` then names."""
+    """Load a state, and let `opt['path']` name its networks."""
     import torch
     from basicsr.utils import check_resume
     if not os.path.isfile(path):
@@ -97,17 +98,17 @@ def _load(path: str, opt: dict) -> dict:
             if not os.path.isfile(network):
                 raise ResumeError(f'{path} belongs to iteration {iteration}, but its network {network} is not there '
                                   f'(path.{key}).')
-            if not zipfile.is_zipfile(network):  # cut short: what torch.save writes has its list of contents at the end
+            if not zipfile.is_zipfile(network):  # truncated: the list of contents is at the end of torch.save's files
                 raise ResumeError(f'{path} belongs to iteration {iteration}, but its network {network} is damaged '
                                   f'(path.{key}).')
     return state
 
 
 def saved_iterations(path: Mapping[str, Any]) -> list[int]:
-    """The iterations of which a run has a state and a generator, the newest first; other files are not ours to read.
+    """The iterations for which a run has a state and a generator, the newest first; other files are not read.
 
     Args:
-        path: The section `path` of its options.
+        path: The section `path` of the run's options.
     """
     generators = {int(match[1]) for name in _names(path.get('models', '')) if (match := _NETWORK.fullmatch(name))}
     states = {int(match[1]) for name in _names(path.get('training_states', '')) if (match := _STATE.fullmatch(name))}

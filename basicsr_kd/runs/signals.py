@@ -1,4 +1,4 @@
-"""The signals that ask a training to end (Slurm's, Ctrl-C, a closed terminal): it stops between two steps, and saves.
+"""Signals that ask a training to end (Slurm's, Ctrl-C, a closed terminal): it stops between two steps and saves.
 
 Imports neither torch nor BasicSR before a run starts.
 """
@@ -9,23 +9,23 @@ import threading
 from types import FrameType
 
 ERROR = -1
-"""In the place of a signal's number: something is wrong, and the run is to save and end as if it had been sent one."""
+"""Stands for a signal's number if something is wrong, and the run is to save and end as if it had got a signal."""
 _KEY = 'basicsr_kd/stop'
-_WORKER_SECONDS = 25  # torchrun ends all by SIGKILL after 30
+_WORKER_SECONDS = 25  # torchrun kills all processes by SIGKILL after 30 seconds
 _asked: int | None = None
 _training = False
 _told = False
 epoch = 0
-"""The one that is going on, which BasicSR tells its sampler and not its models."""
+"""The current epoch, which BasicSR passes to its sampler, but not to its models."""
 
 
 def watched() -> list[signal.Signals]:
-    """The signals that are heeded: those that this system has."""
+    """The signals that are handled, as far as this system has them."""
     return [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP') if hasattr(signal, name)]
 
 
 def watch() -> None:
-    """Heed the signals from here on, but for those that the caller's shell has this process ignore (`nohup`)."""
+    """Handle the signals from now on, except those that this process was started to ignore (`nohup`)."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in watched():
@@ -34,7 +34,7 @@ def watch() -> None:
 
 
 def _heed(number: int, frame: FrameType | None) -> None:
-    """The first signal is remembered; before the first iteration it ends the process. A second one has its way."""
+    """Remember the first signal, or end the process if no iteration is done; a second one has its default effect."""
     global _asked
     for one in watched():
         if signal.getsignal(one) is _heed:
@@ -45,10 +45,10 @@ def _heed(number: int, frame: FrameType | None) -> None:
 
 
 def leave_to_the_main_process() -> None:
-    """In a data loader's worker: it ends when the main process says so, which wants batches until it has saved.
+    """Keep a data loader's worker alive until the main process ends it, since that needs batches until it has saved.
 
-    torchrun and Slurm send SIGTERM to workers as well; so does the main process, to one that hangs. Either way the
-    worker has a while left.
+    torchrun and Slurm send SIGTERM to workers as well, and so does the main process to a worker that hangs. In both
+    cases the worker ends only after `_WORKER_SECONDS`.
     """
     for number in watched():
         signal.signal(number, _end_later if number == signal.SIGTERM else signal.SIG_IGN)
@@ -59,17 +59,17 @@ def _end_later(number: int, frame: FrameType | None) -> None:
 
 
 def end_for_an_error() -> None:
-    """Have all processes of this run save and end; the model that is asked to knows what is wrong."""
+    """Make all processes of this run save and end; the model that does so knows what is wrong."""
     global _asked
     _asked = _asked or ERROR
 
 
 def begun() -> None:
-    """The first iteration is done: from here on there is something to save.
+    """Note that the first iteration is done: from now on there is something to save.
 
     Raises:
-        SystemExit: A signal came before, and what it was to end went on: Python ignores exceptions in destructors and
-            where it forks (a data loader its workers, with logging's hooks around).
+        SystemExit: A signal came before, but its exception did not end the process: Python ignores exceptions in
+            destructors and in hooks around a fork (logging's, when a data loader forks its workers).
     """
     global _training
     if _asked and _asked != ERROR and not _training:
@@ -83,10 +83,10 @@ def asked() -> int | None:
 
 
 def stop_after(iteration: int) -> int | None:
-    """The signal to stop for at the end of this iteration: the same on all ranks, None to go on.
+    """The signal to stop for at the end of this iteration, the same on all ranks; None to go on.
 
-    A rank that was sent one says so in the store where the processes have met, for two iterations later: no rank is so
-    far ahead of another, as each step needs all.
+    A rank that got a signal writes it into the store where the processes met, to take effect two iterations later: no
+    rank is that far ahead of another, since each step needs all ranks.
     """
     global _told
     import torch.distributed as dist

@@ -1,7 +1,7 @@
-"""The start of a training run: one run at a time in a folder, and a start that fails leaves all as it was.
+"""The start of a training run: only one run at a time uses a folder, and a failed start leaves everything as it was.
 
-BasicSR renames the folder of an earlier run of the name (`<name>_archived_<time>`) and makes a new one long before the
-first iteration. Imports neither torch nor BasicSR.
+BasicSR renames the folder of an earlier run with the same name (`<name>_archived_<time>`) and makes a new one long
+before the first iteration. Imports neither torch nor BasicSR.
 """
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from basicsr_kd.errors import StartError
 from basicsr_kd.runs.distributed import warn
 from basicsr_kd.runs.resume import resumes
 
-_held: dict[str, Any] = {}  # open lock files by path: the kernel frees them with the process
+_held: dict[str, Any] = {}  # open lock files by path: the kernel unlocks them when the process ends
 
 
 class _Start:
-    """What is known of a start until its first iteration is done.
+    """A start until its first iteration is done, with what is needed to undo it.
 
     Args:
-        folders: That the start renames and makes anew: of the run, and of its TensorBoard.
-        journal: A file beside them that says so, for the next start where this one is killed.
+        folders: The folders that the start renames and makes anew: the run's, and that of its TensorBoard.
+        journal: A file beside them that records this for the next start, in case this one is killed.
     """
 
     def __init__(self, folders: list[Path], journal: Path) -> None:
@@ -36,7 +36,7 @@ class _Start:
         journal.write_text(json.dumps(self.before))
 
     def undo(self) -> None:
-        """Put back what was there; called where the process ends before `begun`."""
+        """Put back what was there; called if the process ends before `begun`."""
         undo(self.before)
         self.journal.unlink(missing_ok=True)
 
@@ -45,12 +45,12 @@ _current: _Start | None = None
 
 
 def begin(opt: Mapping[str, Any]) -> None:
-    """Take hold of a run's folder, before anything in it is created or moved; rank 0 does it.
+    """Lock a run's folder, before anything in it is created or moved; only rank 0 does it.
 
-    What a start that was killed left behind is put back first, temporary files of killed runs are removed.
+    First it undoes an earlier start that was killed, and removes temporary files of killed runs.
 
     Args:
-        opt: The options of a training of ours, as BasicSR's `parse_options` returns them.
+        opt: The options of a training with our models, as BasicSR's `parse_options` returns them.
 
     Raises:
         StartError: The folder cannot be written to, or another process trains in it.
@@ -74,7 +74,7 @@ def begin(opt: Mapping[str, Any]) -> None:
 
 
 def begun() -> None:
-    """The first iteration is done: from here on the run keeps what it has."""
+    """Note that the first iteration is done: from now on the run keeps what it has."""
     global _current
     if _current:
         _current.journal.unlink(missing_ok=True)
@@ -87,18 +87,18 @@ def _undo_current() -> None:
 
 
 def undo(before: Mapping[str, list[str] | None]) -> None:
-    """Remove the folders that a start has made, and give those that it has renamed their names again.
+    """Remove the folders that a start has made, and give the folders that it renamed their old names.
 
-    The log of the start stays as `<name>_failed.log`. A folder with a network that was trained is left alone.
+    The log of the start stays as `<name>_failed.log`. A folder with a trained network is left alone.
 
     Args:
-        before: By folder the archived ones of its name that were there before; None where the folder was not there.
+        before: For each folder, the archived folders of its name that existed before; None if the folder did not exist.
     """
     for name, known in before.items():
         folder = Path(name)
         renamed = [path for path in _archived(folder) if str(path) not in (known or [])]
         if known is not None and not renamed:
-            continue  # it had not come that far
+            continue  # the start had not come that far
         if any(path.stem.rpartition('_')[2].isdigit() for path in folder.glob('models/net_*.pth')):
             continue
         for log in sorted(folder.glob('train_*.log'))[-1:]:
@@ -131,13 +131,13 @@ def _must_be_writable(folder: Path) -> None:
 
 
 def _lock(run: Path) -> None:
-    """Hold a file beside the run's folder for as long as this process lives; its workers do not inherit that."""
+    """Lock a file beside the run's folder for as long as this process lives; its workers do not inherit the lock."""
     path = run.parent / f'.{run.name}.lock'
     if str(path) in _held:
         return
     try:
         import fcntl
-    except ImportError:  # no POSIX system
+    except ImportError:  # not a POSIX system
         return
     file = path.open('a+')
     try:
