@@ -150,6 +150,6 @@ def _macs(networks: Mapping[str, TrainedNetwork], lr_size: tuple[int, int], left
         try:
             macs = complexity(network.net, lr_size).macs if isinstance(network, TorchNetwork) else None
             counts |= {} if macs is None else {name: macs}
-        except Exception as error:  # whatever tracing makes of the network's own code
+        except Exception as error:  # whatever the network's own code raises when traced
             left_out.append(f'The operations of {name} cannot be counted: {reason(error)}')
     return counts

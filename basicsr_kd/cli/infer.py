@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from basicsr_kd.deploy.sources import ImageFiles
     from basicsr_kd.deploy.video_files import VideoFile
 
-_FPS = 25.0  # where neither the input nor the user says it
+_FPS = 25.0  # frames a second, if neither the input nor the user says
 _OTHER_IMAGES = ('.heic', '.heif', '.jxl', '.dng', '.exr')  # formats that Pillow does not know either
 
 __all__ = ['EXAMPLE', 'add_arguments', 'run']

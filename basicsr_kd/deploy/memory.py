@@ -24,7 +24,7 @@ def check_memory(path: Path, pixels: np.ndarray, network: TrainedNetwork, form: 
         form: The format that the result is to be written in.
 
     Raises:
-        BadImageError: They do not fit.
+        BadImageError: There is not enough memory.
     """
     height, width = pixels.shape[:2]
     area, scale = network.scale**2, network.scale

@@ -28,7 +28,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
     operations are not counted.
 
     Args:
-        networks: By the name of their method.
+        networks: The networks by method name.
         lr_size: Side of the LR image that costs are stated for.
         formats: Number formats in which PyTorch's networks are timed; empty: no timing.
         device: Where they are timed.
@@ -55,7 +55,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
         try:
             counts[name] = replace(complexity(net, (lr_size, lr_size), channels[name]),
                                    file_bytes=checkpoint_bytes(networks[name].file))
-        except Exception as error:  # whatever tracing makes of the network's own code
+        except Exception as error:  # whatever the network's own code raises when traced
             warnings.append(f'{name}: its operations cannot be counted: {error}')
     return {name: (counts.get(name), speeds.get(name, {})) for name in networks}
 

@@ -1,4 +1,4 @@
-"""What is evaluated: bicubic enlargement, networks from files, folders of finished images."""
+"""The methods that are evaluated: bicubic enlargement, networks from files, folders of finished images."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -31,14 +31,14 @@ class Method(ABC):
         """Enlarge an image.
 
         Args:
-            pair: Its files.
+            pair: The image's files.
             lr: (h, w, 3) BGR uint8; None where there is no file, which only finished images allow.
 
         Returns:
             (scale·h, scale·w, 3) BGR uint8.
 
         Raises:
-            EvaluationError, InferError: It cannot be done; the text says why.
+            EvaluationError, InferError: The image cannot be enlarged; the text says why.
         """
 
 

@@ -84,7 +84,7 @@ class ClipScores:
             clip: A key that tells the clip from others of the set, in every process.
             index: Number of the frame, from 0 and without gaps; a clip's frames come one after the other.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
-            truth: Of the same size, or up to three rows and columns smaller or larger.
+            truth: The ground truth, of the same size, or up to three rows and columns smaller or larger.
 
         Raises:
             MetricError: They are no pair of images, are too small, have another size than the frame before, or that
@@ -195,6 +195,6 @@ class ClipScores:
 
 def _psnr(result: np.ndarray, truth: np.ndarray, rounded: bool) -> float:
     """PSNR in dB on Y, infinite for equal images."""
-    if rounded:  # which BasicSR does with Y of uint8
+    if rounded:  # as BasicSR rounds Y of uint8
         result, truth = (bgr2ycbcr(image, y_only=True) for image in (result, truth))
     return float(calculate_psnr(result, truth, crop_border=0, test_y_channel=not rounded))

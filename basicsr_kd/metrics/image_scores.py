@@ -26,7 +26,7 @@ def image_score(name: str, result: np.ndarray, truth: np.ndarray | None, *, bord
     Args:
         name: One of `IMAGE_METRICS`.
         result: uint8, (h, w, 3) BGR or (h, w) grey; grey is scored as three equal channels.
-        truth: Of the same size; None for a metric that needs none.
+        truth: The ground truth, of the same size; None for a metric that needs none.
         border: Pixels left out on each side.
         channel: What PSNR and SSIM are measured on: Y of YCbCr, or RGB (SSIM: mean over channels). Other metrics have
             channels of their own.

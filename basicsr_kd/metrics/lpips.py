@@ -56,7 +56,7 @@ def lpips_distance(network: nn.Module, result: np.ndarray, truth: np.ndarray, bo
     Args:
         network: From `lpips_network`.
         result: uint8, (h, w, 3) BGR or (h, w) grey.
-        truth: Of the same size.
+        truth: The ground truth, of the same size.
 
     Raises:
         MetricError: They are no pair of images, or are too small.

@@ -66,7 +66,7 @@ class SetScores:
         Args:
             key: A key that tells the image from others of the set, in every process; all keys of a set have one type.
             result: uint8, (h, w, 3) BGR or (h, w) grey.
-            truth: Of the same size.
+            truth: The ground truth, of the same size.
 
         Raises:
             MetricError: They are no pair of images.

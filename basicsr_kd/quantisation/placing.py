@@ -44,7 +44,7 @@ class Group:
     """Sources that share one quantisation step, since they are linked by convolutions that read several side by side.
 
     Args:
-        sources: In the order in which the network makes them.
+        sources: The sources in the order in which the network makes them.
         readers: The convolutions by path, with the sources that each reads, in the order of its input channels.
     """
     sources: list[Source] = field(default_factory=list)

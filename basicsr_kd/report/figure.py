@@ -18,7 +18,7 @@ _GAP = 6  # pixels between panels
 _FONT = 9  # points
 _CHARACTER = 7.3  # pixels of a character at this size, rather too wide
 _TEXT = 17  # pixels: the height of a line
-_LINES = 3  # of text below a panel: a name in at most two lines, and a note
+_LINES = 3  # lines of text below a panel: a name in at most two, and a note
 
 
 class _Wrapper(textwrap.TextWrapper):
@@ -108,7 +108,7 @@ def comparison_figure(path: Path, rows: Sequence[Comparison], title: str, panel:
         most: How many panels at most stand side by side; more go on further lines, beside a larger whole.
 
     Raises:
-        ValueError: No rows, images of different sizes in a row, or a box that leaves its image.
+        ValueError: There are no rows, images in a row differ in size, or a box leaves its image.
     """
     if not rows:
         raise ValueError('Expected at least one row to draw, got none.')

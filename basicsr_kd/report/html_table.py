@@ -6,7 +6,7 @@ from html import escape
 
 from basicsr_kd.report.cells import Cell, Table
 
-_BREAK = re.compile('(?<=[_/-])')  # where a long name may go on in the next line
+_BREAK = re.compile('(?<=[_/-])')  # a long name may break after these characters
 _ROOM = 1140  # CSS pixels for a table on a screen of 1,200
 _CHARACTER, _PADDING = 7.8, 13  # CSS pixels at page.css's font size of tables, in bold
 _FIRST = 128  # CSS pixels: the least width of the first column

@@ -11,7 +11,7 @@ SETS = ('BSD100', 'Set14', 'KHU', 'MIV', 'VRroom', 'Urban100')
 IMAGES = {'BSD100': 100, 'Set14': 14, 'Urban100': 100}
 """How many images the public sets have; the others are not available, and their sizes are not stated."""
 FID_SAMPLES = 2048  # Inception features; FID of fewer images is mostly bias, so two such figures do not compare
-_TOLERANCE = 0.02  # of the parameters, which the paper rounds
+_TOLERANCE = 0.02  # relative, for parameters, which the paper rounds
 
 
 @dataclass(frozen=True)

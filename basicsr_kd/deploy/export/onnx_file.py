@@ -61,8 +61,8 @@ def onnx_of(net: nn.Module, tensors: tuple[Tensor, ...], inputs: Sequence[str], 
     """A network, or a part of one, as an .onnx file has it.
 
     Args:
-        net: In evaluation mode, on the CPU.
-        tensors: Its input.
+        net: The module, in evaluation mode, on the CPU.
+        tensors: The module's input.
         inputs: The names of the input tensors.
         output: The name of the output.
         axes: For each name, the dimensions that may have any size, and what they are called.
