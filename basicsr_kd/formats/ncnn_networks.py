@@ -56,7 +56,7 @@ def _rrdbnet(convs: Sequence[Layer], path: Path) -> tuple[list[str], list[str]]:
     last = widths[-1][0]
     shrunk = {4 * last: 2, 16 * last: 4}.get(channels)
     names, steps = ['conv_first'], [f'pixel-unshuffle by {shrunk}', _CONV] if shrunk else [_CONV]
-    starts = [index for index in range(1, tail) if widths[index][1] == feat]  # of dense blocks, the only ones with so few
+    starts = [index for index in range(1, tail) if widths[index][1] == feat]  # of dense blocks: none else takes so few
     for number, (start, end) in enumerate(zip(starts, [*starts, tail][1:], strict=True)):
         block = f'body.{number // 3}.rdb{number % 3 + 1}'
         growing = [f'{block}.conv{index}' for index in range(1, end - start)]
