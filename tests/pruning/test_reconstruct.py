@@ -1,5 +1,7 @@
 """Reconstruction by least squares: never worse on its images, exact where that is possible."""
 import copy
+import weakref
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from basicsr_kd.archs.from_file import build_from_file
 from basicsr_kd.pruning import Cut, prune, read_calibration
 from basicsr_kd.pruning.reconstruction import reconstruct as reconstruct_module
 from basicsr_kd.pruning.reconstruction.least_squares import refit
-from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct
+from basicsr_kd.pruning.reconstruction.reconstruct import _Entered, reconstruct
 from basicsr_kd.pruning.reconstruction.residuals import trace_convs
 
 NETS = {
@@ -306,3 +308,16 @@ def test_too_few_positions_are_told_with_how_many_images_would_do():
     enough = prune(net, ratio=0.2, round_to=4, importance='l2', calibration=few.repeat(needed, 1, 1, 1),
                    reconstruct=True)
     assert not [line for line in enough.notes if 'too few' in line]
+
+
+def test_what_enters_a_module_is_kept_until_it_is_read_for_the_last_time():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    with ExitStack() as stack:
+        entered = _Entered(stack, net, ['0', '1', '1'])
+        net(torch.rand(1, 3, 4, 4))
+        first = entered.take('1')
+        kept = weakref.ref(first)
+        assert entered.take('1') is first and entered.take('0').shape == (1, 3, 4, 4)
+        del first
+        assert kept() is None and not entered._inputs
+    assert not any(module._forward_pre_hooks for module in net)

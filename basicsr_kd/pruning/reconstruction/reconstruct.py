@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -156,11 +157,11 @@ def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer],
     """Refit layer after layer, each on what the pruned network, refitted up to it, gives it; returns how many."""
     refitted = 0
 
-    def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor, entered: Mapping[str, Tensor]) -> None:
+    def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor, entered: _Entered) -> None:
         nonlocal refitted
         wanted = targets.next()
         for path, scale in layer.new_skips:
-            wanted = wanted.sub(entered[path], alpha=1 / scale)
+            wanted = wanted.sub(entered.take(path), alpha=1 / scale)
         refitted += refit(conv, inputs, wanted)
         bar.update()
         if layer is layers[-1]:
@@ -169,10 +170,9 @@ def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer],
     if not layers:
         return 0
     targets: InStep[Tensor] = InStep(lambda give: _give_targets(original, layers, images, run, give))
-    entered: dict[str, Tensor] = {}
     try:
         with ExitStack() as stack:
-            _keep_inputs(stack, pruned, {path for layer in layers for path, _ in layer.new_skips}, entered)
+            entered = _Entered(stack, pruned, [path for layer in layers for path, _ in layer.new_skips])
             for layer in layers:
                 stack.callback(pruned.get_submodule(layer.new_name).register_forward_pre_hook(
                     lambda module, args, layer=layer: fit(layer, module, args[0], entered)).remove)
@@ -187,27 +187,40 @@ def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer],
 def _give_targets(original: nn.Module, layers: Sequence[_Layer], images: Tensor, run: _Run,
                   give: Callable[[Tensor], None]) -> None:
     """Run the original and give what each layer should give, with what the residual branches that it ends add."""
-    entered: dict[str, Tensor] = {}
-
     def hand_on(layer: _Layer, output: Tensor) -> None:
         wanted = output[:, layer.kept]
         for path, scale in layer.skips:
-            wanted = wanted.add(entered[path][:, layer.kept], alpha=1 / scale)
+            wanted = wanted.add(entered.take(path)[:, layer.kept], alpha=1 / scale)
         give(wanted)
 
     with ExitStack() as stack:
-        _keep_inputs(stack, original, {path for layer in layers for path, _ in layer.skips}, entered)
+        entered = _Entered(stack, original, [path for layer in layers for path, _ in layer.skips])
         for layer in layers:
             stack.callback(original.get_submodule(layer.name).register_forward_hook(
                 lambda module, args, output, layer=layer: hand_on(layer, output)).remove)
         run(original, images)
 
 
-def _keep_inputs(stack: ExitStack, net: nn.Module, paths: Iterable[str], entered: dict[str, Tensor]) -> None:
-    """Keep what enters some modules, each time that they run."""
-    for path in paths:
-        stack.callback(net.get_submodule(path).register_forward_pre_hook(
-            lambda module, args, path=path: entered.__setitem__(path, args[0])).remove)
+class _Entered:
+    """What enters some modules, kept until it is read for the last time: all of it would be gigabytes.
+
+    Args:
+        stack: Removes the hooks.
+        net: The network.
+        paths: Of the modules, each as often as it will be read.
+    """
+
+    def __init__(self, stack: ExitStack, net: nn.Module, paths: Sequence[str]) -> None:
+        self._left = Counter(paths)
+        self._inputs: dict[str, Tensor] = {}
+        for path in self._left:
+            stack.callback(net.get_submodule(path).register_forward_pre_hook(
+                lambda module, args, path=path: self._inputs.__setitem__(path, args[0])).remove)
+
+    def take(self, path: str) -> Tensor:
+        """What entered a module."""
+        self._left[path] -= 1
+        return self._inputs[path] if self._left[path] else self._inputs.pop(path)
 
 
 @contextmanager
