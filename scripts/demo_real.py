@@ -83,7 +83,7 @@ def demo(minutes: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--minutes', type=float, default=6, help='to choose, refit and make gradient steps in (default: 6)')
+    parser.add_argument('--minutes', type=float, default=6, help='for all of the pruning (default: 6)')
     args = parser.parse_args()
     if Path.cwd() != ROOT:
         sys.exit(f"demo_real: run it from the repository's root: cd {ROOT} && python scripts/demo_real.py")
