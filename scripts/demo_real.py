@@ -13,7 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from basicsr.data.transforms import mod_crop
 from common.demo_photos import make_demo_data
+from common.photos import downscale
 from real_networks import networks_folder
 
 from basicsr_kd.errors import BasicSRKDError
@@ -22,8 +24,8 @@ from basicsr_kd.utils.images import image_files, middle, read_image, write_image
 ROOT = Path(__file__).resolve().parents[1]
 DATA, RESULTS = Path('datasets/demo'), Path('results/demo_real')
 NAME = 'RealESRGAN_x4plus'
-CALIBRATION, SIDE = 16, 64
-"""Images that the network is fitted on, and the side of photos as they are among them."""
+CALIBRATION, SIDE = 16, 80
+"""Images that the network is fitted on, and their side."""
 CROP = 288
 """Side of the pieces in the picture."""
 
@@ -41,13 +43,13 @@ def run(*command: str | Path) -> None:
 
 
 def make_calibration(folder: Path) -> None:
-    """Write half low resolution and half photos as they are, of the parts that are not held out."""
-    for kind in ('LRx4', 'HR'):
-        files = image_files(DATA / 'train' / kind)
-        for index in range(CALIBRATION // 2):
-            file = files[index * len(files) // (CALIBRATION // 2)]
-            image = read_image(file)
-            write_image(folder / f'{kind}_{file.name}', middle(image, SIDE) if kind == 'HR' else image)
+    """Write photos as they are and at half their size, of the parts that are not held out."""
+    files = image_files(DATA / 'train' / 'HR')
+    for index in range(CALIBRATION // 2):
+        file = files[index * len(files) // (CALIBRATION // 2)]
+        image = read_image(file)
+        write_image(folder / f'as_is_{file.name}', middle(image, SIDE))
+        write_image(folder / f'half_{file.name}', middle(downscale(mod_crop(image, 2), 2), SIDE))
 
 
 def make_picture(images: Path, methods: list[str], target: Path) -> None:
