@@ -10,10 +10,10 @@ import sys
 
 
 class BasicSRFinder:
-    """Finds nothing itself: it asks the other finders, and adds our steps to the loader they answer with.
+    """Finds nothing itself: it asks the other finders, and adds our steps to the loader that they return.
 
-    It also follows imports of our own modules. Where one of them is what brings BasicSR in, registering at once would
-    use modules that are half way through their own import; so it waits until the outermost of them is done.
+    It also follows imports of our own modules. If one of them causes the import of BasicSR, registering at once would
+    use modules whose own import is not finished; so it waits until the outermost import is done.
     """
 
     def __init__(self) -> None:
@@ -22,8 +22,8 @@ class BasicSRFinder:
         self._pending = False
 
     def find_spec(self, fullname, path=None, target=None):
-        """Returns the spec of `basicsr` or of a module of ours, its loader prepared; None for anything else."""
-        if fullname == 'basicsr_kd':  # only on a reload: an editable install has its folder not on sys.path
+        """Returns the spec of `basicsr` or of one of our modules, with its loader prepared; None for anything else."""
+        if fullname == 'basicsr_kd':  # only on a reload: the folder of an editable install is not on sys.path
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
             return sys.modules['_frozen_importlib_external'].PathFinder.find_spec(fullname, [root], target)
         own = fullname.startswith('basicsr_kd.')
@@ -42,8 +42,8 @@ class BasicSRFinder:
         for finder in list(sys.meta_path):
             find_spec = getattr(finder, 'find_spec', None)
             spec = find_spec(fullname, path, target) if find_spec and finder is not self else None
-            # No loader: a namespace, that is a folder without __init__.py, as our repository's `basicsr/` (launchers).
-            # The real package may still come: the finder of an editable install stands last.
+            # No loader: a namespace, a folder without __init__.py, like our repository's `basicsr/` (launchers).
+            # The real package may still come: the finder of an editable install is the last one.
             if spec is not None and spec.loader is not None:
                 return spec
         return None
@@ -89,7 +89,7 @@ def _register() -> None:
 
 
 def _attempt(step) -> None:
-    """A fault of ours must leave BasicSR working, so it is told in one line and goes no further."""
+    """Runs one of our steps; a fault of ours must leave BasicSR working, so it becomes one line on stderr."""
     try:
         step()
     except Exception as error:

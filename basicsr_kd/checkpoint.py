@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints: plain tensors in, plain tensors out, whatever the file's age or wrapping.
+"""Reading and writing checkpoints as plain tensors, whatever the file's age or wrapping.
 
 Files are read with `weights_only=True` (no code in a checkpoint is ever run) and written to a temporary file that is
 then renamed, so a run that is killed while saving leaves the last good file untouched.
@@ -27,48 +27,48 @@ from basicsr_kd.utils.files import replaced
 from basicsr_kd.utils.tensor_checks import must_be_usable
 from basicsr_kd.utils.text import some
 
-# Under which key other projects put the generator, tried in this order after BasicSR's own two.
+# The keys under which other projects put the generator, tried in this order after BasicSR's own two.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'net', 'net_g', 'generator')
 _PREFIXES = ('params_ema.', 'params.', 'module.', '_orig_mod.', 'generator.', 'net_g.', 'model.')
-# By which a network is known behind a prefix that is none of these: RRDBNet, MSRResNet, EDSR, RCAN; SRVGGNetCompact;
+# First layers that identify a network behind any other prefix: RRDBNet, MSRResNet, EDSR, RCAN; SRVGGNetCompact;
 # ESRGAN's own releases; FRNet.
 _FIRST_LAYERS = ('conv_first.weight', 'body.0.weight', 'model.0.weight', 'fnet.encoder1.0.weight')
-# What may stand beside them: other networks, the number of steps of an average.
+# Names that may stand beside the network's: other networks, the number of steps of an average.
 _BESIDE = ('params.', 'discriminator.', 'net_d.', 'generator_ema.', 'n_averaged', 'step_counter')
-# Weights can be packed to about half; zeros, which fill the memory, to a thousandth.
+# Compression shrinks weights to about a half; zeros, which would fill the memory, to a thousandth.
 _UNPACKED = 50
-# How torch's unpickler words its refusal of anything but tensors and plain containers.
+# The words with which torch's unpickler refuses anything but tensors and plain containers.
 _OBJECTS = re.compile(r'GLOBAL|[Uu]nsupported (global|class)')
 
 
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
-    """Read a network's tensors from a `.pth` or `.safetensors` file or ncnn's pair, with BasicSR's key names.
+    """Read a network's tensors, with BasicSR's key names, from a `.pth` or `.safetensors` file or ncnn's two files.
 
-    Names that a wrapper put before all of the network's are stripped (`module.` of DataParallel, `_orig_mod.` of
-    torch.compile, `generator.` of mmagic, `net_g.` and `model.` of Lightning; any other before a network that is
-    known), old ESRGAN keys become those of BasicSR's RRDBNet, and half-precision tensors become float32.
+    Prefixes that a wrapper put before all names of the network are removed (`module.` of DataParallel, `_orig_mod.` of
+    torch.compile, `generator.` of mmagic, `net_g.` and `model.` of Lightning; any other prefix before a known network),
+    old ESRGAN keys become those of BasicSR's RRDBNet, and half-precision tensors become float32.
 
     Args:
-        path: The file; of ncnn's two, `.param` and `.bin`, either.
-        param_key: Which of the file's state dicts is meant, e.g. `params_ema`. Where it is not given, or one of
-            BasicSR's two that is not in the file: `params_ema`, else `params`, else the state dict under a usual
-            wrapper, else the file itself.
+        path: The file; for ncnn, either of the two, `.param` or `.bin`.
+        param_key: The key of the wanted state dict, e.g. `params_ema`. If it is not given, or is one of BasicSR's two
+            but not in the file: `params_ema`, else `params`, else the state dict under a usual wrapper, else the file
+            itself.
 
     Returns:
-        Name to tensor, on the CPU, floating-point tensors as float32.
+        Tensors by name, on the CPU, floating-point tensors as float32.
 
     Raises:
-        CheckpointError: The file is missing, is not a checkpoint, holds pickled objects, no tensors or such that no
-            network can use, or has no weights under a `param_key` of the user's own.
+        CheckpointError: The file is missing, is not a checkpoint, holds pickled objects, no tensors or tensors that no
+            network can use, or has no weights under a `param_key` that the user has named.
     """
     return read_named(path, param_key)[1]
 
 
 def read_named(path: str | os.PathLike[str], param_key: str | None = None) -> tuple[str, dict[str, Tensor]]:
-    """`read_state_dict`, and under which key of the file they are, first; empty where it has no keys above them.
+    """Like `read_state_dict`, but returns first the key of the file that holds the tensors; empty if there is no key.
 
     Raises:
-        CheckpointError: See `read_state_dict`.
+        CheckpointError: As in `read_state_dict`.
     """
     path = Path(path)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -85,7 +85,7 @@ def read_named(path: str | os.PathLike[str], param_key: str | None = None) -> tu
 
 
 def checkpoint_bytes(path: Path) -> int:
-    """How large a checkpoint is on the disk, ncnn's two files together."""
+    """The size of a checkpoint on the disk, of ncnn's two files together."""
     return sum(file.stat().st_size for file in (pair_of(path) if is_ncnn(path) else [path]))
 
 
@@ -95,7 +95,7 @@ def write_checkpoint(path: str | os.PathLike[str],
     """Write `{'params': …, 'params_ema': …}` of plain CPU tensors, as BasicSR's `load_network` expects them.
 
     Args:
-        path: The file; its folder is made where it is missing.
+        path: The file; its folder is made if it is missing.
         params: The network's state dict.
         params_ema: The state dict of its moving average; left out of the file if None.
     """
@@ -104,13 +104,13 @@ def write_checkpoint(path: str | os.PathLike[str],
 
 
 def plain_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors for a file: on the CPU, contiguous, each with memory of its own."""
+    """Copies of tensors for a file: on the CPU, contiguous, each with its own memory."""
     # clone(): a slice of a larger tensor would otherwise take the whole of that tensor into the file.
     return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def atomic_save(obj: Any, path: str | os.PathLike[str]) -> None:
-    """`torch.save` into a temporary file of the same folder, then rename: `path` is whole or as it was before."""
+    """`torch.save` into a temporary file in the same folder, then rename: `path` is complete, or as it was before."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as temporary, open(temporary, 'wb') as file:
         torch.save(obj, file)
@@ -147,10 +147,10 @@ def _load_torch(path: Path) -> Any:
 
 
 def _must_be_whole(path: Path, content: bytes) -> None:
-    """Compare the parts of a zip file with their checksums, which torch.load does not; older files have none.
+    """Check the parts of a zip file by their checksums, which torch.load does not; older files have none.
 
     Raises:
-        CheckpointError: One differs: a bit has changed since the file was written.
+        CheckpointError: A checksum differs: a bit has changed since the file was written.
     """
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return
@@ -183,7 +183,7 @@ def _not_a_checkpoint(path: Path) -> str:
 
 
 def _pick(content: Any, param_key: str | None, path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The one state dict that is meant, out of all that the file holds, and its key; '' where it is the file itself."""
+    """The wanted state dict out of all that the file holds, and its key; '' if it is the file itself."""
     if not isinstance(content, Mapping):
         raise CheckpointError(f'Checkpoint {path} holds a {type(content).__name__}. Expected a dict of tensors.')
     nested = [key for key, value in content.items() if _has_tensors(value)]
@@ -201,12 +201,12 @@ def _pick(content: Any, param_key: str | None, path: Path) -> tuple[str, Mapping
 
 
 def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> tuple[str, dict[str, Tensor]]:
-    """What wrappers put before the names, one within the other, and the same without that and what they keep beside."""
+    """The prefixes of wrappers, one within the other, and the tensors without these prefixes and other networks."""
     first = [f'{param_key}.'] if param_key else []
     for prefix in (*first, *_PREFIXES, *_unknown_prefixes(state)):
         inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         beside = [name for name in state if not name.startswith((prefix, *_BESIDE))]
-        # model.0 and so on are names of old ESRGAN networks, which are no wrapper's
+        # model.0 and so on are names of old ESRGAN networks; there `model.` is no wrapper
         if inside and not beside and not (prefix == 'model.' and any(name[0].isdigit() for name in inside)):
             further, state = _unwrapped(inside, None)
             return prefix + further, state
@@ -214,7 +214,7 @@ def _unwrapped(state: dict[str, Tensor], param_key: str | None) -> tuple[str, di
 
 
 def _unknown_prefixes(state: Mapping[str, Tensor]) -> list[str]:
-    """What stands before the first layer of a network that we know, the shortest first; nothing where it is first."""
+    """Possible prefixes before the first layer of a known network, shortest first; none if a name has no prefix."""
     if any(name in state for name in _FIRST_LAYERS):
         return []
     return sorted({name.removesuffix(first) for name in state for first in _FIRST_LAYERS if name.endswith(f'.{first}')},

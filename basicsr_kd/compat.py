@@ -1,4 +1,4 @@
-"""What BasicSR (1.4.2 and master) needs on today's stack. Each shim names the problem of BasicSR it answers."""
+"""Shims that BasicSR (1.4.2 and master) needs with today's packages. Each shim names the problem that it solves."""
 import functools
 import importlib
 import sys
@@ -10,15 +10,15 @@ from basicsr_kd.runs.resume import load_resume_state
 
 
 def prepare_import() -> None:
-    """Provides the modules that BasicSR imports and that are gone; to be called before its own `__init__` runs."""
+    """Provides modules that BasicSR imports and that no longer exist; to be called before its own `__init__` runs."""
     _provide_functional_tensor()
     _provide_distutils()
 
 
 def _provide_functional_tensor() -> None:
-    """torchvision 0.17 removed `transforms.functional_tensor`, which `basicsr/data/degradations.py` imports.
+    """Provides `transforms.functional_tensor`, gone since torchvision 0.17, which BasicSR's degradations.py imports.
 
-    PyPI's BasicSR 1.4.2 cannot be imported without (BasicSR issue 663). One function is wanted, public elsewhere.
+    PyPI's BasicSR 1.4.2 cannot be imported without it (BasicSR issue 663). One function is used, public elsewhere.
     """
     name = 'torchvision.transforms.functional_tensor'
     try:
@@ -31,7 +31,7 @@ def _provide_functional_tensor() -> None:
 
 
 def _provide_distutils() -> None:
-    """Python 3.12 removed `distutils`, which `basicsr/archs/arch_util.py` imports; setuptools brings its own."""
+    """Provides `distutils`, gone since Python 3.12, which BasicSR's arch_util.py imports; setuptools has its own."""
     try:
         importlib.import_module('distutils.version')
     except ModuleNotFoundError:
@@ -52,7 +52,7 @@ def patch_basicsr() -> None:
 
 
 def _model_to_any_device(model_to_device: Any) -> Any:
-    """BasicSR wraps every network in DDP with `device_ids=[torch.cuda.current_device()]`, which a CPU does not have."""
+    """Wraps networks in DDP on a CPU without `device_ids`; BasicSR's `[torch.cuda.current_device()]` fails there."""
 
     @functools.wraps(model_to_device)
     def wrapper(self: Any, net: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Every refusal of this package, under one base class. Imports nothing heavy."""
+"""All errors of this package, under one base class. Imports nothing heavy."""
 from __future__ import annotations
 
 import os
 
 
 class BasicSRKDError(Exception):
-    """What cannot be done, in words for the person who asked for it: what was found, what was expected, what to do."""
+    """Something cannot be done; the text says for the user what was found, what was expected, and what to do."""
 
 
 class ResumeError(BasicSRKDError):
@@ -13,7 +13,7 @@ class ResumeError(BasicSRKDError):
 
 
 class StartError(BasicSRKDError):
-    """A run cannot start where it is to be; the message says what is in the way and what to do."""
+    """A run cannot start in its folder; the message says what is in the way and what to do."""
 
 
 class OptionsError(BasicSRKDError, ValueError):
@@ -29,23 +29,23 @@ class UnknownArchitectureError(CheckpointError):
 
 
 class ClipError(BasicSRKDError, ValueError):
-    """Clips that cannot be used; the message names the file and says what was found, what is possible, what to do."""
+    """Clips cannot be used; the message names the file and says what was found, what is possible, what to do."""
 
 
 class PairError(BasicSRKDError, ValueError):
-    """Images that are no pairs of low resolution and ground truth; the text goes on where the key of their set ends."""
+    """Images are no pairs of low resolution and ground truth; the text is to be put behind the key of their set."""
 
 
 class EvaluationError(BasicSRKDError):
-    """Images or networks that cannot be evaluated; the text says what was found, what was expected, what to do."""
+    """Images or networks cannot be evaluated; the text says what was found, what was expected, what to do."""
 
 
 class BadImageError(EvaluationError):
-    """One file that is no image to measure on; the others may be.
+    """One file is no image to measure on; other files may be.
 
     Args:
         path: The file.
-        reason: Goes on where the file's name ends: 'is cut short …'.
+        reason: The text to put behind the file's name: 'is cut short …'.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
@@ -55,15 +55,15 @@ class BadImageError(EvaluationError):
 
 
 class MetricError(BasicSRKDError):
-    """A metric was given what it is not defined for; the message says what was found and what is expected."""
+    """A metric is not defined for its input; the message says what was found and what is expected."""
 
 
 class BackboneError(MetricError):
-    """The pretrained network that a metric rests on cannot be had; other metrics can go on without it."""
+    """The pretrained network of a metric cannot be had; other metrics can go on without it."""
 
 
 class InferError(BasicSRKDError):
-    """Files that cannot be enlarged or written; the text says what was found, what was expected, what to do."""
+    """Files cannot be enlarged or written; the text says what was found, what was expected, what to do."""
 
 
 class ExportError(BasicSRKDError):
@@ -79,11 +79,11 @@ class PruningError(BasicSRKDError, ValueError):
 
 
 class PruneOptionError(PruningError):
-    """An option of a pruning that cannot be, by itself or beside the others.
+    """An option of a pruning is impossible, by itself or together with the others.
 
     Args:
-        option: Its name from Python; options file and command line write it in their own way.
-        reason: Goes on where the name ends: 'is missing …'.
+        option: The option's name in Python; options file and command line write it in their own way.
+        reason: The text to put behind the name: 'is missing …'.
     """
 
     def __init__(self, option: str, reason: str) -> None:
@@ -97,7 +97,7 @@ class InheritanceError(BasicSRKDError, ValueError):
 
 
 class LayerError(BasicSRKDError, ValueError):
-    """A layer name or glob that matches nothing, or not the same in both networks."""
+    """A layer name or glob matches nothing, or not the same in both networks."""
 
 
 class TapError(BasicSRKDError, RuntimeError):
@@ -109,7 +109,7 @@ class TrainingError(BasicSRKDError, RuntimeError):
 
 
 class BenchError(BasicSRKDError):
-    """Networks that cannot be timed; the text says what was found, what was expected, what to do."""
+    """Networks cannot be timed; the text says what was found, what was expected, what to do."""
 
 
 class MissingExtraError(BasicSRKDError):

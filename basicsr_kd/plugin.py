@@ -12,8 +12,8 @@ from basicsr_kd import compat
 from basicsr_kd.runs.distributed import warn
 from basicsr_kd.runs.resume import load_resume_state
 
-# Where a class or a metric, which is a function, belongs is the package that exports it (`__all__`); BasicSR's names
-# for its registries on the left.
+# The package whose `__all__` exports a class or a metric (a function) decides the registry; the keys are BasicSR's
+# names for its registries.
 EXPORTS = {
     'ARCH_REGISTRY': 'basicsr_kd.archs',
     'DATASET_REGISTRY': 'basicsr_kd.data',
@@ -26,9 +26,9 @@ PARSERS = ('basicsr.utils.options', 'basicsr.train', 'basicsr.test')
 
 
 def register() -> None:
-    """Registers classes and metrics, and wraps BasicSR's option parsing, once.
+    """Registers classes and metrics, and wraps BasicSR's option parsing; a second call changes nothing.
 
-    A name that somebody else already holds stays with them, and one line on stderr says so.
+    A name that is already taken by others stays theirs, and one line on stderr says so.
 
     Raises:
         ImportError: BasicSR, or something the plugin needs, is missing.
@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def registered() -> list[str]:
-    """The names in BasicSR's registries that stand for classes and metrics of ours."""
+    """The names in BasicSR's registries that belong to our classes and metrics."""
     registries = importlib.import_module('basicsr.utils.registry')
     return [name for registry in EXPORTS for name, obj in getattr(registries, registry) if _is_ours(obj)]
 
@@ -64,9 +64,9 @@ def _register(registry: Any, name: str, obj: Any) -> None:
 
 
 def _let_others_replace(registry: Any) -> None:
-    """Lets an extension imported later take one of our names; BasicSR's registry alone would end it with an assert.
+    """Lets an extension imported later take one of our names; BasicSR's registry alone would stop it with an assert.
 
-    The plugin registers as soon as BasicSR is imported, so without this it would break code that worked without it.
+    The plugin registers as soon as BasicSR is imported, so without this it would break code that works without it.
     """
     if '_do_register' in vars(registry):
         return

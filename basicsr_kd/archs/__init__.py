@@ -1,4 +1,4 @@
-"""The plugin's networks; the plugin puts those in `__all__` into BasicSR's ARCH_REGISTRY."""
+"""The plugin's networks; the plugin puts all of `__all__` into BasicSR's ARCH_REGISTRY."""
 from basicsr_kd.archs.frnet_arch import FRNet
 from basicsr_kd.archs.pruned_net_arch import PrunedNet
 from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet

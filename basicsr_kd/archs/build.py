@@ -19,11 +19,11 @@ _Result = TypeVar('_Result')
 def build(options: Mapping[str, Any]) -> nn.Module:
     """Build a network from its options, `{'type': name in ARCH_REGISTRY, argument: value, …}`.
 
-    Not by BasicSR's `build_network`: that opens the logger, which must wait for the folder of its file, and its
+    BasicSR's `build_network` is not used: it opens the logger, which must wait for the folder of its file, and its
     errors name neither what is wrong nor what is possible.
 
     Raises:
-        ValueError: No type or an unknown one, an argument that is unknown or missing, or one the network refuses.
+        ValueError: No type or an unknown one, an argument that is unknown or missing, or one that the network refuses.
         CheckpointError: A file that the options name (`like:`) cannot be used.
     """
     if not isinstance(options, Mapping) or not isinstance(options.get('type'), str):
@@ -43,20 +43,20 @@ def build(options: Mapping[str, Any]) -> nn.Module:
 
 
 def build_for_shapes(options: Mapping[str, Any]) -> nn.Module:
-    """`build` for the sake of the shapes: without memory where that works; torch's random state stays.
+    """Build a network, as `build` does, for its shapes: without memory if possible; torch's random state is unchanged.
 
     Raises:
-        ValueError, CheckpointError: See `build`.
+        ValueError, CheckpointError: As in `build`.
     """
 
     return for_shapes(lambda device: build(options))
 
 
 def for_shapes(work: Callable[[str], _Result]) -> _Result:
-    """Do something for the sake of shapes: on the meta device, or on the CPU where that fails.
+    """Do work that needs only shapes: on the meta device, or on the CPU if that fails.
 
     Args:
-        work: Takes the device's name, which is the default device meanwhile. Torch's random state stays.
+        work: Takes the device's name; the device is the default device meanwhile. Torch's random state is unchanged.
     """
 
     def on(device: str) -> _Result:
@@ -70,12 +70,12 @@ def for_shapes(work: Callable[[str], _Result]) -> _Result:
 
 
 def registered(name: Any, registry: Any) -> Any | None:
-    """What has a name in a registry (one of BasicSR's, or a dict), perhaps under `<name>_basicsr`; None if none."""
+    """The entry of a registry (one of BasicSR's, or a dict) with a name, perhaps under `<name>_basicsr`; else None."""
     return next((registry.get(known) for known in (name, f'{name}_basicsr') if known in registry), None)
 
 
 def differences(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Where a state dict does not fit a network, in words, first to last; empty where it loads strictly, unchanged."""
+    """Where a state dict does not fit a network, in words, first to last; empty if it loads strictly and unchanged."""
     numbers = [f'{name} is of {state[name].dtype} in the file, {tensor.dtype} in the network'
                for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor) and
                tensor.is_floating_point() and name in state and not state[name].is_floating_point()]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAST_SIDE = 8
-"""Frames are halved three times."""
+"""Least side of a frame: frames are halved three times."""
 _LARGEST_FLOW = 24  # pixels
 
 
@@ -38,8 +38,8 @@ class FNet(nn.Module):
             other: The same shape.
 
         Returns:
-            (n, 2, h, w), to the right and down in pixels of these frames, within ±24. What the three poolings leave out
-            of a side that is no multiple of 8 is reflected from the flow beside it.
+            (n, 2, h, w), to the right and down in pixels of these frames, within ±24. If a side is no multiple of 8,
+            the three poolings leave out its end, and the flow there is reflected from the flow beside it.
 
         Raises:
             ValueError: A side is less than 8.

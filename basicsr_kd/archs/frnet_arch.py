@@ -11,8 +11,10 @@ from basicsr_kd.archs.warp import backward_warp
 
 
 class FRNet(nn.Module):
-    """The frame-recurrent network: FNet finds the flow to the frame before, SRNet makes the new frame out of the
-    low-resolution one and the last output, warped by that flow.
+    """The frame-recurrent network of FNet and SRNet.
+
+    FNet finds the flow to the frame before; SRNet makes the new frame from the low-resolution frame and the last
+    output, warped by that flow.
 
     Sajjadi et al., "Frame-Recurrent Video Super-Resolution", CVPR 2018; Chu et al., "Learning Temporal Coherence via
     Self-Supervision for GAN-based Video Generation" (TecoGAN), SIGGRAPH 2020. Keys and numbers are those of
@@ -23,7 +25,7 @@ class FRNet(nn.Module):
 
     Args:
         in_nc: Channels of the input.
-        out_nc: Channels of the output, the same.
+        out_nc: Channels of the output, the same number.
         nf: Channels of SRNet's residual stream.
         nb: SRNet's residual blocks.
         degradation: 'BD' or 'BI': see `basicsr_kd.archs.upsample.upsampler`.
@@ -33,7 +35,7 @@ class FRNet(nn.Module):
         ValueError: A number or the degradation is impossible.
     """
 
-    frames_in_sequence = True  # modules run once a frame: `basicsr_kd.distillation.taps`
+    frames_in_sequence = True  # modules run once for each frame: `basicsr_kd.distillation.taps`
 
     def __init__(self, in_nc: int = 3, out_nc: int = 3, nf: int = 64, nb: int = 10, degradation: str = 'BD',
                  scale: int = 4) -> None:
@@ -51,21 +53,21 @@ class FRNet(nn.Module):
         self.srnet = SRNet(in_nc, out_nc, nf, nb, self.upsample_func, scale)
 
     def forward(self, lr: Tensor, with_flow: bool = False) -> Tensor | dict[str, Tensor]:
-        """Enlarge clips from their first frame on, which has zeros before it.
+        """Enlarge clips from their first frame on, before which there are zeros.
 
-        An image is taken for one step in a clip where nothing moves: it is its own frame before, its enlargement the
-        last output. So whatever looks at networks of images (costs, pruning, speed) sees what one frame takes.
+        An image is treated as one step in a clip where nothing moves: it is also the frame before, and its enlargement
+        is the last output. So code that examines networks of images (costs, pruning, speed) sees one frame's cost.
 
         Args:
             lr: Clips (n, t, in_nc, h, w), or images (n, in_nc, h, w); h and w at least 8.
-            with_flow: Give what `forward_sequence` gives; in DistributedDataParallel gradients need it to be asked
-                for here.
+            with_flow: Whether to return what `forward_sequence` returns; for gradients in DistributedDataParallel the
+                call must go through here.
 
         Returns:
-            (n, t, out_nc, scale·h, scale·w); of images (n, out_nc, scale·h, scale·w).
+            (n, t, out_nc, scale·h, scale·w); for images (n, out_nc, scale·h, scale·w).
 
         Raises:
-            ValueError: Frames are too small; or see `forward_sequence`.
+            ValueError: Frames are too small; or as in `forward_sequence`.
         """
         if with_flow:
             return self.forward_sequence(lr)
@@ -74,7 +76,7 @@ class FRNet(nn.Module):
         return self._run(lr)['hr']
 
     def forward_sequence(self, lr: Tensor) -> dict[str, Tensor]:
-        """Enlarge clips and give what the losses need besides.
+        """Enlarge clips, and return also what the losses need.
 
         Args:
             lr: (n, t, in_nc, h, w), t at least 2, h and w multiples of 8, since FNet's flow has no others.
@@ -83,10 +85,10 @@ class FRNet(nn.Module):
             `hr`: (n, t, out_nc, scale·h, scale·w).
             `lr_flow`: (n, t - 1, 2, h, w), from each frame but the first to the one before, in LR pixels.
             `hr_flow`: (n, t - 1, 2, scale·h, scale·w), the same enlarged, in HR pixels.
-            `lr_curr`, `lr_prev`: (n, t - 1, in_nc, h, w): `backward_warp` makes the first of the second, by `lr_flow`.
+            `lr_curr`, `lr_prev`: (n, t - 1, in_nc, h, w): `backward_warp` by `lr_flow` makes the first from the second.
 
         Raises:
-            ValueError: Not such clips.
+            ValueError: The clips have another shape.
         """
         if lr.dim() != 5 or lr.shape[1] < 2:
             raise ValueError(f'FRNet: found an input of shape {tuple(lr.shape)}. Expected clips (n, t, c, h, w) of at '
@@ -104,7 +106,7 @@ class FRNet(nn.Module):
         Args:
             lr_curr: (n, in_nc, h, w), h and w at least 8.
             lr_prev: The frame before, the same shape; zeros before the first.
-            hr_prev: What was made of that, (n, out_nc, scale·h, scale·w); zeros before the first.
+            hr_prev: The output for `lr_prev`, (n, out_nc, scale·h, scale·w); zeros before the first.
 
         Returns:
             (n, out_nc, scale·h, scale·w).

@@ -1,4 +1,4 @@
-"""Networks as their checkpoints describe them: options read off a file, networks built and loaded, files written."""
+"""Networks from their checkpoints: options read from a file, networks built and loaded, files written."""
 from __future__ import annotations
 
 import os
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 _RRDBNETS = ('RRDBNet', 'SlimRRDBNet', 'PrunedRRDBNet')
-_MOST_DIFFERENCES = 3  # that an error lists
-_LARGE = 1000  # numbers up to which any network is built
+_MOST_DIFFERENCES = 3  # most differences that an error lists
+_LARGE = 1000  # a network with numbers up to this is always built
 _ELSEWHERE = ', teacher.network in an options file, --arch on the command line'
 
 
 def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELSEWHERE) -> dict[str, Any]:
-    """BasicSR's network options of a state dict: from its tensor shapes, else from the `.yml` beside its file.
+    """Find BasicSR's network options for a state dict: from its tensor shapes, else from the `.yml` beside its file.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
-        path: Its file.
-        elsewhere: Where else the caller takes the options from, for the error.
+        state: As `basicsr_kd.checkpoint.read_state_dict` returns it.
+        path: The state dict's file.
+        elsewhere: Another place from which the caller takes the options, for the error.
 
     Raises:
-        UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact, MSRResNet or FRNet, and no `.yml` tells what it is.
+        UnknownArchitectureError: It is no RRDBNet, SRVGGNetCompact, MSRResNet or FRNet, and no `.yml` names it.
         CheckpointError: The `.yml` cannot be read.
     """
     options = rrdbnet_options(state)
@@ -54,15 +54,15 @@ def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELS
 
 def describe(state: dict[str, Tensor], path: str,
              elsewhere: str = _ELSEWHERE) -> dict[str, Any] | ImageModelDescriptor[nn.Module]:
-    """What network a state dict holds: BasicSR's options of it, or where nothing tells those, what spandrel opens.
+    """Find the network of a state dict: BasicSR's options or, if nothing gives those, the network that spandrel opens.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it.
-        path: Its file.
-        elsewhere: As of `read_architecture`.
+        state: As `basicsr_kd.checkpoint.read_state_dict` returns it.
+        path: The state dict's file.
+        elsewhere: As in `read_architecture`.
 
     Raises:
-        CheckpointError: Neither way tells; the text says what each found.
+        CheckpointError: Both ways fail; the text says what each found.
     """
     try:
         return read_architecture(state, path, elsewhere)
@@ -78,12 +78,12 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
 
     Args:
         path: A `.pth` or `.safetensors` file, or ncnn's `.param`.
-        param_key: Which of its state dicts, `params_ema` where it is left out.
+        param_key: The key of one of the file's state dicts; default: `params_ema`.
         network: BasicSR's options of the network; default: see `describe`.
 
     Raises:
-        CheckpointError: The file cannot be read, its architecture not told or not built, or it is not of that
-            architecture.
+        CheckpointError: The file cannot be read, nothing names its architecture, the network cannot be built, or the
+            file is not of that architecture.
     """
     state = read_state_dict(path, param_key)
     options = network or describe(state, path)
@@ -106,7 +106,7 @@ def build_from_file(path: str, param_key: str | None = None, network: dict[str, 
 
 
 def _must_be_of_that_size(options: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> None:
-    """Raise a CheckpointError for numbers, as of blocks, beyond all that a file holds: they would fill the memory."""
+    """Check that no number, such as of blocks, is far beyond the file's content: the network would fill the memory."""
     most = max(_LARGE, len(state), *(max(tensor.shape, default=1) for tensor in state.values()))
     for name, value in options.items():
         values = value if isinstance(value, list) else [value]
@@ -117,19 +117,19 @@ def _must_be_of_that_size(options: Mapping[str, Any], state: Mapping[str, Tensor
 
 def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],
                     base: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The `network_g:` of a pruned network: the plainest one that its weights load into strictly.
+    """The `network_g:` of a pruned network: the plainest network that its weights load into strictly.
 
     Args:
-        state: Its tensors; only the shapes matter.
-        path: Its file, for `like:`.
-        base: Options of the network before pruning; None where the shapes tell it.
+        state: The pruned network's tensors; only the shapes matter.
+        path: The pruned network's file, for `like:`.
+        base: Options of the network before pruning; None if the shapes tell them.
 
     Returns:
-        Plain YAML values: RRDBNet, or the type before pruning, where such a network has these shapes; else
-        PrunedRRDBNet or PrunedNet with `like:`. PrunedNet's `base` is the network before any pruning.
+        Plain YAML values: RRDBNet, or the type before pruning, if such a network has these shapes; else PrunedRRDBNet
+        or PrunedNet with `like:`. PrunedNet's `base` is the network before any pruning.
 
     Raises:
-        CheckpointError: The tensors are not those of `base` after pruning, or nothing tells what they are.
+        CheckpointError: The tensors are not those of `base` after pruning, or nothing names their network.
         ValueError: `base` cannot be built.
     """
     original = None if base is None else before_pruning(base)
@@ -152,7 +152,7 @@ def network_section(state: Mapping[str, Tensor], path: str | os.PathLike[str],
 
 
 def before_pruning(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the network that a PrunedNet was before any pruning; of another network, its own."""
+    """The options of the network that a PrunedNet was before any pruning; for another network, its own options."""
     original = _plain(options)
     while original['type'] == 'PrunedNet':
         original = original['base']
@@ -164,10 +164,10 @@ def like_file(path: str, base: Mapping[str, Any] | None = None) -> dict[str, Any
 
     Args:
         path: The checkpoint.
-        base: Options of the network before pruning; None where the shapes tell it.
+        base: Options of the network before pruning; None if the shapes tell them.
 
     Raises:
-        CheckpointError, ValueError: See `network_section`; or the file cannot be read.
+        CheckpointError, ValueError: As in `network_section`; or the file cannot be read.
     """
     return network_section(read_state_dict(path), path, base)
 
@@ -178,11 +178,11 @@ def write_network_file(path: str | os.PathLike[str], state: Mapping[str, Tensor]
 
     Args:
         path: The checkpoint to write, `….pth`.
-        state: Its tensors.
-        base: Options of the network before pruning; None where the shapes tell it.
+        state: The pruned network's tensors.
+        base: Options of the network before pruning; None if the shapes tell them.
 
     Raises:
-        CheckpointError: Another kind of file; or see `network_section`. Nothing is written then.
+        CheckpointError: The path has another ending than `.pth`; or as in `network_section`. Then nothing is written.
         ValueError: `base` cannot be built.
     """
     if Path(path).suffix.lower() != '.pth':
@@ -202,7 +202,7 @@ def _what_it_holds(state: dict[str, Tensor], path: str, options: Mapping[str, An
 
 
 def _plain(value: Any) -> Any:
-    """The same in dicts and lists, which YAML knows; BasicSR reads options into an OrderedDict."""
+    """Turn options into dicts and lists, which YAML knows; BasicSR reads them into an OrderedDict."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

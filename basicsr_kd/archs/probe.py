@@ -1,4 +1,4 @@
-"""What a network takes: images or clips, how many channels, which sizes."""
+"""The inputs that a network takes: images or clips, how many channels, which sizes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,25 +13,25 @@ from basicsr_kd.archs.upsample import BicubicUpsample
 from basicsr_kd.errors import PruningError
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
-"""Of what networks want the sides of an image to be: pixel-unshuffle, the skips of a U-Net, windows of attention."""
-_TRIAL, _LARGER = 17, 65  # sides, at least, of the images that tell; odd
+"""Networks want sides that are multiples of these: pixel-unshuffle, skips of a U-Net, windows of attention."""
+_TRIAL, _LARGER = 17, 65  # least sides of the trial images; odd
 
 
 def is_recurrent(net: nn.Module) -> bool:
-    """Whether it takes clips (n, t, c, h, w) and goes from frame to frame: FRNet, pruned or not."""
+    """Whether a network takes clips (n, t, c, h, w) and goes from frame to frame: FRNet, pruned or not."""
     return getattr(net, 'frames_in_sequence', False)
 
 
 def makes_low_resolution(net: Any) -> bool:
-    """Whether a recurrent network is one of degradation BD, whose low resolution can be made of ground truth."""
+    """Whether a recurrent network is of degradation BD, for which low resolution can be made from ground truth."""
     return isinstance(net.upsample_func, BicubicUpsample)
 
 
 def input_channels(net: nn.Module) -> int:
-    """How many channels a network's input has, as far as its first convolution tells."""
+    """The number of channels of a network's input, according to its first convolution."""
     if isinstance(net, RRDBNet):  # scale 2 and 1 start with a pixel-unshuffle
         return net.conv_first.in_channels // {1: 16, 2: 4}.get(net.scale, 1)
-    if isinstance(net, FRNet):  # FNet is first, which sees two frames
+    if isinstance(net, FRNet):  # its first convolution is FNet's, which takes two frames
         return net.in_nc
     convs = (module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)))
     first = next(convs, None)
@@ -41,21 +41,21 @@ def input_channels(net: nn.Module) -> int:
 
 
 def probe_image(num_in_ch: int, device: torch.device, size: int = 16) -> Tensor:
-    """A grey image (1, num_in_ch, size, size) in [0, 1] that finds feature shapes."""
+    """A grey image (1, num_in_ch, size, size) in [0, 1] to find the shapes of features with."""
     return torch.full((1, num_in_ch, size, size), 0.5, device=device)
 
 
 @torch.no_grad()
 def enlargement(net: nn.Module, channels: int = 3, out_channels: int | None = None) -> tuple[int, int]:
-    """How many times larger a network's output is, and of what the sides of its input have to be a multiple.
+    """How many times larger a network's output is, and the number that the sides of its input must be a multiple of.
 
     Args:
-        net: Of images; on the meta device is enough.
-        channels: Of its input.
-        out_channels: Of its output; None: any.
+        net: A network of images; it may be on the meta device.
+        channels: Channels of its input.
+        out_channels: Channels of its output; None: any.
 
     Raises:
-        ValueError: See `tried_enlargement`.
+        ValueError: As in `tried_enlargement`.
     """
     device = next(net.parameters()).device
 
@@ -68,16 +68,16 @@ def enlargement(net: nn.Module, channels: int = 3, out_channels: int | None = No
 
 def tried_enlargement(shape: Callable[[int], Sequence[int]], channels: int = 3,
                       out_channels: int | None = None) -> tuple[int, int]:
-    """`enlargement` of whatever runs a network.
+    """`enlargement` for anything that runs a network.
 
     Args:
-        shape: Of the output for a square image of this side.
-        channels: Of the input.
-        out_channels: Of the output; None: any.
+        shape: From the side of a square image to the shape of the output.
+        channels: Channels of the input.
+        out_channels: Channels of the output; None: any.
 
     Raises:
-        ValueError: It makes of no trial image a whole number of times larger one; the text says what became of the
-            first.
+        ValueError: No trial image becomes larger by a whole number; the text says what happened to the first trial
+            image.
     """
     errors = []
     for multiple, side in _trials():
@@ -94,9 +94,9 @@ def tried_enlargement(shape: Callable[[int], Sequence[int]], channels: int = 3,
 
 
 def _trials() -> Iterator[tuple[int, int]]:
-    """Multiples and sides of trial images: an odd number of times the multiple, a small one and one of 64 at least.
+    """Multiples and sides of trial images: an odd number of times the multiple, one small side and one of at least 64.
 
-    The second is for networks that take any size, but none so small.
+    The second one is for networks that take any size except small ones.
     """
     for multiple in MULTIPLES:
         for least in dict.fromkeys((_TRIAL, max(_LARGER, multiple))):

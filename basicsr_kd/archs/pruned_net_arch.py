@@ -16,8 +16,8 @@ from basicsr_kd.errors import CheckpointError
 def PrunedNet(base: Mapping[str, Any], like: str | os.PathLike[str]) -> nn.Module:  # noqa: N802 (a name in YAML)
     """Build the network before pruning and give it the shapes in a checkpoint.
 
-    A function, not a class around the network: what it returns *is* an EDSR, RCAN, …, so keys, module paths (taps,
-    `target:`) and the class are the original's. Its input and output are, too.
+    This is a function, not a class around the network: what it returns *is* an EDSR, RCAN, …, so keys, module paths
+    (taps, `target:`), class, input and output are the original's.
 
     Args:
         base: Options of the network before pruning, `{type: EDSR, num_in_ch: 3, …}`. Scalars that are in no tensor,
@@ -27,7 +27,7 @@ def PrunedNet(base: Mapping[str, Any], like: str | os.PathLike[str]) -> nn.Modul
 
     Raises:
         ValueError: `base` cannot be built.
-        CheckpointError: `like` cannot be read, or holds no pruned `base`: the first tensor that does not fit.
+        CheckpointError: `like` cannot be read, or is no pruned `base`; the text names the first wrong tensor.
     """
     net = build(base)
     try:

@@ -1,4 +1,4 @@
-"""An RRDBNet whose dense blocks, and the layers behind the body, each keep widths of their own."""
+"""An RRDBNet whose dense blocks, and the layers behind the body, each have their own widths."""
 from __future__ import annotations
 
 import os
@@ -15,10 +15,10 @@ from basicsr_kd.errors import CheckpointError
 
 
 class PrunedDenseBlock(nn.Module):
-    """A residual dense block with a growth of its own for each of its four growing convolutions.
+    """A residual dense block whose four growing convolutions each have their own growth.
 
-    Input and output `(n, num_feat, h, w)`. A growth of 0 leaves the convolution out of module and state dict (torch
-    cannot build one without outputs), and those behind it simply have fewer inputs.
+    Input and output `(n, num_feat, h, w)`. With a growth of 0 the convolution is missing in module and state dict
+    (torch cannot build one without outputs), and the convolutions behind it have fewer inputs.
 
     Args:
         num_feat: Channels of the residual stream.
@@ -63,10 +63,10 @@ class PrunedRRDB(nn.Module):
 
 
 class PrunedRRDBNet(RRDBNet):
-    """BasicSR's RRDBNet, after pruning of its growth channels and of the layers behind its body.
+    """BasicSR's RRDBNet after pruning of its growth channels and of the layers behind its body.
 
-    With the same growth everywhere and nothing taken behind the body it is an RRDBNet: the same keys, and bit for bit
-    the same output.
+    With the same growth everywhere and full layers behind the body it is an RRDBNet: the same keys, and bit for bit the
+    same output.
     Input `(n, num_in_ch, h, w)`, RGB in [0, 1]; output `(n, num_out_ch, scale * h, scale * w)`.
 
     Args:
@@ -79,8 +79,8 @@ class PrunedRRDBNet(RRDBNet):
             the network (block, dense block, conv1 to conv4); 0 leaves a convolution out.
         num_tail_ch: Output channels of conv_up1, conv_up2 and conv_hr: three numbers, one for all, or None:
             `num_feat`.
-        like: A checkpoint (`.pth`, `.safetensors`, ncnn's `.param`) to take all of the above from, read
-            off its tensor shapes. Its weights are not loaded: that is `pretrain_network_g`.
+        like: A checkpoint (`.pth`, `.safetensors`, ncnn's `.param`) whose tensor shapes give all of the above. Its
+            weights are not loaded: that is `pretrain_network_g`.
 
     Raises:
         ValueError: A width, the length of the list or the scale is impossible.

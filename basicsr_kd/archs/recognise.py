@@ -1,4 +1,4 @@
-"""Options of BasicSR's networks, read off the shapes of their tensors (RRDBNet: `rrdbnet_numbers`)."""
+"""Options of BasicSR's networks, found from the shapes of their tensors (RRDBNet: `rrdbnet_numbers`)."""
 from __future__ import annotations
 
 import math
@@ -20,15 +20,15 @@ State = Mapping[str, Tensor]
 def recognise(state: State) -> Options | None:
     """Find the options of the SRVGGNetCompact (with PReLU), MSRResNet or FRNet a state dict belongs to, pruned or not.
 
-    These have no number that is in no tensor. Where channels were pruned unevenly, the options are those of a
-    network that `basicsr_kd.archs.resize.resize_to` brings to these shapes; else the network itself.
+    All numbers of these networks show in their tensors. If channels were pruned unevenly, the options are those of a
+    network that `basicsr_kd.archs.resize.resize_to` brings to these shapes; else those of the network itself.
 
     Args:
-        state: Name to tensor; only the shapes matter.
+        state: Tensors by name; only the shapes matter.
 
     Returns:
         `{'type': …, num_in_ch, num_out_ch, num_feat, num_conv or num_block, upscale}`, with FRNet's own names for its
-        numbers; None if it is none of them.
+        numbers; None if it is none of these networks.
     """
     for find in (_compact, _msrresnet, _frnet):
         options = find(state)
@@ -38,11 +38,11 @@ def recognise(state: State) -> Options | None:
 
 
 def stock_options(base: Options, state: State) -> Options | None:
-    """Find the options with which a network's own type fits a state dict of its pruned self strictly.
+    """Find options with which the network's own type fits a state dict of the pruned network strictly.
 
     Args:
         base: Options of the network before pruning.
-        state: Name to tensor; only the shapes matter.
+        state: Tensors by name; only the shapes matter.
 
     Returns:
         `base` with other widths and numbers of blocks, None if no such network has these shapes.
@@ -58,9 +58,9 @@ def stock_options(base: Options, state: State) -> Options | None:
 
 
 def number_differences(net: nn.Module, state: State) -> list[str]:
-    """Where a network's numbers are not those of a state dict, in words: `nb is 10 in the file, 5 in the network`.
+    """Where a network's numbers differ from those of a state dict, in words: `nb is 10 in the file, 5 in the network`.
 
-    Only for architectures that their shapes tell; the others have none.
+    This works only for architectures that shapes tell; for others the list is empty.
     """
     own, theirs = (rrdbnet_options(tensors) or recognise(tensors) or discriminator_options(tensors) or {}
                    for tensors in (net.state_dict(), dict(state)))
@@ -72,7 +72,7 @@ def _compact(state: State) -> Options | None:
     numbers = _compact_numbers(state)
     if not numbers or numbers['num_conv'] < 0 or 'body.0.weight' not in state or state['body.0.weight'].dim() != 4:
         return None
-    num_in_ch = state['body.0.weight'].shape[1]  # the image is added to the output, so that has as many channels
+    num_in_ch = state['body.0.weight'].shape[1]  # the image is added to the output, which has as many channels
     last = state.get(f'body.{2 * numbers["num_conv"] + 2}.weight')
     upscale = math.isqrt(len(last) // num_in_ch) if last is not None else 0
     return {'type': 'SRVGGNetCompact', 'num_in_ch': num_in_ch, 'num_out_ch': num_in_ch, **numbers, 'upscale': upscale,
@@ -84,7 +84,7 @@ def _msrresnet(state: State) -> Options | None:
     shapes = {name: weight.shape for name, weight in convs.items() if weight is not None and weight.dim() == 4}
     if len(shapes) < len(convs):
         return None
-    enlarged = shapes['upconv1'][0] // shapes['conv_hr'][1]  # where there is no second enlargement
+    enlarged = shapes['upconv1'][0] // shapes['conv_hr'][1]  # tells the scale if there is no second enlargement
     upscale = 4 if 'upconv2.weight' in state else {4: 2, 9: 3}.get(enlarged)
     return {'type': 'MSRResNet', 'num_in_ch': shapes['conv_first'][1], 'num_out_ch': shapes['conv_last'][0],
             **_resnet_numbers(state), 'upscale': upscale} if upscale else None
@@ -101,7 +101,7 @@ def _frnet(state: State) -> Options | None:
 
 
 def _is_pruned(options: Options, state: State) -> bool:
-    """Whether the state dict is that of such a network, perhaps pruned: names, shapes and a run without weights."""
+    """Whether the state dict is that of such a network, perhaps pruned, by names, shapes and a run without weights."""
     try:
         net = build_for_shapes(options)
         resize_to(net, state)
@@ -154,10 +154,10 @@ def _count(state: State, pattern: str) -> int:
 
 
 def discriminator_options(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Find which of BasicSR's discriminators of images a state dict belongs to.
+    """Find out which of BasicSR's discriminators of images a state dict belongs to.
 
     Args:
-        state: Name to tensor; only names and shapes matter.
+        state: Tensors by name; only names and shapes matter.
 
     Returns:
         `{'type': 'VGGStyleDiscriminator', num_in_ch, num_feat, input_size}` or `{'type': 'UNetDiscriminatorSN',
@@ -166,7 +166,7 @@ def discriminator_options(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
     if {'conv0_0.weight', 'linear2.weight'} <= state.keys():
         size = 256 if 'conv5_0.weight' in state else 128
         return {'type': 'VGGStyleDiscriminator', **_widths(state['conv0_0.weight']), 'input_size': size}
-    if {'conv0.weight', 'conv8.weight_orig'} <= state.keys():  # spectral normalisation keeps the weight as that
+    if {'conv0.weight', 'conv8.weight_orig'} <= state.keys():  # spectral normalisation calls the weight weight_orig
         return {'type': 'UNetDiscriminatorSN', **_widths(state['conv0.weight'])}
     return None
 

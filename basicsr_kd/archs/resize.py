@@ -1,4 +1,4 @@
-"""Gives a network the shapes of a state dict, as pruning leaves them."""
+"""Changing a network to the shapes of a state dict, as pruning leaves them."""
 from __future__ import annotations
 
 import re
@@ -11,22 +11,22 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 
 def resize_to(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a network, in place, the shapes of a state dict of its pruned self.
+    """Give a network, in place, the shapes of a state dict of its pruned version.
 
-    Parameters and buffers get the new shapes, layers of torch their numbers (`in_channels`, `num_features`, …).
-    Blocks are taken off the end of an `nn.Sequential` or `nn.ModuleList` where the state dict has none of their
+    Parameters and buffers get the new shapes, torch's layers the new numbers (`in_channels`, `num_features`, …).
+    Blocks are removed from the end of an `nn.Sequential` or `nn.ModuleList` if the state dict has none of their
     tensors: pruning renumbers those that stay. Names are otherwise the same before and after.
 
-    The values of the state dict are not loaded: what is kept of a tensor has its old values (what is more than it had,
-    repeats them). Device (meta too), dtype and requires_grad stay. Optimizers of the network have to be made again.
+    The values of the state dict are not loaded: the kept part of a tensor has its old values (if a tensor grows, its
+    values are repeated). Device (also meta), dtype and requires_grad stay. The network's optimizers must be made again.
 
     Args:
-        net: The network before pruning; where this raises, it is of no more use.
-        state: Name to tensor; only the shapes matter.
+        net: The network before pruning; after an error it cannot be used any more.
+        state: Tensors by name; only the shapes matter.
 
     Raises:
-        ValueError: The first tensor that cannot fit: missing, unknown, of another rank or kernel size, or of a layer
-            that cannot be resized.
+        ValueError: A tensor cannot fit: it is missing, unknown, of another rank or kernel size, or of a layer that
+            cannot be resized; the text names the first.
     """
     _drop_surplus(net, state)
     own = {name: tensor for name, tensor in net.state_dict().items() if isinstance(tensor, Tensor)}
@@ -44,20 +44,20 @@ def resize_to(net: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _drop_surplus(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Take the blocks off that the state dict does not have any more."""
+    """Remove the blocks that the state dict no longer has."""
     there = {name[:dot.start()] for name in state for dot in re.finditer(r'\.', name)}
     for path, container in list(net.named_modules()):
         if not isinstance(container, (nn.Sequential, nn.ModuleList)) or any(
                 isinstance(child, (nn.PixelShuffle, nn.Upsample)) for child in container):
-            continue  # a shorter tail would be another scale, no pruned network
+            continue  # a shorter tail would mean another scale, not a pruned network
         prefix = f'{path}.' if path else ''
-        names = list(container._modules)  # named_children() leaves out a module that is there twice
+        names = list(container._modules)  # named_children() leaves out a module that occurs twice
         weighted = [name for name in names if container._modules[name].state_dict()]
         kept = [index for index, name in enumerate(names) if f'{prefix}{name}' in there]
         count = kept[-1] + 1 if kept else 0
         if not weighted or names.index(weighted[-1]) < count:
             continue
-        # It ends as it ended: (conv, relu, conv, relu) becomes (conv, relu), (conv, relu, conv) becomes (conv).
+        # The end keeps its form: (conv, relu, conv, relu) becomes (conv, relu), (conv, relu, conv) becomes (conv).
         for _ in names[names.index(weighted[-1]) + 1:]:
             count += names[count] not in weighted
         for name in names[count:]:
@@ -65,7 +65,7 @@ def _drop_surplus(net: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _resize(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
-    """Resize one module's own parameters and buffers, and the numbers that say how large they are."""
+    """Resize one module's own parameters and buffers, and its numbers of channels."""
     own = {**module._parameters, **module._buffers}
     tensors = {name: tensor for name, tensor in own.items() if tensor is not None}
     state = {name: tensor for name, tensor in state.items() if name in tensors}
@@ -84,7 +84,7 @@ def _resize(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None
 
 
 def _set_numbers(module: nn.Module, weight: Tensor, mismatch: str) -> tuple[int, ...] | None:
-    """Set the numbers of a layer of torch by its new weight; returns the shape of its bias and statistics."""
+    """Set the numbers of one of torch's layers by its new weight; returns the shape of its bias and statistics."""
     if isinstance(module, _ConvNd) and weight.dim() == module.weight.dim():
         if weight.shape[2:] != module.weight.shape[2:]:
             raise ValueError(mismatch)
@@ -106,7 +106,7 @@ def _set_numbers(module: nn.Module, weight: Tensor, mismatch: str) -> tuple[int,
     elif type(module).__module__.startswith('torch.'):
         raise ValueError(f'{mismatch}; torch.nn.{type(module).__name__} cannot be resized')
     else:
-        return None  # a module with parameters of its own, which carry no such numbers
+        return None  # a module with its own parameters but without such numbers
     return tuple(weight.shape)
 
 

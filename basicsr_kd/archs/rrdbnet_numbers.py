@@ -1,4 +1,4 @@
-"""What an RRDBNet's numbers are, as its tensors tell, and what they may be."""
+"""The numbers of an RRDBNet: found from its tensors, and checked."""
 from __future__ import annotations
 
 import itertools
@@ -18,13 +18,13 @@ def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
     input of 4 or 16 times the output's channels is taken for scale 2 or 1.
 
     Args:
-        state: Name to tensor, with BasicSR's key names (`basicsr_kd.checkpoint.read_state_dict` sees to that).
+        state: Tensors by name, with BasicSR's key names (as `basicsr_kd.checkpoint.read_state_dict` gives them).
 
     Returns:
-        `{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}` where every dense block
-        has the same growth and conv_up1, conv_up2 and conv_hr are as wide as the body. Else the same with
-        `'type': 'PrunedRRDBNet'`, `num_grow_ch` as a flat list of 4 * 3 * num_block widths where they differ (or
-        are all 0), and `num_tail_ch` as those three widths where one is another. None if this is not an RRDBNet.
+        `{'type': 'RRDBNet', num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch}` if every dense block has
+        the same growth and conv_up1, conv_up2 and conv_hr are as wide as the body. Else the same with
+        `'type': 'PrunedRRDBNet'`, `num_grow_ch` as a flat list of 4 * 3 * num_block widths if they differ (or are all
+        0), and `num_tail_ch` as the widths of those three layers if one differs. None if this is not an RRDBNet.
     """
     shapes = {name.removesuffix('.weight'): tuple(tensor.shape) for name, tensor in state.items()
               if name.endswith('.weight')}
@@ -56,7 +56,7 @@ def rrdbnet_options(state: dict[str, Tensor]) -> dict[str, Any] | None:
 
 def _conv_shapes(num_feat: int, num_in_ch: int, num_out_ch: int, growths: list[int],
                  tail: list[int]) -> dict[str, tuple[int, ...]]:
-    """Every convolution of such a network and the shape of its weight."""
+    """Every convolution of such a network, and the shape of its weight."""
     widths = {'conv_first': (num_feat, num_in_ch), 'conv_body': (num_feat, num_feat)}
     widths.update(zip((*_TAIL, 'conv_last'), itertools.pairwise([num_feat, *tail, num_out_ch]), strict=True))
     widths.update({layer: widths[layer][::-1] for layer in (*_TAIL, 'conv_last')})  # (outputs, inputs)
@@ -70,15 +70,15 @@ def _conv_shapes(num_feat: int, num_in_ch: int, num_out_ch: int, growths: list[i
 
 
 def check_rrdbnet(name: str, scale: int, **widths: int) -> None:
-    """See that the scale is one that RRDBNet has and that every width is a positive whole number.
+    """Check that RRDBNet has this scale and that every width is a positive whole number.
 
     Args:
         name: The network's class, for the message.
         scale: The scale.
-        widths: Option name to value.
+        widths: The value of each option, by its name.
 
     Raises:
-        ValueError: Naming the option, what it is and what it may be.
+        ValueError: An option is impossible; the text names it, its value and what is possible.
     """
     if scale not in (1, 2, 4):
         raise ValueError(f'{name}: scale is {scale!r}. Expected 4, 2 or 1 (an RRDBNet has no other).')
@@ -113,7 +113,7 @@ def tail_widths(num_tail_ch: int | Sequence[int] | None, num_feat: int) -> list[
     """The output channels of conv_up1, conv_up2 and conv_hr.
 
     Args:
-        num_tail_ch: One width for all three, the three widths, or None: as the body.
+        num_tail_ch: One width for all three, the three widths, or None: the body's width.
         num_feat: Channels of the residual stream.
 
     Raises:

@@ -17,14 +17,14 @@ def fragment_path(path: str | os.PathLike[str]) -> Path:
 
 
 def in_one_line(options: dict[str, Any]) -> str:
-    """Options as they are written in YAML, in one line: `{type: EDSR, …}`."""
+    """Options in YAML on one line: `{type: EDSR, …}`."""
     return yaml.safe_dump(options, sort_keys=False, default_flow_style=True, width=float('inf')).strip()
 
 
 def read_fragment(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The network's options in the `.yml` beside a checkpoint; None where there is none.
+    """The network's options in the `.yml` beside a checkpoint; None if there is no such file.
 
-    `like:` is the checkpoint itself, wherever the two have been moved to since they were written.
+    `like:` becomes the checkpoint itself, wherever both files have been moved since they were written.
 
     Raises:
         CheckpointError: The file cannot be read, or has no `network_g:` with a `type:`.
@@ -45,7 +45,7 @@ def read_fragment(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def write_fragment(path: str | os.PathLike[str], section: dict[str, Any]) -> None:
-    """Write the `.yml` beside a checkpoint; it is whole, or as it was before."""
+    """Write the `.yml` beside a checkpoint; the file is complete, or as it was before."""
     fragment = fragment_path(path)
     text = yaml.safe_dump({'network_g': section}, sort_keys=False, default_flow_style=None, allow_unicode=True)
     write_whole(fragment, f'# The pruned network in {Path(path).name}: paste this section into an options file of '

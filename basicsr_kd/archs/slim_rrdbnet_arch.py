@@ -7,8 +7,9 @@ from basicsr_kd.archs.rrdbnet_numbers import check_rrdbnet
 
 
 class SlimRRDBNet(RRDBNet):
-    """An RRDBNet with fewer features, as the student of "Pruning + distillation of ESRGAN" (J. Broadcast Engineering
-    29(6), 2024).
+    """An RRDBNet with fewer features.
+
+    It is the student of "Pruning + distillation of ESRGAN" (J. Broadcast Engineering 29(6), 2024).
 
     It adds nothing to BasicSR's RRDBNet but defaults and clear errors: keys and numbers are the same, so its
     checkpoint opens wherever an RRDBNet does, without this plugin. With 16 / 32 / 48 features it has 6,538,115 /

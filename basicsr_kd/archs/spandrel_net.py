@@ -1,8 +1,8 @@
 """Networks that BasicSR has no options for, opened by spandrel from their tensors alone.
 
-`spandrel <https://github.com/chaiNNer-org/spandrel>`_ (MIT) knows some forty architectures by the names and shapes of
+`spandrel` (MIT, https://github.com/chaiNNer-org/spandrel) knows some forty architectures by the names and shapes of
 their tensors. Its own call runs in inference mode, whose tensors no loss can use, clamps the output to [0, 1] and pads
-the image; here a network is called as it is, like one of BasicSR.
+the image; here a network is called directly, like one of BasicSR.
 """
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _PURPOSES = ('SR', 'Restoration')
 
 
 def open_with_spandrel(state: Mapping[str, Tensor]) -> ImageModelDescriptor[nn.Module]:
-    """What spandrel makes of a state dict: the network with its weights, scale, channels and the sizes it takes.
+    """Open a state dict with spandrel: the network with its weights, scale, channels and the sizes it takes.
 
     Args:
-        state: As `basicsr_kd.checkpoint.read_state_dict` gives it, so nothing is unpickled here.
+        state: As `basicsr_kd.checkpoint.read_state_dict` returns it, so nothing is unpickled here.
 
     Raises:
-        CheckpointError: It is no architecture that spandrel knows, it cannot be built, or it is not for enlarging or
-            restoring images. The text has no file name: it follows what our own reading of the file says.
+        CheckpointError: Spandrel does not know the architecture, it cannot be built, or it is not for enlarging or
+            restoring images. The text has no file name: it is put behind what our own reading of the file says.
     """
-    import spandrel  # not above: registering the plugin reads this file, and spandrel is slow to import
+    import spandrel  # not above: registering the plugin imports this module, and spandrel is slow to import
 
     try:
         opened = spandrel.ModelLoader('cpu').load_from_state_dict(dict(state))  # a copy: some architectures add to it
@@ -47,15 +47,15 @@ def open_with_spandrel(state: Mapping[str, Tensor]) -> ImageModelDescriptor[nn.M
 
 
 def as_module(opened: ImageModelDescriptor[nn.Module]) -> nn.Module:
-    """The network of a description, to be called like one of BasicSR, in evaluation mode.
+    """The network in spandrel's description, to be called like one of BasicSR, in evaluation mode.
 
-    Its modules have the paths of `opened.model`, and `model.…` in the few architectures (MMRealSR, FBCNN, DRUNet …)
-    that spandrel calls with more than the image, or whose output it takes a part of.
+    Its modules have the paths of `opened.model`, but with `model.` in front for the few architectures (MMRealSR, FBCNN,
+    DRUNet …) that spandrel calls with more than the image, or of whose output it takes a part.
 
     Returns:
-        Takes (n, c, h, w), RGB in [0, 1], and gives (n, c, scale·h, scale·w), about [0, 1] but not clamped. Nothing is
-        padded: h and w must be what `opened.size_requirements` says. To be run under `no_grad`: in evaluation mode some
-        architectures (PLKSR) write over what a gradient would need.
+        A module that takes (n, c, h, w), RGB in [0, 1], and gives (n, c, scale·h, scale·w), about [0, 1] but not
+        clamped. Nothing is padded: h and w must fit `opened.size_requirements`. It must run under `no_grad`: in
+        evaluation mode some architectures (PLKSR) overwrite what a gradient would need.
     """
     net = opened.model if _is_called_plainly(opened) else _Called(opened)
     net.register_forward_pre_hook(_copy_image)
@@ -63,7 +63,7 @@ def as_module(opened: ImageModelDescriptor[nn.Module]) -> nn.Module:
 
 
 class _Called(nn.Module):
-    """A network as spandrel calls it."""
+    """A network that is called as spandrel calls it."""
 
     def __init__(self, opened: ImageModelDescriptor[nn.Module]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _Called(nn.Module):
 
 
 def _is_called_plainly(opened: ImageModelDescriptor[nn.Module]) -> bool:
-    """Whether spandrel's call is `model(image)`: an identity in the model's place gives the image back."""
+    """Whether spandrel's call is `model(image)`: then an identity in place of the model gives the image back."""
     image = torch.zeros(1, opened.input_channels, 8, 8)
     try:
         return opened._call_fn(nn.Identity(), image) is image
@@ -84,5 +84,5 @@ def _is_called_plainly(opened: ImageModelDescriptor[nn.Module]) -> bool:
 
 
 def _copy_image(net: nn.Module, args: tuple[Any, ...]) -> Tensor:
-    """For networks that write into their input (RCAN): the caller's image is the student's too."""
+    """A hook for networks that write into their input (RCAN): the caller's image is the student's too."""
     return args[0].clone()

@@ -11,8 +11,9 @@ _HALVINGS = 4
 
 
 class SpatioTemporalDiscriminator(nn.Module):
-    """Tells real from made triplets of frames, by the frames, the same warped onto their middle one, and the enlarged
-    low-resolution ones.
+    """Tells real triplets of frames from generated ones.
+
+    It sees the frames, the same frames warped onto the middle one, and the enlarged low-resolution frames.
 
     Chu et al., "Learning Temporal Coherence via Self-Supervision for GAN-based Video Generation" (TecoGAN), SIGGRAPH
     2020. Keys and numbers are those of TecoGAN-PyTorch: 819,457 parameters for colour and 128 pixels.
@@ -20,7 +21,7 @@ class SpatioTemporalDiscriminator(nn.Module):
     Args:
         in_nc: Channels of a frame.
         spatial_size: Height and width of the images, at least 16.
-        tempo_range: Frames that are looked at together: 3.
+        tempo_range: Number of frames in a group: 3.
         degradation: 'BD' or 'BI'. With BD there is an `upsample_func` with its buffer, as in FRNet: nothing here uses
             it, but checkpoints of TecoGAN-PyTorch have it.
         scale: 4 or 2.
@@ -54,10 +55,10 @@ class SpatioTemporalDiscriminator(nn.Module):
                 enlarged low-resolution triplet; in each, the three frames' red, their green, their blue.
 
         Returns:
-            (n, 1) logits, the larger the more real.
+            (n, 1) logits: the larger, the more real.
 
         Raises:
-            ValueError: Images of another size.
+            ValueError: The images have another size.
         """
         height, width = images.shape[2:]
         if (height, width) != (self.spatial_size, self.spatial_size):

@@ -1,4 +1,4 @@
-"""SRNet, which makes a frame of FRVSR and TecoGAN out of the low-resolution one and the warped frame before it."""
+"""SRNet, which makes a frame of FRVSR and TecoGAN from the low-resolution frame and the warped frame before it."""
 from __future__ import annotations
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 def space_to_depth(image: Tensor, scale: int) -> Tensor:
     """Put the pixels of each scale x scale square into channels, in TensorFlow's order: row, column, channel.
 
-    `F.pixel_unshuffle` has (channel, row, column), which does not suit TecoGAN's weights.
+    `F.pixel_unshuffle` has the order channel, row, column, which does not fit TecoGAN's weights.
 
     Args:
         image: (n, c, scale·h, scale·w).
@@ -23,7 +23,7 @@ def space_to_depth(image: Tensor, scale: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Convolution, ReLU, convolution, and the input added; no normalisation. (n, nf, h, w) to the same."""
+    """Convolution, ReLU, convolution, and the input added; no normalisation; (n, nf, h, w) stays (n, nf, h, w)."""
 
     def __init__(self, nf: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The form that TecoGAN-PyTorch's checkpoints have: a bare state dict."""
+"""The form of TecoGAN-PyTorch's checkpoints: a bare state dict."""
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from basicsr_kd.errors import CheckpointError
 
 
 def tecogan_state(net: nn.Module) -> dict[str, Tensor]:
-    """The tensors of an FRNet as TecoGAN-PyTorch loads them strictly, with this `nb` and `nf` in its options.
+    """The tensors of an FRNet in a form that TecoGAN-PyTorch, with this `nb` and `nf` in its options, loads strictly.
 
     To be written by `basicsr_kd.checkpoint.atomic_save`; `read_state_dict` reads it like any other checkpoint.
 
@@ -17,10 +17,10 @@ def tecogan_state(net: nn.Module) -> dict[str, Tensor]:
         net: An FRNet, on any device.
 
     Returns:
-        Name to tensor, on the CPU; with `kernels` twice where the degradation is BD.
+        Tensors by name, on the CPU; with `kernels` twice if the degradation is BD.
 
     Raises:
-        CheckpointError: It is no FRNet, or FNet has lost channels, for which TecoGAN-PyTorch has no options.
+        CheckpointError: The network is no FRNet, or its FNet is pruned, for which TecoGAN-PyTorch has no options.
     """
     state = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
     options = recognise(state)

@@ -1,4 +1,4 @@
-"""How FRNet enlarges flows and frames, by the degradation that it was trained for."""
+"""The enlargement of flows and frames in FRNet, by the degradation that it was trained for."""
 from __future__ import annotations
 
 import torch
@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DEGRADATIONS = ('BD', 'BI')
-_A = -0.75  # of the cubic convolution; MATLAB has -0.5
+_A = -0.75  # coefficient of the cubic convolution; MATLAB has -0.5
 
 
 def upsampler(degradation: str, scale: int) -> nn.Module:
-    """The enlargement that goes with a degradation; takes (n, c, h, w), gives (n, c, scale·h, scale·w).
+    """The enlargement that belongs to a degradation; a module from (n, c, h, w) to (n, c, scale·h, scale·w).
 
     Args:
         degradation: 'BD' (Gaussian blur, then every scale-th pixel): bicubic, with a buffer `kernels`; 'BI' (bicubic
@@ -18,7 +18,7 @@ def upsampler(degradation: str, scale: int) -> nn.Module:
         scale: 4 or 2.
 
     Raises:
-        ValueError: Another degradation or scale.
+        ValueError: The degradation or the scale is another.
     """
     if scale not in (4, 2):
         raise ValueError(f'scale is {scale!r}. Expected 4 or 2.')
@@ -43,7 +43,7 @@ class BicubicUpsample(nn.Module):
 
 
 def upsample_bd(image: Tensor, scale: int = 4) -> Tensor:
-    """Enlarge as TensorFlow 1's bicubic `resize_images` does, the one that TecoGAN compares itself with.
+    """Enlarge like TensorFlow 1's bicubic `resize_images`, with which TecoGAN compares itself.
 
     Cubic convolution with a = -0.75, aligned at the top left corner: every scale-th pixel is an input pixel, unlike
     with `F.interpolate(mode='bicubic')`, which aligns centres and lies half an input pixel off. Borders are repeated.

@@ -1,4 +1,4 @@
-"""Backward warping: an image as a flow moves it."""
+"""Backward warping: an image moved by a flow."""
 from __future__ import annotations
 
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def backward_warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Fetch every pixel from where the flow points to, as TecoGAN-PyTorch does: bilinear, the border goes on outside.
+    """Fetch every pixel from where the flow points, like TecoGAN-PyTorch: bilinear, with the border repeated outside.
 
-    Not by BasicSR's `flow_warp`: that counts pixels in the type of the image (bfloat16 counts to 256), on the CPU.
+    BasicSR's `flow_warp` is not used: it counts pixels in the image's type (bfloat16 counts to 256), on the CPU.
 
     Args:
         image: (n, c, h, w), h and w at least 2.

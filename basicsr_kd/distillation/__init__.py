@@ -1,1 +1,1 @@
-"""What a student learns from a teacher: layers, taps, adapters, inheritance."""
+"""Learning of a student from a teacher: layers, taps, adapters, inheritance."""

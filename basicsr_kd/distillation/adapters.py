@@ -8,14 +8,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 RIDGE = 1e-4
-"""Weight of the penalty on an adapter's weights when it is fitted, in mean squares of its inputs."""
+"""Weight of the penalty on an adapter's weights when it is fitted, relative to the mean squares of its inputs."""
 
 
 class FeatureAdapters(nn.Module):
-    """One 1x1 convolution a layer: (n, c_student, h, w) to (n, c_teacher, h, w).
+    """One 1x1 convolution for each layer: (n, c_student, h, w) to (n, c_teacher, h, w).
 
     Args:
-        channels: For each of the student's module paths, its channels and those of the teacher's layer.
+        channels: For each of the student's module paths, the student's and the teacher's number of channels.
     """
 
     def __init__(self, channels: Mapping[str, tuple[int, int]]) -> None:
@@ -27,12 +27,12 @@ class FeatureAdapters(nn.Module):
     def fit(self, name: str, student: Tensor, teacher: Tensor) -> None:
         """Set an adapter to the least-squares map from the student's features to the teacher's.
 
-        All processes of a distributed run come to the same map, that of all their features together.
+        All processes of a distributed run get the same map, fitted to all their features together.
 
         Args:
             name: The student's module path.
-            student: Its features (n, c_student, h, w).
-            teacher: The teacher's (n, c_teacher, h, w).
+            student: The student's features (n, c_student, h, w).
+            teacher: The teacher's features (n, c_teacher, h, w).
         """
         inputs, wanted = (features.detach().double().movedim(1, -1).flatten(0, -2) for features in (student, teacher))
         inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)  # the last column is for the bias
@@ -50,7 +50,7 @@ class FeatureAdapters(nn.Module):
         return [name.replace('/', '.') for name in self.convs]
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Adapt the student's features, given and returned by module path."""
+        """Adapt the student's features; takes and returns them by module path."""
         return {name: self.of(name)(feature) for name, feature in features.items()}
 
     def of(self, name: str) -> nn.Conv2d:

@@ -21,7 +21,7 @@ class DistillTerm:
     Attributes:
         loss: A `basicsr_kd.losses.distill_loss.DistillLoss`.
         layers: As for `distillation.layers.pair_layers`; None: as many of `distillation.layers.default_pairs` as the
-            loss takes, or the outputs where it compares those.
+            loss takes, or the outputs if it compares outputs.
         depth_match: As for `pair_layers`.
         fit_adapters: Whether its adapters start as the least-squares map of the first features, not at random.
     """
@@ -37,14 +37,14 @@ class Distiller:
     The caller runs the student inside `with distiller.student:` and the teacher inside `with distiller.teacher:` (under
     `no_grad`), then asks for `loss_terms()`.
 
-    Where the maps of a pair differ in size by a whole factor, as with an RRDBNet of scale 2, which works at half the
-    resolution of its input, and an SRVGGNetCompact, the larger one is averaged over that many pixels first.
+    If the maps of a pair differ in size by a whole factor, the larger one is first averaged over that many pixels: an
+    RRDBNet of scale 2, for example, works at half the resolution of its input, and an SRVGGNetCompact does not.
 
     Args:
         student: The bare student network, before DistributedDataParallel.
         teacher: The bare teacher network.
         terms: The losses and their layers.
-        image: A low-resolution probe (n, c, h, w) on the networks' device; content does not matter, size little.
+        image: A low-resolution probe (n, c, h, w) on the networks' device; content does not matter, size hardly.
         border: Pixels at each edge of the outputs that no loss looks at.
 
     Attributes:
@@ -52,12 +52,11 @@ class Distiller:
         teacher: The teacher's taps.
         pairs: For each term the layers that it compares, in student and teacher; '' is the output.
         adapters: The learnable 1x1 convolutions of all terms; may be replaced by a wrapped version of itself.
-        to_fit: The adapters that the first features still fit.
+        to_fit: The adapters that are still to be fitted to the first features.
 
     Raises:
-        LayerError: A layer that matches nothing, a network whose layers must be named, or maps of sizes that do not go
-            together.
-        TapError: A tapped module gives no single (n, c, h, w) tensor.
+        LayerError: A layer matches nothing, a network needs layers to be named, or the sizes of maps do not fit.
+        TapError: A tapped module does not give a single (n, c, h, w) tensor.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, terms: Sequence[DistillTerm], image: Tensor,
@@ -93,7 +92,7 @@ class Distiller:
         return bool(self._adapters.names)
 
     def adapter_parameters(self, term: int) -> list[nn.Parameter]:
-        """The parameters of the adapters of the term with this number; none where its loss takes no adapters."""
+        """The parameters of the adapters of the term with this number; none if its loss takes no adapters."""
         if not self._losses[term].adapts:
             return []
         return [p for s, _ in self.pairs[term] for p in self._adapters.of(f'{term}.{s}').parameters()]
@@ -138,13 +137,13 @@ def _pairs(term: DistillTerm, student: nn.Module, teacher: nn.Module) -> list[tu
 
 
 def _multiples(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether one size (h, w) is another, or a whole multiple of it."""
+    """Whether one size (h, w) is equal to the other, or a whole multiple of it."""
     small, large = sorted((one, other))
     return large[0] % small[0] == 0 and large == tuple(large[0] // small[0] * side for side in small)
 
 
 def _at_one_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps (n, c, h, w), the larger of which is averaged to the size of the smaller."""
+    """Two maps (n, c, h, w), of which the larger is averaged to the size of the smaller."""
     left, right = one.shape[-1], other.shape[-1]
     return (F.avg_pool2d(one, left // right) if left > right else one,
             F.avg_pool2d(other, right // left) if right > left else other)

@@ -24,38 +24,38 @@ from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
 
 __all__ = ['InheritanceError', 'check_inheritable', 'inherit']
 
-_SIZE = 8  # of the images that networks are traced and compared on, as in pruning
-_TOLERANCE = 1e-6  # of the output's largest value; in float64
+_SIZE = 8  # side of the images on which networks are traced and compared, as in pruning
+_TOLERANCE = 1e-6  # share of the output's largest value; in float64
 
 
 def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', calibration: Tensor | None = None,
             reconstruct: bool = False, progress: bool = False) -> Reconstruction | None:
-    """Give a student, in place, what pruning its teacher to the student's widths and depth leaves.
+    """Give a student, in place, the weights that are left when its teacher is pruned to its widths and depth.
 
     Of every group of channels that belong together the most important stay. Blocks are spread over the teacher's depth
-    (`basicsr_kd.distillation.teacher_parts`). An RRDBNet teacher may have fewer growth channels than the student, as
-    where it was pruned: the student's further ones keep their random weights, and nothing inherited reads them yet.
+    (`basicsr_kd.distillation.teacher_parts`). A pruned RRDBNet teacher may have fewer growth channels than the student:
+    the student's further channels keep their random weights, and nothing inherited reads them yet.
 
     For the 23-block RRDBNet it takes seconds; 'taylor' and `reconstruct` take minutes each, on 16 images of 96x96.
 
     Args:
         student: A network on the CPU.
-        teacher: One of the same kind with its weights, on the CPU; it is not changed.
+        teacher: A network of the same kind with its weights, on the CPU; it is not changed.
         importance: 'l2' (magnitude of the filters that write a channel) or 'taylor' (how far the teacher's output moves
-            without it, on calibration images).
+            without a channel, on calibration images).
         calibration: Images as the networks take them, (n, c, h, w), RGB in [0, 1], for 'taylor' and `reconstruct`.
-        reconstruct: Whether to refit, by least squares on the calibration images, the layers that lost inputs; where
-            blocks are missing, all layers, so that each block gives what the teacher has behind the block it was copied
-            from. The output on these images never gets further from the teacher's by it.
+        reconstruct: Whether to refit, by least squares on the calibration images, the layers that lost inputs. If
+            blocks are missing, all layers are refitted, so that each block gives the teacher's output of the block that
+            it was copied from. The output on these images never gets further from the teacher's by this.
         progress: Whether to show progress bars.
 
     Returns:
-        What `reconstruct` did, None without it.
+        The result of `reconstruct`; None without it.
 
     Raises:
-        InheritanceError: See `check_inheritable`; an unknown importance; no calibration images where they are needed;
-            a teacher with values that are not finite; or a student that gives something else with the same weights,
-            because a number differs that is in no tensor.
+        InheritanceError: As in `check_inheritable`; or the importance is unknown, calibration images are missing, the
+            teacher has values that are not finite, or the student gives another output with the same weights, because a
+            number that is in no tensor differs.
     """
     if importance not in ('l2', 'taylor'):
         raise InheritanceError(f'student.importance: found {importance!r}; expected l2 or taylor')
@@ -76,11 +76,11 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
 
 
 def check_inheritable(student: nn.Module, teacher: nn.Module) -> None:
-    """Refuse what `inherit` would refuse, from shapes alone: the networks may be on the meta device.
+    """Check, from shapes alone, all that `inherit` would refuse; the networks may be on the meta device.
 
     Raises:
         InheritanceError: The networks are of different kinds or have other inputs, outputs, scale or layers; the
-            student is deeper or wider (but for growth of an RRDBNet); or the teacher cannot be traced.
+            student is deeper or wider (except for growth of an RRDBNet); or the teacher cannot be traced.
     """
     with _clear_errors():
         _must_be_alike(student, teacher)
@@ -95,7 +95,7 @@ def check_inheritable(student: nn.Module, teacher: nn.Module) -> None:
 
 
 def _prune(student: nn.Module, teacher: nn.Module, importance: Callable[[Any], Tensor | None]) -> tuple[Cut, nn.Module]:
-    """What is cut off a teacher, and what is left."""
+    """The cut of a teacher to the student's shapes, and the network that is left."""
     blocks, image = match_depth(student, teacher), _image(teacher)
     groups, kept = match_widths(student, teacher, blocks, image, importance)
     channels = channels_cut(groups, kept)
@@ -109,7 +109,7 @@ def _pad(state: dict[str, Tensor], student: nn.Module) -> dict[str, Tensor]:
 
 
 def _no_values(group: Any) -> None:
-    """The importance of channels where only their number matters."""
+    """The importance of channels if only their number matters."""
 
 
 def _image(net: nn.Module) -> Tensor:
@@ -118,7 +118,7 @@ def _image(net: nn.Module) -> Tensor:
 
 
 def _must_be_alike(student: nn.Module, teacher: nn.Module) -> None:
-    """See that both are of one kind and take and give the same kind of images."""
+    """Check that both networks are of one kind and take and give the same kind of images."""
     kinds = [RRDBNet if isinstance(net, RRDBNet) else type(net) for net in (student, teacher)]
     if kinds[0] is not kinds[1]:
         raise InheritanceError(f'student.init: teacher needs two networks of the same kind, and the student is '
@@ -133,7 +133,7 @@ def _must_be_alike(student: nn.Module, teacher: nn.Module) -> None:
 
 @torch.no_grad()
 def _interface(net: nn.Module) -> tuple[int, int, float]:
-    """Channels of its input and output, and how many times larger that is."""
+    """Channels of a network's input and output, and how many times larger its output is."""
     image = _image(net)
     try:
         output = copy.deepcopy(net).eval()(image)
@@ -145,7 +145,7 @@ def _interface(net: nn.Module) -> tuple[int, int, float]:
 
 @torch.no_grad()
 def _must_compute_the_same(student: nn.Module, pruned: nn.Module) -> None:
-    """See that the student is what is left of the teacher, but for its weights."""
+    """Check that the student with the weights of the pruned teacher computes the same as the pruned teacher."""
     student = copy.deepcopy(student)
     student.load_state_dict(_pad(pruned.state_dict(), student))
     image = torch.rand(_image(student).shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -158,7 +158,7 @@ def _must_compute_the_same(student: nn.Module, pruned: nn.Module) -> None:
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Work on networks without touching torch's random state; what pruning refuses is told as inheritance."""
+    """Work on networks without changing torch's random state; errors of pruning become InheritanceErrors."""
     try:
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             yield

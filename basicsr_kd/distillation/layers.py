@@ -1,4 +1,4 @@
-"""Which modules are distilled: dotted names and globs, expanded on the student and on the teacher."""
+"""The modules that are distilled: dotted names and globs, expanded on the student and on the teacher."""
 from __future__ import annotations
 
 import difflib
@@ -11,7 +11,7 @@ from torch import nn
 
 from basicsr_kd.errors import LayerError
 
-# Image to features, the blocks, and what closes them; the first of these that a network has.
+# First features, blocks, and the convolution that closes them; the first entry that a network has is taken.
 _TRUNKS = (
     ('conv_first', 'body.*', 'conv_body'),  # RRDBNet
     ('conv_first', 'body.*', 'conv_after_body'),  # EDSR, RCAN
@@ -46,7 +46,7 @@ def match_layers(pattern: str, net: nn.Module, side: str = 'network') -> list[st
 
 
 def evenly(few: int, many: int) -> list[int]:
-    """Which of `many` blocks stand for `few`: block i of the few ends where the same share of the many ends.
+    """Choose `few` of `many` blocks, by index: block i of the few and its choice end at the same share of depth.
 
     Example:
         >>> evenly(6, 23)
@@ -64,8 +64,8 @@ def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module, t
             {student: teacher} of names or globs.
         student: The network that learns.
         teacher: The network that is copied.
-        depth_match: 'exact': a glob matches equally many modules on both sides. 'even': where the teacher has more,
-            those at the same share of its depth are taken (`evenly`).
+        depth_match: 'exact': a glob matches equally many modules on both sides. 'even': if the teacher has more, those
+            at the same share of its depth are taken (`evenly`).
 
     Raises:
         LayerError: Nothing matches, or the two sides do not fit together.
@@ -84,7 +84,7 @@ def pair_layers(layers: Sequence[str] | Mapping[str, str], student: nn.Module, t
 
 
 def _once(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs, in which a layer of the student, which has one adapter, stands once."""
+    """The pairs, in which each layer of the student occurs only once, since it has one adapter."""
     twice = [s for s, count in Counter(s for s, _ in pairs).items() if count > 1]
     if twice:
         raise LayerError(f'layer {twice[0]!r} of the student is paired more than once')
@@ -119,9 +119,9 @@ def _top_level(net: nn.Module) -> str:
 def default_pairs(student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:
     """Pairs (student module path, teacher module path) along the whole depth of two networks.
 
-    The features that the image becomes first are paired, what closes the blocks (in both networks, or the last block
-    of the one that has no such convolution), and between them the blocks, at the same share of depth (`evenly`): each
-    of the network that has fewer. The stages of an SRVGGNetCompact are its activations.
+    Paired are the first features of the image, the convolutions that close the blocks (a network without one takes its
+    last block), and between them the blocks at the same share of depth (`evenly`), each block of the network that has
+    fewer. The stages of an SRVGGNetCompact are its activations.
 
     Example:
         SlimRRDBNet with 6 blocks and RRDBNet with 23: conv_first and conv_first, body.0 and body.3, body.1 and body.7,
@@ -133,11 +133,11 @@ def default_pairs(student: nn.Module, teacher: nn.Module) -> list[tuple[str, str
         teacher: The network that is copied.
 
     Raises:
-        LayerError: A network of no known family.
+        LayerError: A network is of no known family.
     """
     first, blocks, last = _trunk(student, 'student')
     their_first, their_blocks, their_last = _trunk(teacher, 'teacher')
-    if not (last and their_last):  # it is a block more of the network that has it
+    if not (last and their_last):  # the closing convolution then counts as one more block of its network
         blocks, their_blocks, last, their_last = blocks + last, their_blocks + their_last, [], []
     few = min(len(blocks), len(their_blocks))
     own, theirs = ([side[index] for index in evenly(few, len(side))] for side in (blocks, their_blocks))
@@ -145,7 +145,7 @@ def default_pairs(student: nn.Module, teacher: nn.Module) -> list[tuple[str, str
 
 
 def _trunk(net: nn.Module, side: str) -> _Trunk:
-    """Where the image has become features, the blocks, and the convolution that closes them, if there is one."""
+    """The first features, the blocks, and the convolution that closes them, if there is one."""
     if isinstance(net, SRVGGNetCompact):  # convolution and activation in turn, and the convolution that enlarges
         first, *activations = (f'body.{index}' for index in range(1, len(net.body), 2))
         return first, activations, []

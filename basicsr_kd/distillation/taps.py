@@ -19,10 +19,10 @@ class FeatureTaps:
     The hooks sit on the bare network, so they also fire when it runs inside DistributedDataParallel. They record only
     inside `with taps:`, so that validation on large images keeps nothing alive.
 
-    A network of clips that says `frames_in_sequence = True` (FRNet) runs its modules once a frame, or once for all:
-    their outputs are put together along the batch, in the order in which they ran.
+    A network of clips with `frames_in_sequence = True` (FRNet) runs its modules once for each frame, or once for all
+    frames: their outputs are joined along the batch, in the order in which they ran.
 
-    An in-place activation behind a tapped module overwrites what was recorded (MSRResNet's `conv_first`, for one).
+    An in-place activation behind a tapped module overwrites the recorded tensor (such as MSRResNet's `conv_first`).
     PyTorch counts such writes in `Tensor._version`; `probe` looks for them, and taps that were overwritten
     are cloned from then on.
 
@@ -31,7 +31,7 @@ class FeatureTaps:
         layers: Module paths, as `distillation.layers.match_layers` gives them; '' is the network, for its output.
 
     Raises:
-        AttributeError: A path that the network does not have.
+        AttributeError: The network does not have a path.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[str]) -> None:
@@ -69,9 +69,9 @@ class FeatureTaps:
 
     @torch.no_grad()
     def probe(self, image: Tensor) -> dict[str, tuple[int, ...]]:
-        """Run the network on `image` (n, c, h, w): find the taps that must be cloned, give all shapes.
+        """Run the network on `image` (n, c, h, w), find the taps that must be cloned, and return all shapes.
 
-        It runs in evaluation mode, so that the probe leaves no trace in BatchNorm's statistics.
+        The network runs in evaluation mode, so that BatchNorm's statistics do not change.
         """
         image = image.to(next(self.net.parameters()).device)
         with evaluating(self.net):
@@ -92,7 +92,7 @@ class FeatureTaps:
             return
         if self._frames and not name:
             output = output['hr'] if isinstance(output, dict) else output
-            output = output.flatten(0, -4)  # (n, t, c, h, w); one frame stays as it is
+            output = output.flatten(0, -4)  # (n, t, c, h, w); a single frame is unchanged
         if not isinstance(output, Tensor) or output.dim() != 4:
             kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise TapError(f'{name} of {type(self.net).__name__} gives {kind}, expected a tensor (n, c, h, w)')

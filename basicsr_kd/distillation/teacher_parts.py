@@ -1,4 +1,4 @@
-"""Which channels and blocks of a teacher a narrower or shallower student takes."""
+"""The channels and blocks of a teacher that a narrower or shallower student takes."""
 from __future__ import annotations
 
 import re
@@ -20,26 +20,26 @@ _DENSE_BLOCK = re.compile(r'(body\.\d+\.rdb[123])\.conv5\.weight')
 
 def match_widths(student: nn.Module, teacher: nn.Module, blocks: Cut, example: Tensor,
                  importance: Callable[[Any], Tensor | None]) -> tuple[list[ChannelGroup], dict[str, list[int]]]:
-    """The most important channels of a teacher, as many as the student has.
+    """Choose the most important channels of a teacher, as many as the student has.
 
     Args:
-        student: Only its shapes matter.
-        teacher: With all its blocks, so that importance is what channels are worth in the network that was trained;
-            its parameters require gradients.
-        blocks: What `basicsr_kd.distillation.teacher_parts.match_depth` gives.
+        student: The student; only its shapes matter.
+        teacher: The teacher with all its blocks, so that importance is that of the trained network; its parameters
+            require gradients.
+        blocks: The cut from `basicsr_kd.distillation.teacher_parts.match_depth`.
         example: An input of the teacher on its device, (1, c, h, w).
-        importance: Torch-pruning's criterion: its group to one value a channel.
+        importance: torch-pruning's criterion: from a group to one value for each channel.
 
     Returns:
         The groups of channels in which the student has fewer, and, by their roots, the channels that stay.
 
     Raises:
-        InheritanceError: The student has more channels, other than growth of an RRDBNet, or fewer where they must
-            all stay; or the teacher cannot be traced.
+        InheritanceError: The student has more channels, other than growth of an RRDBNet, or fewer where all must stay;
+            or the teacher cannot be traced.
     """
     try:
         groups = find_shuffled_groups(teacher, example, importance)
-    except Exception as error:  # of torch-pruning, which does not know every operation
+    except Exception as error:  # torch-pruning does not know every operation
         raise InheritanceError(f'student.init: teacher: the channels of {type(teacher).__name__} cannot be traced: '
                                f'{error}; use student.init: random') from error
     own = {name: tensor.shape for name, tensor in student.state_dict().items()}
@@ -61,24 +61,24 @@ def match_widths(student: nn.Module, teacher: nn.Module, blocks: Cut, example: T
 
 
 def _student_width(group: ChannelGroup, blocks: Cut, own: Mapping[str, torch.Size], teacher: nn.Module) -> int | None:
-    """How many channels the student has of a group of the teacher's; None where it has nothing of that group."""
+    """The student's number of channels for a group of the teacher's; None if it has nothing of that group."""
     for path in group.producers:
         if (name := blocks.new_name(f'{path}.weight')) is not None:
             dim = int(isinstance(teacher.get_submodule(path), nn.ConvTranspose2d))
             outputs = own[name][dim] if name in own else 0  # a growth of 0 has no convolution
             return group.size * outputs // teacher.get_parameter(f'{path}.weight').shape[dim]  # before a pixel shuffle
-    for part in group.slices:  # what reads them may stay, where what writes them is left out: SRVGGNetCompact
+    for part in group.slices:  # in SRVGGNetCompact the reader may stay although the writer is left out
         if (name := blocks.new_name(part.tensor)) in own:
             return own[str(name)][part.dim]
     return None
 
 
 def match_depth(student: nn.Module, teacher: nn.Module) -> Cut:
-    """The cut that takes the blocks out of a teacher which the student does not have, and renumbers the others.
+    """The cut that removes the blocks that the student does not have from a teacher, and renumbers the others.
 
-    Blocks are spread over the teacher's depth by `basicsr_kd.distillation.layers.evenly`: in every `nn.Sequential` and
-    `nn.ModuleList`, nested ones too, whose children are all of one class, or convolution and activation in turn
-    (SRVGGNetCompact, where the first convolution stays first and the last one last).
+    Blocks are spread over the teacher's depth by `basicsr_kd.distillation.layers.evenly`, in every `nn.Sequential` and
+    `nn.ModuleList`, also nested ones, whose children are all of one class, or convolutions and activations in turn
+    (SRVGGNetCompact, whose first convolution stays first and whose last one stays last).
 
     Raises:
         InheritanceError: The student has more blocks, or other layers.
@@ -90,7 +90,7 @@ def match_depth(student: nn.Module, teacher: nn.Module) -> Cut:
 
 def _match(student: nn.Module, teacher: nn.Module, path: str, teacher_path: str,
            renamed: dict[str, str | None]) -> None:
-    """Add the children of two modules that stand for each other; those inside first, as `Cut` looks them up."""
+    """Add the children of two corresponding modules; inner ones first, as `Cut` looks them up."""
     if isinstance(teacher, (nn.Sequential, nn.ModuleList)) and isinstance(student, (nn.Sequential, nn.ModuleList)):
         names = _match_chain(list(student.children()), list(teacher.children()), teacher_path)
     else:
@@ -109,7 +109,7 @@ def _match(student: nn.Module, teacher: nn.Module, path: str, teacher_path: str,
 
 
 def _match_chain(student: list[nn.Module], teacher: list[nn.Module], path: str) -> dict[str, str | None]:
-    """The teacher's numbers in a chain to the student's, None for those that it does not have."""
+    """The student's numbers in a chain, by the teacher's; None for blocks that the student does not have."""
     kinds = [type(child) for child in teacher]
     if len(student) == len(teacher):
         head, unit, tail = len(teacher), 1, 0
@@ -133,21 +133,22 @@ def _match_chain(student: list[nn.Module], teacher: list[nn.Module], path: str) 
 
 
 def pad_growth(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the tensors of an RRDBNet to those widths of growth in which another is wider.
+    """Pad the growth channels of a narrower RRDBNet's tensors to the widths of a wider one.
 
-    The further channels keep the values that they have in the wider network, and nothing of the narrower one reads
-    them yet: the output stays the same, and they can still learn.
+    The further channels keep their values from the wider network, and nothing of the narrower one reads them yet: the
+    output stays the same, and they can still learn.
 
     Args:
-        state: Name to tensor of the narrower network; convolutions may be missing (growth 0).
-        own: The same of the network with the widths wanted, as many features and blocks, at least as wide everywhere.
+        state: The narrower network's tensors by name; convolutions may be missing (growth 0).
+        own: The tensors of the network with the wanted widths: as many features and blocks, and at least as wide
+            everywhere.
 
     Returns:
-        New tensors where they differ.
+        New tensors where the two differ.
     """
     padded = dict(state)
     for block in [match[1] for name in own if (match := _DENSE_BLOCK.fullmatch(name))]:
-        columns = list(range(len(own[f'{block}.conv5.weight'])))  # where the inputs that the narrower one has are
+        columns = list(range(len(own[f'{block}.conv5.weight'])))  # places of the narrower network's inputs
         width = len(columns)
         for conv in range(1, 6):
             weight, bias = f'{block}.conv{conv}.weight', f'{block}.conv{conv}.bias'

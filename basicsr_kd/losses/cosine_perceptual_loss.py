@@ -19,16 +19,16 @@ class CosinePerceptualLoss(nn.Module):
     Generation" (TecoGAN), ACM TOG 39(4), 2020; layers and weight as in its code and in TecoGAN-PyTorch. The length of
     a feature vector does not count, unlike in BasicSR's `PerceptualLoss`.
 
-    VGG19's weights (550 MB) are those that BasicSR takes: `experiments/pretrained_models/vgg19-dcbb9e9d.pth`, or from
-    PyTorch's cache, into which they are downloaded.
+    VGG19's weights (550 MB) are BasicSR's file `experiments/pretrained_models/vgg19-dcbb9e9d.pth` or those in PyTorch's
+    cache, into which they are downloaded.
 
     Args:
         loss_weight: The factor on the sum.
         layers: Names of VGG19's layers, as BasicSR's `VGGFeatureExtractor` has them.
 
     Raises:
-        ValueError: A layer that VGG19 does not have.
-        BackboneError: VGG19's weights are not there and cannot be downloaded.
+        ValueError: VGG19 does not have a layer.
+        BackboneError: VGG19's weights are missing and cannot be downloaded.
     """
 
     def __init__(self, loss_weight: float = 0.2,
@@ -47,7 +47,7 @@ class CosinePerceptualLoss(nn.Module):
                              f'{error}') from None
 
     def forward(self, output: Tensor, gt: Tensor) -> tuple[Tensor, None]:
-        """The weighted loss and, as BasicSR's `PerceptualLoss` has one, no style loss.
+        """The weighted loss and None: there is no style loss, which BasicSR's `PerceptualLoss` also returns.
 
         Args:
             output: Images (n, 3, h, w), RGB around [0, 1].

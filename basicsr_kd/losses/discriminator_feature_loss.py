@@ -14,7 +14,7 @@ from basicsr_kd.errors import LayerError
 from basicsr_kd.losses.distill_loss import DistillLoss, check_criterion, error
 
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25  # about those of photos in [0, 1]
-LAYERS = {  # at half, quarter and eighth resolution, by the discriminator's class
+LAYERS = {  # at a half, a quarter and an eighth of the resolution, by the discriminator's class
     'VGGStyleDiscriminator': ('bn0_1', 'bn1_1', 'bn2_1'),  # behind BatchNorm: layers and channels of similar scale
     'UNetDiscriminatorSN': ('conv1', 'conv2', 'conv3'),  # on the way down, each of spectral norm 1
 }
@@ -23,22 +23,22 @@ LAYERS = {  # at half, quarter and eighth resolution, by the discriminator's cla
 class DiscriminatorFeatureLoss(DistillLoss):
     """After DCD (Hu et al.: "Discriminator-Cooperated Feature Map Distillation for GAN Compression", CVPR 2023).
 
-    Student's and teacher's feature maps of a layer are made into images, and the features that the teacher's
-    discriminator finds in those are compared: Σ over the generators' layers Σ over the discriminator's layers of the
-    mean error. A map becomes an image in three steps:
+    A layer's feature maps of student and teacher are made into images, and the features that the teacher's
+    discriminator finds in these images are compared: Σ over the generators' layers Σ over the discriminator's layers of
+    the mean error. A map becomes an image in three steps:
         1. One fixed linear map takes the teacher's channels to the image's. Its rows are orthonormal, from a fixed
-           seed. (The student's features have come to the teacher's channels by its adapter, which learns.)
-        2. One scale and shift a channel, the same for both sides, brings the teacher's maps of this batch to mean 0.5
-           and standard deviation 0.25, the range of images.
+           seed. (Before that, the student's learnable adapter has brought its features to the teacher's channels.)
+        2. One scale and shift for each channel, the same for both sides, brings the teacher's maps of this batch to
+           mean 0.5 and standard deviation 0.25, the range of images.
         3. Bilinear interpolation to the size of images that the discriminator takes.
 
-    What differs from DCD: there each side has a connector of its own (1x1 convolution, BatchNorm, ReLU), learned with
-    the student, the maps are not resized (a PatchGAN takes any size), and the discriminator learns along. Here the
-    teacher's side is fixed, because a learnable one may agree with the student on next to nothing: a connector that
-    gives a constant on both sides makes the loss zero. And the discriminator is frozen, its BatchNorm included.
+    Differences from DCD: there each side has its own connector (1x1 convolution, BatchNorm, ReLU), learned with the
+    student, the maps are not resized (a PatchGAN takes any size), and the discriminator also learns. Here the teacher's
+    side is fixed, because a learnable one may agree with the student on next to nothing: a connector that gives a
+    constant on both sides makes the loss zero. And the discriminator is frozen, including its BatchNorm.
 
-    A layer costs two passes through the discriminator at full image size and one backward: name few layers. Without
-    names it is one, the last of the default pairs.
+    A layer costs two passes through the discriminator at full image size and one backward pass, so name few layers.
+    Without names it is one layer, the last of the default pairs.
 
     Args:
         discriminator_layers: Module paths or globs in the discriminator; default: `LAYERS`.
@@ -57,20 +57,20 @@ class DiscriminatorFeatureLoss(DistillLoss):
         super().__init__(loss_weight)
         self.discriminator_layers = discriminator_layers
         self.criterion = check_criterion(criterion)
-        self._taps: FeatureTaps | None = None  # holds the discriminator, which so is no submodule and not saved
+        self._taps: FeatureTaps | None = None  # it holds the discriminator, which is thus no submodule and not saved
 
     def attach(self, discriminator: nn.Module, size: tuple[int, int]) -> None:
         """Give the loss its discriminator and freeze it, once and before `forward`.
 
         Args:
-            discriminator: The teacher's, on the features' device; none that is trained, so a copy where one is. It
+            discriminator: The teacher's discriminator, on the features' device; give a copy if it trains elsewhere. It
                 stays in evaluation mode and without gradient.
-            size: The (h, w) of the images it takes.
+            size: The (h, w) of the images that the discriminator takes.
 
         Raises:
-            LayerError: A layer that matches no module of the discriminator, no layers for a discriminator that has no
-                default, or a discriminator without convolution.
-            TapError: A layer that gives no single (n, c, h, w) tensor.
+            LayerError: A layer matches no module of the discriminator, or the discriminator has no default layers or no
+                convolution.
+            TapError: A layer does not give a single (n, c, h, w) tensor.
         """
         convs = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]
         if not convs:
@@ -86,7 +86,7 @@ class DiscriminatorFeatureLoss(DistillLoss):
         for pattern in self.discriminator_layers or LAYERS[kind]:
             names += match_layers(pattern, discriminator, 'discriminator')
         self._taps = FeatureTaps(discriminator, names)
-        self._taps.probe(torch.full((1, *self._image_shape), IMAGE_MEAN))  # clones what an activation overwrites
+        self._taps.probe(torch.full((1, *self._image_shape), IMAGE_MEAN))  # finds taps that an activation overwrites
 
     def layer_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one layer; both sides are (n, c_teacher, h, w).
@@ -122,5 +122,5 @@ class DiscriminatorFeatureLoss(DistillLoss):
 
 @functools.cache
 def _orthonormal(rows: int, columns: int, device: torch.device) -> Tensor:
-    """A matrix (rows, columns), always the same one, with orthonormal rows (columns where those are fewer)."""
+    """A matrix (rows, columns), always the same, with orthonormal rows (orthonormal columns if there are fewer)."""
     return nn.init.orthogonal_(torch.empty(rows, columns), generator=torch.Generator().manual_seed(0)).to(device)

@@ -1,4 +1,4 @@
-"""What the distillation losses share: one term a layer, in fp32, with a gradient for the student only."""
+"""The base of the distillation losses: one term for each layer, in fp32, with a gradient for the student only."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHARBONNIER_EPS = 1e-6  # added to the squared difference, as TecoGAN has it; BasicSR's own loss takes 1e-12
+CHARBONNIER_EPS = 1e-6  # added to the squared difference, as in TecoGAN; BasicSR's own loss takes 1e-12
 
 _ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'l1': lambda student, teacher: (student - teacher).abs(),
@@ -17,12 +17,12 @@ _ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class DistillLoss(nn.Module):
-    """The weighted sum of a loss over pairs of feature maps; a subclass says in `layer_loss` what it is for one pair.
+    """The weighted sum of a loss over pairs of feature maps; a subclass defines `layer_loss`, the loss of one pair.
 
     Attributes:
-        adapts: Whether the student's features come through a learnable 1x1 convolution to the teacher's channels.
+        adapts: Whether a learnable 1x1 convolution brings the student's features to the teacher's channels.
         of_outputs: Whether it compares the networks' outputs, so that it takes no layers.
-        one_layer: Whether a layer costs so much that only the last one is compared where none is named.
+        one_layer: Whether a layer is so expensive that only the last one is compared if none is named.
 
     Args:
         loss_weight: The factor on the sum.
@@ -40,7 +40,7 @@ class DistillLoss(nn.Module):
         """The weighted sum over layers, a scalar in fp32.
 
         Args:
-            student: The student's features, one (n, c, h, w) a layer; in bf16 under autocast.
+            student: The student's features, one (n, c, h, w) for each layer; in bf16 under autocast.
             teacher: The teacher's features in the same order, of the same n, h and w.
 
         Raises:
@@ -55,7 +55,7 @@ class DistillLoss(nn.Module):
 
 
 def check_criterion(criterion: str) -> str:
-    """The name itself.
+    """Check a criterion's name, and return it.
 
     Raises:
         ValueError: An unknown criterion.
@@ -66,7 +66,7 @@ def check_criterion(criterion: str) -> str:
 
 
 def error(criterion: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """The error of each element, in the shape of the two tensors, which is the same.
+    """The error of each element of two tensors, in their common shape.
 
     Args:
         criterion: 'l1' (absolute difference), 'l2' (squared difference) or 'charbonnier' (sqrt(d² + 1e-6)).

@@ -9,15 +9,17 @@ from basicsr_kd.losses.distill_loss import DistillLoss
 
 
 class FeatureAffinityLoss(DistillLoss):
-    """FAKD's spatial affinity (He, Dai, Lu, Jiang, Xia: "FAKD: Feature-Affinity Based Knowledge Distillation for
-    Efficient Image Super-Resolution", ICIP 2020).
+    """FAKD's spatial affinity.
 
-    The channels of each position are a vector of length 1; the affinity of two positions is the product of theirs,
+    He, Dai, Lu, Jiang, Xia: "FAKD: Feature-Affinity Based Knowledge Distillation for Efficient Image Super-Resolution",
+    ICIP 2020.
+
+    Each position's channels are a vector of length 1; the affinity of two positions is the product of their vectors,
     in [-1, 1]. The loss is the mean absolute difference of the two matrices over all pairs of positions. Student and
     teacher may have any channels: nothing is adapted.
 
-    A matrix has (h·w)² entries an image, and autograd keeps one a layer: 4 MB an image and layer for features of 32x32,
-    64 MB for 64x64, 1 GB for 128x128. So this is for layers before the up-sampling.
+    A matrix has (h·w)² entries for each image, and autograd keeps one for each layer: for an image and a layer 4 MB
+    with features of 32x32, 64 MB with 64x64, 1 GB with 128x128. So this loss is for layers before the up-sampling.
 
     Args:
         loss_weight: The factor on the sum over layers.
@@ -31,6 +33,6 @@ class FeatureAffinityLoss(DistillLoss):
 
 def _affinity(features: Tensor) -> Tensor:
     """(n, c, h, w) to (n, h·w, h·w)."""
-    # the gradient at a vector of zeros is that of x / eps, so eps is not tiny
+    # at a vector of zeros the gradient is that of x / eps, so eps is not tiny
     vectors = F.normalize(features.flatten(2), dim=1, eps=1e-4)
     return vectors.transpose(1, 2) @ vectors

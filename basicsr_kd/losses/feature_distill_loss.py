@@ -19,8 +19,8 @@ class FeatureDistillLoss(DistillLoss):
         criterion: 'l1' (absolute difference), 'l2' (squared difference, MSE) or 'charbonnier' (sqrt(d² + 1e-6)).
         reduction: 'mean': over all elements of a layer. 'norm': the literal ‖·‖ of each sample (the sum of absolute
             differences for 'l1' and 'charbonnier', the root of the sum of squares for 'l2'), mean over the samples.
-        normalize: Divide both sides of each layer by the root mean square of the teacher's features, so that layers
-            of different scale weigh the same.
+        normalize: Whether to divide both sides of each layer by the root mean square of the teacher's features, so that
+            layers of different scale have the same weight.
         loss_weight: λ_distill.
 
     Raises:

@@ -14,8 +14,8 @@ class ResponseDistillLoss(DistillLoss):
     2015), for an image instead of class probabilities: the "teacher supervision" of FAKD (ICIP 2020), an L1 loss.
 
     Args:
-        detail: How many times as strong the teacher's fine detail is made before it is the target: an error alone makes
-            a student softer than its teacher, see `basicsr_kd.utils.fine_detail.stronger`.
+        detail: The factor by which the teacher's fine detail is made stronger in the target: an error alone makes a
+            student softer than its teacher, see `basicsr_kd.utils.fine_detail.stronger`.
         criterion: 'l1' (absolute difference), 'l2' (squared difference, MSE) or 'charbonnier' (sqrt(d² + 1e-6)).
         loss_weight: The factor on the loss.
 

@@ -1,4 +1,4 @@
-"""From the options of distillation losses to the terms of a distiller."""
+"""Building the terms of a distiller from the options of distillation losses."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ def build_terms(section: Sequence[DistillOptions], discriminator: Callable[[], n
 
     Args:
         section: As `basicsr_kd.options.distill.distill_terms` gives it.
-        discriminator: Gives the teacher's discriminator, frozen, where a loss needs one; called at most once.
-        size: Height and width of the images that it takes.
+        discriminator: Gives the teacher's discriminator, frozen, if a loss needs it; called at most once.
+        size: Height and width of the images that the discriminator takes.
 
     Raises:
-        LayerError: A layer that the discriminator does not have.
+        LayerError: The discriminator does not have a layer.
     """
     terms, net_d = [], None
     for options in section:

@@ -1,4 +1,4 @@
-"""Pruning to an exact budget: a network in, a smaller one out, with what matters most."""
+"""Pruning to an exact budget: it makes a smaller network of a network's most important parts."""
 from basicsr_kd.data.calibration import read_calibration, read_calibration_for, read_whole
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.cut import Cut

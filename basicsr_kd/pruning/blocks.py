@@ -1,4 +1,4 @@
-"""The layout `blocks`: whole residual blocks go, the others are renumbered."""
+"""The layout `blocks`: whole residual blocks are removed, and the others are renumbered."""
 from __future__ import annotations
 
 import copy
@@ -33,13 +33,13 @@ def find_blocks(net: nn.Module, costs: dict[str, TensorCost], of: str, target: s
 
     Args:
         net: The network; runs once.
-        costs: What the budget counts.
+        costs: The costs that the budget counts.
         of: 'params' or 'macs'.
         target: The part of the network to look at, or None.
         example: An input on the network's device, `(1, c, h, w)`.
 
     Raises:
-        PruningError: There is none.
+        PruningError: There is no such block.
     """
     chains = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential) and
               len({type(child) for child in module}) == 1 and any(module[0].children())}
@@ -69,7 +69,7 @@ def _child(path: str, name: int | str) -> str:
 
 
 def _keep_shape(net: nn.Module, paths: Sequence[str], example: Tensor) -> set[str]:
-    """Those of some modules that give tensors of the shape that they get."""
+    """The modules, of those at `paths`, whose output has the shape of their input."""
     found = set()
 
     def compare(path: str, args: tuple[Any, ...], output: Any) -> None:
@@ -88,13 +88,13 @@ def _keep_shape(net: nn.Module, paths: Sequence[str], example: Tensor) -> set[st
 
 
 def choose_blocks(order: Sequence[Block], *, total: int, budget: float | None, keep: int | None) -> list[Block]:
-    """The blocks that go: the first of `order`, as many as it takes; at least one of every chain stays.
+    """The blocks to remove: the first of `order`, as many as needed; at least one of every chain stays.
 
     Args:
-        order: All blocks, the first to go first.
+        order: All blocks; the first is removed first.
         total: The cost of everything the budget counts.
         budget: The cost to come nearest to, or None.
-        keep: How many blocks stay, where there is no budget.
+        keep: How many blocks stay, if there is no budget.
     """
     left = {chain: sum(block.chain == chain for block in order) for chain in {block.chain for block in order}}
     gone: list[Block] = []
@@ -137,7 +137,7 @@ def removal_effects(net: nn.Module, blocks: Sequence[Block], images: Tensor, pro
 
 @contextmanager
 def left_out(net: nn.Module, paths: Sequence[str]) -> Iterator[None]:
-    """Run a network without some blocks: they pass on what they get."""
+    """A context in which a network runs without some blocks: they pass their input on."""
     blocks = {path: net.get_submodule(path) for path in paths}
     for path in paths:
         chain, _, name = path.rpartition('.')
@@ -151,7 +151,7 @@ def left_out(net: nn.Module, paths: Sequence[str]) -> Iterator[None]:
 
 
 def blocks_cut(blocks: Sequence[Block], gone: Sequence[Block]) -> Cut:
-    """The cut that takes blocks out and gives the others their new numbers."""
+    """The cut that removes blocks and gives the others their new numbers."""
     removed = {block.path for block in gone}
     renamed: dict[str, str | None] = {}
     number: dict[str, int] = {}
@@ -171,7 +171,7 @@ def _number(block: Block) -> int:
 
 
 def without_blocks(net: nn.Module, gone: Sequence[Block]) -> nn.Module:
-    """A copy of a network whose chains lack some blocks; their weights and those of the others are not shared."""
+    """A copy of a network without some blocks; it shares no weights with the original."""
     net = copy.deepcopy(net)
     for block in sorted(gone, key=_number, reverse=True):
         del net.get_submodule(block.chain)[_number(block)]  # type: ignore[operator]

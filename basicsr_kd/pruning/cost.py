@@ -1,4 +1,4 @@
-"""What a network's tensors cost, in parameters or in multiply-accumulate operations (MACs)."""
+"""The cost of a network's tensors, in parameters or in multiply-accumulate operations (MACs)."""
 from __future__ import annotations
 
 import copy
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 
 LR_SIZE = (64, 64)
-"""Height and width of the input that MACs are counted for. Their share that is left does not depend on it."""
+"""Height and width of the input that MACs are counted for. The share of MACs that is left does not depend on it."""
 
 
 @dataclass(frozen=True)
 class TensorCost:
-    """A parameter: its shape, and how many multiply-accumulates each of its values does for one input."""
+    """A parameter: its shape, and how many multiply-accumulates each of its values makes for one input."""
     shape: tuple[int, ...]
     uses: int
 
     def cost(self, of: str, shape: Iterable[int] | None = None) -> int:
-        """Its parameters (`of='params'`) or MACs (`'macs'`), as it is or with another shape."""
+        """The number of parameters (`of='params'`) or MACs (`'macs'`), with the present or another shape."""
         return math.prod(self.shape if shape is None else shape) * (self.uses if of == 'macs' else 1)
 
 
 def within(path: str, part: str) -> bool:
-    """Whether a path of a network is that of a part, or lies in it."""
+    """Whether a module path is that of a part, or lies in the part."""
     return f'{path}.'.startswith(f'{part}.')
 
 
 def costs_of(costs: Mapping[str, TensorCost], part: str | None) -> dict[str, TensorCost]:
-    """Those of a part's parameters; None: of the whole network."""
+    """The costs of a part's parameters; None: of the whole network."""
     return {name: cost for name, cost in costs.items() if part is None or within(name, part)}
 
 
@@ -42,9 +42,9 @@ def measure(net: nn.Module, in_ch: int) -> dict[str, TensorCost]:
     Weights of convolutions and linear layers do MACs; biases, activations and normalisations count as free.
 
     Args:
-        net: Any network; a copy of it runs on the meta device (shapes only, no arithmetic), and where it cannot, on
-            the network's own.
-        in_ch: Channels of its input.
+        net: Any network; a copy of it runs on the meta device (shapes only, no arithmetic) or, if it cannot, on the
+            network's own device.
+        in_ch: Channels of the network's input.
 
     Returns:
         Parameter name to cost.
@@ -52,7 +52,7 @@ def measure(net: nn.Module, in_ch: int) -> dict[str, TensorCost]:
     uses: dict[str, int] = {}
     try:
         _run(copy.deepcopy(net).to('meta'), in_ch, uses)
-    except Exception:  # a network that looks at values on its way
+    except Exception:  # a network that looks at values while it runs
         uses.clear()
         _run(copy.deepcopy(net), in_ch, uses)
     return {name: TensorCost(tuple(parameter.shape), uses.get(name, 0)) for name, parameter in net.named_parameters()}
@@ -81,7 +81,7 @@ def total_cost(costs: dict[str, TensorCost], of: str) -> int:
 
 
 class Account:
-    """Costs while widths change: the shape of every parameter. Slices of parameters not in it are free."""
+    """Costs while widths change: the shape of every parameter. Slices of other parameters are free."""
 
     def __init__(self, costs: dict[str, TensorCost], of: str) -> None:
         self.costs = costs
@@ -89,12 +89,12 @@ class Account:
         self.shapes = {name: list(cost.shape) for name, cost in costs.items()}
 
     def cost(self, names: Iterable[str] | None = None) -> int:
-        """Of some parameters, or of all."""
+        """The cost of some parameters, or of all."""
         return sum(self.costs[name].cost(self.of, self.shapes[name])
                    for name in (self.costs if names is None else names))
 
     def drop(self, group: ChannelGroup, channels: int) -> int:
-        """Take channels out of a group (put them back if negative); returns what that saves."""
+        """Remove channels from a group (put them back if negative); returns what that saves."""
         parts = [part for part in group.slices if part.tensor in self.costs]
         names = {part.tensor for part in parts}
         before = self.cost(names)

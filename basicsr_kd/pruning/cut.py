@@ -1,4 +1,4 @@
-"""What pruning does to a network's tensors, as a value: kept apart so that it fits EMA and optimizer state as well."""
+"""What pruning does to a network's tensors, kept as a value so that it also fits EMA and optimizer state."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ class Cut:
     """A cut through the tensors of a network; plain lists and tensors, so that it can be sent to other processes.
 
     Args:
-        dropped: Tensor name to dimension to the indices that go, sorted.
-        renamed: Module path to its new path, or to None where the module goes with all its tensors.
-        zeroed: Tensor name to a mask of its shape, True where its values become zero.
+        dropped: For each tensor name, dimension and the sorted indices to remove from it.
+        renamed: The new path of each module path, or None if the module is removed with all its tensors.
+        zeroed: For each tensor name, a mask of the tensor's shape, True where values become zero.
     """
     dropped: dict[str, dict[int, list[int]]] = field(default_factory=dict)
     renamed: dict[str, str | None] = field(default_factory=dict)
     zeroed: dict[str, Tensor] = field(default_factory=dict)
 
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Cut anything that has the names and shapes of the network's tensors: weights, their EMA, Adam's moments.
+        """Cut any tensors that have the names and shapes of the network's: weights, their EMA, Adam's moments.
 
         Args:
-            tensors: Name to tensor, on any device; names this cut knows nothing of pass through.
+            tensors: Tensors by name, on any device; names that this cut does not know pass through.
 
         Returns:
-            New tensors (also where nothing changes). Those of a module that goes, or has no channel left, are left out.
+            New tensors, even if nothing changes, without those of modules that are removed or have no channel left.
         """
         result = {}
         for name, tensor in tensors.items():
@@ -46,7 +46,7 @@ class Cut:
         return result
 
     def new_name(self, tensor: str) -> str | None:
-        """What a tensor is called afterwards; None where its module is gone."""
+        """The new name of a tensor; None if its module is removed."""
         for old, new in self.renamed.items():
             if tensor.startswith(f'{old}.'):
                 return None if new is None else new + tensor[len(old):]
@@ -54,6 +54,6 @@ class Cut:
 
 
 def stays(size: int, gone: list[int]) -> list[int]:
-    """The indices below `size` that are not among those gone."""
+    """The indices below `size` that are not in `gone`."""
     lost = set(gone)
     return [index for index in range(size) if index not in lost]

@@ -1,4 +1,4 @@
-"""One pruning: a network under a request, what there is to take, what it costs, what is left in the end."""
+"""One pruning: a network and a request, the channels it may remove, their costs, and the result."""
 from __future__ import annotations
 
 import copy
@@ -34,7 +34,7 @@ _T = TypeVar('_T')
 
 
 class Job:
-    """A network under a request: what there is to take, what it costs, what is left in the end."""
+    """A network and a request: the channels or blocks it may remove, their costs, and the result."""
 
     def __init__(self, net: nn.Module, request: Request, example: Tensor | None,
                  importance: Callable[[Any], Tensor | None] | None) -> None:
@@ -64,7 +64,7 @@ class Job:
         self.budget = (1 - given(request.ratio)) * self.full if counted else None
 
     def run(self, work: Callable[[], _T], images: Tensor | None = None) -> _T:
-        """Something that runs the network; errors of its own code are told with what was tried."""
+        """Do work that runs the network; an error of its own code becomes a PruningError with the input's shape."""
         try:
             return work()
         except BasicSRKDError:
@@ -101,16 +101,16 @@ class Job:
                                f'{full:,} down to {least:,}. Expected a ratio from 0 to {most}.')
 
     def remove_blocks(self, effects: dict[str, float]) -> tuple[Cut, nn.Module]:
-        """Take blocks out: those of least effect, or the last ones where no effects are known."""
+        """Remove blocks: those of least effect, or the last ones if no effects are known."""
         order = sorted(self.blocks, key=lambda block: effects[block.path]) if effects else self.blocks[::-1]
         gone = choose_blocks(order, total=self.full, budget=self.budget, keep=self.request.keep)
         cut = blocks_cut(self.blocks, gone)
         network = without_blocks(self.net, gone)
-        network.load_state_dict(cut.apply(self.net.state_dict()))  # by the new names: the cut is right
+        network.load_state_dict(cut.apply(self.net.state_dict()))  # proves that the cut's new names are right
         return cut, network
 
     def time_budget(self) -> TimeBudget | None:
-        """What finds widths by measured time, where the request is for that."""
+        """The search for widths by measured time, if the request has a budget of time."""
         if self.request.of != 'latency':
             return None
         return self.run(lambda: TimeBudget(self.net, self.room, self.request, self.example, lambda widths: self.build(
@@ -121,15 +121,15 @@ class Job:
         return {group.root: group.kept(widths[group.root]) for group in (*self.room.stream, *self.room.free)}
 
     def build(self, kept: Mapping[str, list[int]]) -> tuple[Cut, nn.Module]:
-        """The cut that leaves each group some channels, and what is left."""
+        """The cut that leaves each group the channels in `kept`, and the network that is left."""
         cut = channels_cut([*self.room.stream, *self.room.free], kept)
         return cut, rebuild(self.net, cut.apply(self.net.state_dict()))
 
     def cut_channels(self, widths: Mapping[str, int] | None = None) -> tuple[Cut, nn.Module, dict[str, list[int]]]:
-        """Take channels out: the cut, what is left, and the output channels that each convolution keeps.
+        """Remove channels: the cut, the network that is left, and the output channels that each convolution keeps.
 
         Args:
-            widths: Root of each group to its width; None: as the budget of parameters or MACs says.
+            widths: The width of each group by its root; None: widths by the budget of parameters or MACs.
         """
         groups = [*self.room.stream, *self.room.free]
         if widths is None:
@@ -144,7 +144,7 @@ class Job:
     def finish(self, cut: Cut, network: nn.Module, training: bool, kept: dict[str, list[int]] | None = None,
                notes: list[str] | None = None, judge: Tensor | None = None,
                latency: Latency | None = None) -> PruneReport:
-        """Count and measure what is left and put the report together."""
+        """Count and measure the network that is left, and make the report."""
         request, notes = self.request, list(notes or ())
         after = measure(network, self.example.shape[1])
         left = costs_of(after, request.target)
@@ -177,7 +177,7 @@ class Job:
 
 
 def priced_job(job: Job, images: Tensor | None, progress: bool) -> Job:
-    """A job whose channels have the importance that its request names, where that is found on images."""
+    """A job whose channels have the importance that its request names, if that importance needs images."""
     importance = job.request.importance
     if importance == 'taylor':
         criterion = job.run(lambda: ChannelEffects(job.net, given(images), progress), images)
@@ -189,7 +189,7 @@ def priced_job(job: Job, images: Tensor | None, progress: bool) -> Job:
 
 
 def _no_values(group: Any) -> None:
-    """The importance of channels where only their number matters."""
+    """The importance of channels if only their number matters."""
 
 
 def must_have_target(net: nn.Module, request: Request) -> None:
@@ -202,7 +202,7 @@ def must_have_target(net: nn.Module, request: Request) -> None:
 
 
 def given(value: _T | None) -> _T:
-    """What an earlier check has seen to be there."""
+    """Return a value that an earlier check has found not to be None."""
     assert value is not None
     return value
 
@@ -218,7 +218,7 @@ def working_copy(net: nn.Module) -> nn.Module:
                            f'{broken[0]}. Use an earlier checkpoint: this one has diverged.')
     try:
         copied = copy.deepcopy(net).cpu().float().eval()
-    except RuntimeError as error:  # tensors that are computed, such as those of torch.nn.utils.weight_norm
+    except RuntimeError as error:  # computed tensors, such as those of torch.nn.utils.weight_norm
         raise PruningError(f'{type(net).__name__} cannot be copied: {error}. Remove weight_norm and the like '
                            'first.') from error
     return copied.to(memory_format=torch.contiguous_format).requires_grad_(True)

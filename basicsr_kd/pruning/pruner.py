@@ -47,43 +47,44 @@ def prune(net: nn.Module,
           progress: bool = False) -> PruneReport:
     """Make a smaller network out of the most important parts of a trained one.
 
-    The result computes what the original does with the dropped channels (weights, blocks) set to zero (but for
-    `reconstruct`); where channels go, this is checked on a small input. The original is not touched, nor is torch's
-    random state; gradients need not be on.
+    The result computes what the original computes with the dropped channels (weights, blocks) set to zero, except with
+    `reconstruct`; if channels are removed, this is checked on a small input. The original is not changed, nor is
+    torch's random state; gradients need not be enabled.
 
     Args:
         net: An RRDBNet, MSRResNet, EDSR, RCAN, SRVGGNetCompact or another network of convolutions, with its weights.
-        ratio: The share of parameters or MACs to take away, 0 <= ratio < 1.
+        ratio: The share of parameters, MACs or time to take away, 0 <= ratio < 1.
         of: What the ratio counts, 'params', 'macs' or 'latency': time, measured here; for layout growth. Blocks are
             measured in every combination of their widths, which takes minutes once and is kept in
             `~/.cache/basicsr_kd`.
-        layout: What may go. 'growth': an RRDBNet's growth channels, down to 0; of other networks all channels outside
-            the residual stream. 'width': the residual stream, equal everywhere. 'balanced': both. 'blocks': whole
-            residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
+        layout: What may be removed. 'growth': an RRDBNet's growth channels, down to 0; in other networks all channels
+            outside the residual stream. 'width': the residual stream, equal everywhere. 'balanced': both. 'blocks':
+            whole residual blocks. 'unstructured': single weights become zero, which makes nothing faster.
         allocation: 'global' lets every layer keep its own width, 'uniform' gives all the same.
-        importance: From calibration images, 'obs' (layout growth: how far the output moves without it when the layers
-            that read it are refitted) or 'taylor' (as they are); without, 'l1', 'l2' (magnitude of the filters that
-            write a channel), 'lamp', 'fpgm' or 'random'. Left out: taylor where there are calibration images, else l2.
-        round_to: Widths are multiples of it. 16 suits CPUs and GPUs; others save parameters but hardly any time.
+        importance: From calibration images: 'obs' (layout growth: how far the output moves without a channel when the
+            layers that read it are refitted) or 'taylor' (the same without a refit). Without images: 'l1', 'l2'
+            (magnitude of the filters that write a channel), 'lamp', 'fpgm' or 'random'. Default: taylor with
+            calibration images, else l2.
+        round_to: Widths are multiples of this number. 16 suits CPUs and GPUs; others save parameters but hardly time.
         keep: For layout blocks, instead of `ratio`: how many blocks stay.
-        select: For layout blocks: 'least' removes those that change the output of the calibration images least when
-            they alone are left out, 'last' the last ones.
+        select: For layout blocks: 'least' removes the blocks that change the output on the calibration images least
+            when they alone are left out, 'last' removes the last blocks.
         target: Module path of the part to prune; the ratio then counts this part alone.
-        device: Of latency: 'cpu' or 'cuda'; default: 'cpu'.
-        runtime: Of latency: 'torch', 'openvino' or 'onnxruntime'; default: openvino if it is installed, else torch.
-        dtype: Of latency: 'fp32', 'bf16' or 'fp16'; default: the fastest that the runtime has here.
-        size: Of latency: side of the input, in pixels; default: 128.
+        device: For latency: 'cpu' or 'cuda'; default: 'cpu'.
+        runtime: For latency: 'torch', 'openvino' or 'onnxruntime'; default: openvino if it is installed, else torch.
+        dtype: For latency: 'fp32', 'bf16' or 'fp16'; default: the fastest that the runtime has here.
+        size: For latency: side of the input, in pixels; default: 128.
         reconstruct: Whether to refit, by least squares on the calibration images, every layer behind the first that
             lost inputs.
-        minutes: How long all of it may take, wall time: when the rest is done, gradient steps on the calibration
-            images use up what is left of it; 0: none.
-        calibration: Images as the network takes them, `(n, c, h, w)`, RGB in [0, 1]; `needs_calibration` says
-            when they are needed, `read_calibration_for` reads them. For FRNet clips, `(n, t, c, h, w)`: an
-            image is to it a step in a clip where nothing moves.
-        judge: Further images, of the same shape, that nothing is fitted to: the result is compared with the original on
-            them, and gradient steps that make it worse there are undone.
-        whole: The images that `calibration` was cut out of, `(1, c, h, w)` each, from which gradient steps take
-            their crops (`read_whole`); default: `calibration` itself.
+        minutes: How long everything may take, wall time: gradient steps on the calibration images use the time that is
+            left when the rest is done; 0: none.
+        calibration: Images as the network takes them, `(n, c, h, w)`, RGB in [0, 1]; `needs_calibration` says when they
+            are needed, `read_calibration_for` reads them. For FRNet they are clips, `(n, t, c, h, w)`: it treats an
+            image as one step in a clip where nothing moves.
+        judge: Further images, of the same shape, to which nothing is fitted: the result is compared with the original
+            on them, and gradient steps that make it worse there are undone.
+        whole: The images that `calibration` was cut from, `(1, c, h, w)` each, from which gradient steps take their
+            crops (`read_whole`); default: `calibration` itself.
         example: An input, `(1, c, h, w)`; default: 8 x 8 pixels with the channels of the first convolution.
         progress: Whether to show progress bars.
 
@@ -92,8 +93,8 @@ def prune(net: nn.Module,
         after.
 
     Raises:
-        PruningError: An option is none of the above, the network cannot be pruned this way, has no or broken weights,
-            lacks calibration images, or the budget cannot be reached.
+        PruningError: An option is none of the above; the network cannot be pruned in this way, or has no weights or
+            broken ones; calibration images are missing; or the budget cannot be reached.
         MissingExtraError: The runtime is not installed.
     """
     start = time.perf_counter()
@@ -148,7 +149,7 @@ def prune(net: nn.Module,
 
 def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | None, whole: Sequence[Tensor] | None,
                 seconds: float, progress: bool) -> str:
-    """Bring a pruned network nearer by gradient steps while there is time; returns what that did, in words."""
+    """Bring a pruned network nearer to the original by gradient steps while time is left; returns a text on them."""
     if seconds <= 0:
         return 'no gradient steps: the minutes were over'
     judge = images if judge is None else judge
@@ -160,10 +161,10 @@ def _take_steps(job: Job, network: nn.Module, images: Tensor, judge: Tensor | No
 
 
 def check_prune(net: nn.Module, request: Request, example: Tensor | None = None) -> None:
-    """Refuse what `prune` would refuse, from shapes alone: `net` may be on the meta device.
+    """Check, from shapes alone, all that `prune` would refuse; `net` may be on the meta device.
 
     Raises:
-        PruningError: See `prune`.
+        PruningError: As in `prune`.
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(net).float().eval().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""From the tensors that are left to a network that works, and the proof that it does."""
+"""Building a working network from the tensors that are left, and the proof that it works."""
 from __future__ import annotations
 
 import copy
@@ -15,11 +15,11 @@ from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 
-_TOLERANCE = 1e-6  # of the output's largest value; in float64 the order of a sum matters far less
+_TOLERANCE = 1e-6  # share of the output's largest value; in float64 the order of a sum matters far less
 
 
 def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """The network that a cut leaves of another, with the tensors of `state` (not copied)."""
+    """The network that a cut leaves of `net`, with the tensors of `state` (not copied)."""
     pruned: nn.Module
     if isinstance(net, RRDBNet):
         options = rrdbnet_options(dict(state))
@@ -27,7 +27,7 @@ def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
             raise PruningError(f'{type(net).__name__} has other layers than an RRDBNet, so what is left cannot be '
                                'built. Expected RRDBNet, SlimRRDBNet or PrunedRRDBNet.')
         del options['type']
-        options.update(scale=net.scale, num_in_ch=input_channels(net))  # the tensors alone leave a doubt about these
+        options.update(scale=net.scale, num_in_ch=input_channels(net))  # the tensors alone do not settle these
         with torch.device('meta'):  # draws no random numbers and fills no memory
             pruned = PrunedRRDBNet(**options)
     else:
@@ -39,10 +39,10 @@ def rebuild(net: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 
 def must_agree(net: nn.Module, pruned: nn.Module, groups: Sequence[ChannelGroup], kept: Mapping[str, list[int]],
                example: Tensor) -> None:
-    """Compare a pruned network with the original whose dropped channels write nothing but zeros.
+    """Check a pruned network against the original whose dropped channels write nothing but zeros.
 
     Raises:
-        PruningError: Their outputs differ, as where a dropped channel's zeros would not stay zeros (a sigmoid).
+        PruningError: Their outputs differ, such as if a dropped channel's zeros do not stay zeros (a sigmoid).
     """
     masked, pruned = (copy.deepcopy(network).double().eval() for network in (net, pruned))
     tensors = {**dict(masked.named_parameters()), **dict(masked.named_buffers())}

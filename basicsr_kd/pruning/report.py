@@ -1,4 +1,4 @@
-"""What pruning gives back."""
+"""The result of a pruning: the network and a report."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from basicsr_kd.pruning.latency.stopwatch import Latency
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the network (a block, or what stands outside of blocks), before and after.
+    """A part of the network (a block, or a module outside of blocks), before and after.
 
-    `widths_*` are the output channels of its convolutions and linear layers in their order, `params_*` its
-    parameters that are not pruned to zero; `new_name` is None where the stage is gone.
+    `widths_*` are the output channels of its convolutions and linear layers in their order, `params_*` its parameters
+    that are not pruned to zero; `new_name` is None if the stage is removed.
     """
     name: str
     new_name: str | None
@@ -29,27 +29,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """A pruned network and how it came about.
+    """A pruned network and how it was made.
 
     Args:
         network: The pruned network, float32 on the CPU, in the mode (train or eval) of the original.
-        cut: What became of each tensor; fits whatever has the original's names and shapes.
-        kept: Module path of every convolution that could lose output channels, to those that stay, sorted; an empty
-            list where the convolution is gone.
+        cut: What was done to each tensor; it fits anything that has the original's names and shapes.
+        kept: For each convolution that could lose output channels, by module path, the sorted channels that stay; an
+            empty list if the convolution is removed.
         params_before: Parameters of the original.
         params_after: Parameters of `network`.
         macs_before: Multiply-accumulate operations of the original for a 64 x 64 input.
-        macs_after: Those of `network`.
-        nonzero_after: Parameters of `network` that layout unstructured left; else all.
-        budget: What was to be left, in the units (of latency: seconds) and the part of the network that were asked for;
+        macs_after: Multiply-accumulate operations of `network` for the same input.
+        nonzero_after: Parameters of `network` that layout unstructured left; in other layouts all.
+        budget: What had to be left, in the unit (for latency: seconds) and the part of the network that were asked for;
             None with `keep`.
-        reached: What is left, in the same.
+        reached: What is left, in the same unit and part.
         request: The options of the pruning in words, for the log.
         stages: The network's parts.
-        skipped: Module path to the reason why its channels stay, where the layout would have taken them.
-        notes: What else is to be known, a line each.
-        likeness: How near `network` is to the original on the images of `judge`; None where it cannot be measured.
-        latency: With `of='latency'` the time that was measured of `network`, before its refit, and of the original.
+        skipped: The reason why channels stay, by module path, if the layout would have removed them.
+        notes: Further remarks, one line each.
+        likeness: How near `network` is to the original on the images of `judge`; None if it cannot be measured.
+        latency: With `of='latency'`, the measured time of `network`, before its refit, and of the original.
     """
     network: nn.Module
     cut: Cut
@@ -69,7 +69,7 @@ class PruneReport:
     latency: Latency | None = None
 
     def table(self) -> str:
-        """One line a stage with the output channels of its convolutions and its parameters, then the totals."""
+        """One line for each stage with the output channels of its convolutions and its parameters, then the totals."""
         rows = [['stage', 'output channels', 'parameters', 'left']]
         for stage in self.stages:
             before, after = (_runs(widths) for widths in (stage.widths_before, stage.widths_after))
@@ -99,7 +99,7 @@ class PruneReport:
 
 
 def _runs(widths: list[int]) -> str:
-    """Equal neighbours once, with how many they are: 32x4 64."""
+    """Widths in words, equal neighbours once with their number: 32x4 64."""
     runs = [(width, len(list(same))) for width, same in groupby(widths)]
     return ' '.join(str(width) if times == 1 else f'{width}x{times}' for width, times in runs) or '-'
 
@@ -109,13 +109,13 @@ def _change(before: int, after: int) -> str:
 
 
 def stage_names(net: nn.Module) -> dict[str, str]:
-    """Path of every module with parameters of its own, to the stage it is in: `body.3` for a block, `conv_last`.
+    """The stage of every module with its own parameters, by path: `body.3` for a block, `conv_last`.
 
-    Stages are the children of the outermost lists (`srnet.resblocks.3`), and what stands beside those.
+    Stages are the children of the outermost lists (`srnet.resblocks.3`), and the modules beside those lists.
     """
     lists = {name for name, module in net.named_modules()
              if name and isinstance(module, (nn.Sequential, nn.ModuleList))}
-    around = {prefix for name in lists for prefix in _prefixes(name)}  # the lists too
+    around = {prefix for name in lists for prefix in _prefixes(name)}  # with the lists themselves
     stages = {}
     for path, module in net.named_modules():
         if path and any(True for _ in module.parameters(recurse=False)):

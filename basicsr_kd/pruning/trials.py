@@ -1,4 +1,4 @@
-"""What each stage of a network would lose if it alone were pruned."""
+"""Trials for the stages of a network: what each stage would lose if it alone were pruned."""
 from __future__ import annotations
 
 import math
@@ -18,12 +18,12 @@ from basicsr_kd.pruning.report import stage_names
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost, zero_weights
 
 Masks = dict[str, Tensor]
-"""Tensor name to mask, True where its values become zero."""
+"""Masks by tensor name, True where values become zero."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A stage to be pruned alone: what becomes zero, None where it is left out whole; or the reason why it stays."""
+    """A stage to be pruned alone: masks of what becomes zero, or None to leave it out; or why it stays."""
     stage: str
     before: int
     after: int
@@ -32,12 +32,12 @@ class Trial:
 
 
 def block_trials(job: Job) -> list[Trial]:
-    """Every block, to be left out."""
+    """A trial for every block: leave it out."""
     return [Trial(block.path, block.cost, 0) for block in job.blocks]
 
 
 def channel_trials(job: Job) -> list[Trial]:
-    """Every stage with the channels that it loses."""
+    """A trial for every stage, with the channels that it loses."""
     trials = []
     for stage, costs in _stage_costs(job).items():
         groups = [group for group in job.room.free if all(within(path, stage) for path in group.producers)]
@@ -58,7 +58,7 @@ def channel_trials(job: Job) -> list[Trial]:
 
 
 def _channel_masks(net: nn.Module, groups: Sequence[ChannelGroup], widths: Mapping[str, int]) -> Masks:
-    """Masks of all that goes with the channels which some groups lose; zeros there do what cutting them off does."""
+    """Masks of everything that belongs to the channels that groups lose; zeros there have the effect of removal."""
     tensors = net.state_dict()
     masks: Masks = {}
     for group in groups:
@@ -71,7 +71,7 @@ def _channel_masks(net: nn.Module, groups: Sequence[ChannelGroup], widths: Mappi
 
 
 def weight_trials(job: Job, effects: Mapping[str, Tensor]) -> list[Trial]:
-    """Every stage with the weights that become zero."""
+    """A trial for every stage, with the weights that become zero."""
     request = job.request
     trials = []
     for stage, costs in _stage_costs(job).items():
@@ -91,7 +91,7 @@ def weight_trials(job: Job, effects: Mapping[str, Tensor]) -> list[Trial]:
 
 @contextmanager
 def zeroed(net: nn.Module, masks: Masks) -> Iterator[None]:
-    """Run a network with zeros where the masks say."""
+    """A context in which a network runs with zeros where the masks are True."""
     tensors = net.state_dict()  # not copies
     whole = {name: tensors[name].clone() for name in masks}
     try:

@@ -11,7 +11,7 @@ from basicsr_kd.pruning.cut import Cut
 
 
 def nonzero_cost(net: nn.Module, costs: dict[str, TensorCost], of: str) -> int:
-    """Parameters (or MACs) of a network that are not zero; on the meta device all count."""
+    """Parameters (or MACs) of a network that are not zero; on the meta device all of them count."""
     parameters = dict(net.named_parameters())
     return sum(cost.cost(of) if parameters[name].is_meta else
                int(torch.count_nonzero(parameters[name])) * (cost.uses if of == 'macs' else 1)
@@ -19,24 +19,24 @@ def nonzero_cost(net: nn.Module, costs: dict[str, TensorCost], of: str) -> int:
 
 
 def weights_cost(costs: dict[str, TensorCost], of: str) -> int:
-    """What can become zero: the weights of convolutions and linear layers."""
+    """The cost of all that can become zero: the weights of convolutions and linear layers."""
     return sum(cost.cost(of) for cost in _weights(costs).values())
 
 
 def zero_weights(net: nn.Module, costs: dict[str, TensorCost], *, of: str, budget: float, allocation: str,
                  importance: str, effects: Mapping[str, Tensor]) -> Cut:
-    """Choose the weights that become zero, the least important first. Biases and the like stay.
+    """Choose the weights that become zero, the least important first. Biases and other parameters stay.
 
     `global` compares all weights of the network, `uniform` takes the same share of each layer.
 
     Args:
         net: The network.
-        costs: The parameters that may be touched and that the budget counts.
-        of: 'params' or 'macs': each weight then counts as often as it is used.
-        budget: How much stays that is not zero.
+        costs: The parameters that may be changed and that the budget counts.
+        of: 'params' or 'macs': with MACs each weight counts as often as it is used.
+        budget: The cost of all that stays and is not zero.
         allocation: 'global' or 'uniform'.
         importance: 'l1' and 'l2' (the same here: magnitude), 'lamp', 'taylor' or 'random'.
-        effects: For 'taylor', `basicsr_kd.pruning.channels.importance.weight_effects`.
+        effects: For 'taylor': the result of `basicsr_kd.pruning.channels.importance.weight_effects`.
     """
     parameters = {name: parameter for name, parameter in net.named_parameters() if name in costs}
     weights = _weights(costs)
@@ -55,7 +55,7 @@ def zero_weights(net: nn.Module, costs: dict[str, TensorCost], *, of: str, budge
     values = torch.cat(list(scores.values()))
     price = torch.cat([torch.full((len(values),), float(uses[name]), dtype=torch.float64)
                        for name, values in scores.items()])
-    price *= torch.cat([(parameters[name].flatten() != 0) for name in scores])  # what is zero already saves nothing
+    price *= torch.cat([(parameters[name].flatten() != 0) for name in scores])  # weights at zero save nothing
     order = values.argsort(stable=True)
     saved = price[order].cumsum(0)
     count = int((saved < excess - 0.5).sum()) + 1 if excess >= 0.5 else 0
@@ -71,13 +71,13 @@ def _weights(costs: dict[str, TensorCost]) -> dict[str, TensorCost]:
 
 @torch.no_grad()
 def _scores(parameter: Tensor, importance: str) -> Tensor:
-    """One value a weight, at least 0; 0 for those that are zero already."""
+    """The importance of each weight, at least 0; 0 for weights that are zero already."""
     magnitude = parameter.abs()
     if importance in ('l1', 'l2'):
         return magnitude
     if importance == 'random':
         return torch.rand_like(magnitude) * (magnitude != 0)
-    squares = magnitude.flatten().double().square()  # lamp: its square over the sum of those that are at least as large
+    squares = magnitude.flatten().double().square()  # lamp: its square over the sum of all at least as large
     order = squares.argsort()
     tails = squares[order].flip(0).cumsum(0).flip(0)
     result = torch.zeros_like(squares)

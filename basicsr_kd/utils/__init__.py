@@ -1,1 +1,1 @@
-"""Small things that several rooms share."""
+"""Small helpers that several rooms share."""

@@ -1,4 +1,4 @@
-"""Images as metrics take them: (h, w, 3) BGR uint8, and pairs of them with their border cut off."""
+"""Images as metrics take them: (h, w, 3) BGR uint8, and pairs of such images with their borders cut off."""
 from __future__ import annotations
 
 import numpy as np
@@ -12,14 +12,14 @@ from basicsr_kd.errors import MetricError
 def as_bgr(image: np.ndarray, input_order: str = 'HWC') -> np.ndarray:
     """Bring an image of one or three channels into the shape (h, w, 3), BGR.
 
-    A grey image becomes one of three equal channels, so that it has one score however its file holds it. (BasicSR's
-    `to_y_channel` takes one channel as it is, 0 to 255, but three to 16 to 235, which is 1.3 dB of PSNR.)
+    A grey image gets three equal channels, so that its score does not depend on how its file stores it. (BasicSR's
+    `to_y_channel` keeps one channel as it is, 0 to 255, but maps three to 16 to 235, which is 1.3 dB of PSNR.)
 
     Args:
-        image: Uint8, (h, w), (h, w, 1) or (h, w, 3) BGR; (1, h, w) or (3, h, w) where `input_order` is 'CHW'.
+        image: (h, w), (h, w, 1) or (h, w, 3) BGR, uint8; (1, h, w) or (3, h, w) if `input_order` is 'CHW'.
 
     Raises:
-        MetricError: Another shape or type.
+        MetricError: The image has another shape or type.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise MetricError(f'an image is an array of {image.dtype} of shape {image.shape}. Expected uint8 (0 to 255) of '
@@ -35,10 +35,10 @@ def as_pair(result: np.ndarray, truth: np.ndarray, border: int = 0, smallest: in
     """Bring two images of one size into the shape (h, w, 3), BGR uint8, without `border` pixels on each side.
 
     Args:
-        smallest: Height and width that must be left.
+        smallest: Least height and width that must be left.
 
     Raises:
-        MetricError: They are no images, differ in size, or are too small.
+        MetricError: The arguments are no images, differ in size, or are too small.
     """
     pair = [as_bgr(image, input_order) for image in (result, truth)]
     (height, width), (true_height, true_width) = (image.shape[:2] for image in pair)
@@ -53,5 +53,5 @@ def as_pair(result: np.ndarray, truth: np.ndarray, border: int = 0, smallest: in
 
 
 def as_tensor(image: np.ndarray) -> Tensor:
-    """(h, w, 3) BGR uint8 to (1, 3, h, w) RGB in [0, 1]."""
+    """Turn (h, w, 3) BGR uint8 into (1, 3, h, w) RGB in [0, 1]."""
     return img2tensor(image.astype(np.float32) / 255, bgr2rgb=True, float32=True)[None]

@@ -1,4 +1,4 @@
-"""Packages that only some commands need: imported when they are, and named with their extra where they are missing."""
+"""Packages that only some commands need: imported on demand; an error names the extra that installs a missing one."""
 from __future__ import annotations
 
 import importlib
@@ -12,7 +12,7 @@ from basicsr_kd.errors import MissingExtraError
 
 EXTRAS = {'onnx': 'onnx', 'onnxruntime': 'onnx', 'openvino': 'openvino', 'nncf': 'openvino', 'ncnn': 'ncnn',
           'pnnx': 'ncnn', 'pycvvdp': 'perceptual', 'piq': 'perceptual'}
-"""The extra of `basicsr-kd` that installs a package."""
+"""The extra of `basicsr-kd` that installs each package."""
 
 
 def load(package: str, purpose: str) -> ModuleType:
@@ -23,10 +23,10 @@ def load(package: str, purpose: str) -> ModuleType:
         purpose: What needs it, for the error: '--format ncnn'.
 
     Raises:
-        MissingExtraError: It is not installed, or does not start.
+        MissingExtraError: The package is not installed, or cannot be imported.
     """
     try:
-        with no_warnings():  # what they import in their turn says that there is no CUDA, and something of setuptools
+        with no_warnings():  # their own imports warn that there is no CUDA, and about setuptools
             return importlib.import_module(package)
     except ImportError as error:
         found = 'is not installed' if isinstance(error, ModuleNotFoundError) else f'does not start ({error})'
@@ -36,7 +36,7 @@ def load(package: str, purpose: str) -> ModuleType:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Let no package warn, neither by Python's warnings nor by its log."""
+    """A context in which no package warns, neither by Python's warnings nor by its log."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Files that are whole or as they were before, and the folder of those that can be had again."""
+"""Files that are either written completely or unchanged, and the folder for files that can be made again."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Another file of the same folder to write into, which is then renamed; where writing fails, it is removed."""
+    """Give a temporary file in the same folder to write into, then rename it; if writing fails, it is removed."""
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
@@ -20,11 +20,11 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 into another file of the same folder, which is then renamed."""
+    """Write UTF-8 into a temporary file in the same folder, then rename it."""
     with replaced(path) as temporary:
         temporary.write_text(text, 'utf-8')
 
 
 def cache_folder() -> Path:
-    """Where this package keeps what it can make or fetch again."""
+    """The folder for files that this package can make or fetch again."""
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'basicsr_kd')

@@ -1,4 +1,4 @@
-"""Reading and writing images: whatever a folder holds comes out as 8-bit BGR, or is refused by name."""
+"""Reading and writing images: every image of a folder becomes 8-bit BGR, or an error names it."""
 from __future__ import annotations
 
 import os
@@ -12,12 +12,12 @@ from basicsr_kd.utils.pictures import read_picture
 
 SUFFIXES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'})
 MOST_EXCESS = 3
-"""Rows and columns by which a frame and its ground truth may differ: LR has a pixel for each begun square. ToS3's 534
-rows have 134 of LR and 536 of the result."""
+"""Rows and columns by which a frame and its ground truth may differ: LR has a pixel for each square begun. ToS3's 534
+rows give 134 rows of LR and 536 of the result."""
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The images of a folder by their endings, sorted; hidden files and folders inside it are left out.
+    """The images of a folder, found by their endings and sorted; hidden files and inner folders are left out.
 
     Raises:
         EvaluationError: No such folder, or no image in it.
@@ -35,17 +35,17 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an image as OpenCV and so BasicSR see it, and turn what is no 8-bit colour into that.
+    """Read an image as OpenCV, and so BasicSR, sees it, and convert it to 8-bit colour.
 
-    16 bits a channel are rounded to 8 (v / 257), grey becomes three equal channels, opaque alpha is dropped; the rest
-    is as `read_picture` says. The colours are those of the file, whatever its profile.
+    16 bits per channel are rounded to 8 (v / 257), grey becomes three equal channels, opaque alpha is dropped; for the
+    rest see `read_picture`. The colours are those of the file, whatever its profile.
 
     Returns:
         (h, w, 3) BGR uint8.
 
     Raises:
         BadImageError: The file cannot be read or is cut short, holds several images, other values than 8 or 16 bits, or
-            pixels that are not opaque, whose colour only a background would tell.
+            pixels that are not opaque, whose colour depends on the background.
     """
     picture = read_picture(path).in_8_bits()
     if picture.is_see_through:
@@ -56,22 +56,22 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def sample_photo() -> np.ndarray:
-    """A photo that matplotlib brings, (600, 512, 3) BGR uint8."""
+    """A photo that comes with matplotlib, (600, 512, 3) BGR uint8."""
     from matplotlib import cbook
     return read_image(cbook.get_sample_data('grace_hopper.jpg', False))
 
 
 def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """The square in the middle of an image, or as much of it as there is."""
+    """The square in the middle of an image; smaller if the image is smaller."""
     top, left = (max(0, length - side) // 2 for length in image.shape[:2])
     return image[top:top + side, left:left + side]
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Write (h, w, 3) BGR uint8; folders are made.
+    """Write an image (h, w, 3) BGR uint8; missing folders are made.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The image cannot be written.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(cv2.imencode(Path(path).suffix, image)[1].tobytes())

@@ -1,4 +1,4 @@
-"""How much memory this machine has left, and sizes in words."""
+"""The free memory of this machine, and sizes in words."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,11 +7,11 @@ _MACHINE = Path('/proc/meminfo')
 _GROUP = Path('/sys/fs/cgroup')
 _FILES = (('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
           ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat', 'total_inactive_file'))
-"""Of control groups, second and first version: the limit, what is taken, and what of that can be given back."""
+"""Files of control groups, version 2 and 1: the limit, the memory in use, and the part of it that can be freed."""
 
 
 def free_memory() -> float:
-    """Bytes that processes can still take, by the machine and by the container; infinite where nothing tells."""
+    """Bytes that processes can still take, by the machine's and the container's limits; infinite if none is known."""
     free = [float('inf')]
     if _MACHINE.is_file():
         free.append(_number(_MACHINE, 'MemAvailable:') * 1024)

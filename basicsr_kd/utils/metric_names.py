@@ -1,6 +1,6 @@
 """The one table of all metrics. Imports neither torch nor BasicSR.
 
-What computes one is `calculate_<name>` in BasicSR's METRIC_REGISTRY; everything that lists, names, orders or prints
+A metric is computed by `calculate_<name>` in BasicSR's METRIC_REGISTRY; everything that lists, names, orders or prints
 metrics reads this table.
 """
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """What holds for a metric wherever it is measured and shown."""
+    """The facts about a metric that hold wherever it is measured and shown."""
 
     title: str
     decimals: int
-    """As people read it, see `times`."""
+    """Decimals to show, see `times`."""
     higher_is_better: bool
     of: tuple[Literal['images', 'clips', 'sets'], ...]
-    """What has a figure of it: an image, a clip from frame to frame, only a whole set of images or frames."""
+    """What has a figure: an image, a clip from frame to frame, or only a whole set of images or frames."""
     about: str
     """For the command line's help."""
     unit: str = ''
     on: str = ''
-    """Of what of an image; '': of what the protocol's channel says."""
+    """The part of an image that it measures; '': the channel that the protocol names."""
     times: int = 1
-    """By what people multiply it, which is said behind its title."""
+    """The factor for people's eyes, which is written behind the title."""
     stored_times: int = 1
-    """By what it is multiplied already in files and logs."""
+    """The factor already contained in files and logs."""
     smallest: int = 1
     """Side of the smallest image that it takes."""
     needs_truth: bool = True
@@ -41,22 +41,22 @@ class Metric:
     in_plots: bool = False
     """Whether it stands in the plots of quality against cost and in the table of a network's parts."""
     best: float | None = None
-    """What is best, where neither more nor less is better."""
+    """The best value, if neither higher nor lower is better."""
     over_images: Literal['mean', 'median'] = 'mean'
-    """What a set has of the figures of its images."""
+    """How the figures of images become the figure of a set."""
     undefined: str = ''
-    """On which images it has no figure; '': it has one of each."""
+    """The images that have no figure, in words; '': every image has one."""
 
     @property
     def direction(self) -> str:
-        """What a reader is told beside its figures."""
+        """In words, which figures are better."""
         if self.best is not None:
             return f'{self.best:g} is best'
         return f'{"higher" if self.higher_is_better else "lower"} is better'
 
     @property
     def arrow(self) -> str:
-        """The same, short."""
+        """The direction as an arrow."""
         return f'→ {self.best:g}' if self.best is not None else '↑' if self.higher_is_better else '↓'
 
     def of_set(self, values: Sequence[float]) -> float:
@@ -65,7 +65,7 @@ class Metric:
 
     @property
     def column(self) -> str:
-        """Its title over figures as `shown` gives them."""
+        """The title of a column of figures as `shown` gives them."""
         return self.title + (f' x {self.times}' if self.times > 1 else '')
 
     def shown(self, value: float) -> float:
@@ -87,7 +87,7 @@ METRICS = {
     'kid': Metric('KID', 2, False, ('sets',), 'the same on patches, for small sets', times=1000, backbone='inception'),
     'niqe': Metric('NIQE', 2, False, ('images',), 'of images, without ground truth', on='Y', needs_truth=False,
                    undefined='flat, or of less than two blocks of 96x96 pixels inside the border'),
-    # smallest: below, their pyramids have too few levels, or none
+    # smallest: for smaller images, their pyramids have too few levels, or none
     'jod': Metric('JOD', 2, True, ('images', 'clips'), "how near a person would call it, 10 at most, on a desk's "
                   'screen (38 pixels a degree)', on='RGB', smallest=32, in_plots=True, package='pycvvdp'),
     'jod20': Metric('JOD zoomed', 2, True, ('images', 'clips'), 'the same with pixels twice as large (20 a degree)',
@@ -106,9 +106,9 @@ CLIP_METRICS = tuple(name for name, metric in METRICS.items() if 'clips' in metr
 SET_METRICS = tuple(name for name, metric in METRICS.items() if 'sets' in metric.of)
 WITHOUT_TRUTH = tuple(name for name, metric in METRICS.items() if not metric.needs_truth)
 SET_TYPES = {f'calculate_{name}': name for name in SET_METRICS}
-"""In options files: types of metrics that a set has and no single image."""
+"""Types in options files for metrics that only a whole set has."""
 
 
 def of_type(kind: str) -> Metric | None:
-    """The metric of a `type:` in options files; None: one that is not ours."""
+    """The metric of a `type:` in options files; None if it is not one of ours."""
     return METRICS.get(kind.removeprefix('calculate_'))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 HALF = {'fp16': torch.float16, 'bf16': torch.bfloat16}
-"""Number formats of half the bits, the one that GPUs are best in first."""
+"""Number formats of half the bits; the format that GPUs are best in is first."""
 
 
 def cpu_has_bf16() -> bool:
@@ -22,7 +22,7 @@ def cpu_has_fp16() -> bool:
 
 
 def fast_formats(device: str | torch.device) -> list[str]:
-    """The formats worth timing on a device: fp32, and bf16 and fp16 where it computes in them (fp16: GPUs alone)."""
+    """The formats worth timing on a device: fp32, and bf16 and fp16 if it computes in them (fp16: only GPUs)."""
     if torch.device(device).type == 'cuda':
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return ['fp32', 'bf16', 'fp16'] if bf16 else ['fp32', 'fp16']
@@ -31,9 +31,10 @@ def fast_formats(device: str | torch.device) -> list[str]:
 
 @contextmanager
 def full_fp32() -> Iterator[None]:
-    """Has NVIDIA GPUs compute fp32 in fp32, so that quality is that of a CPU; the settings are restored afterwards.
+    """A context in which NVIDIA GPUs compute fp32 in full fp32, so that quality is that of a CPU.
 
-    By default PyTorch rounds the factors of convolutions to TF32 there, which has 10 bits of mantissa in place of 23.
+    By default PyTorch rounds the factors of convolutions to TF32 on them, with 10 bits of mantissa instead of 23.
+    Afterwards the settings are restored.
     """
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
@@ -45,9 +46,9 @@ def full_fp32() -> Iterator[None]:
 
 @contextmanager
 def without_tuning() -> Iterator[None]:
-    """Has cuDNN take the convolutions that it thinks fast, in place of trying them all for each new size of image.
+    """A context in which cuDNN takes the convolutions that it thinks fast, without trying all for each image size.
 
-    BasicSR's runners ask for the trials (`torch.backends.cudnn.benchmark`), which pay where sizes stay.
+    BasicSR's runners ask for these trials (`torch.backends.cudnn.benchmark`), which pay only if sizes stay the same.
     """
     tuned = torch.backends.cudnn.benchmark
     try:
@@ -59,10 +60,10 @@ def without_tuning() -> Iterator[None]:
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """While a network is only looked at: evaluation mode.
+    """A context in which a network is in evaluation mode.
 
-    Afterwards every module of it is in the mode that it was in, which `net.train(flag)` would give to all alike, those
-    too that are kept in evaluation mode on purpose. So it is where an exception ends it.
+    Afterwards, also after an exception, every module is in the mode that it was in. `net.train(flag)` would give all
+    modules the same mode, also those that are kept in evaluation mode on purpose.
     """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()

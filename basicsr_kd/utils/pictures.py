@@ -15,30 +15,30 @@ from PIL import Image, ImageCms, ImageOps
 from basicsr_kd.errors import BadImageError
 
 _STILL = ('MPO',)  # a JPEG of some cameras with a preview or a second view behind it
-_GREY = ('1', 'L', 'LA', 'La', 'I', 'F')  # modes of Pillow; those of 16 bits begin with I;16
-_ORIENTATION = 0x0112  # of EXIF
-_TURNS = {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}  # quarters to the left
-_MIRRORED = (2, 4, 5, 7)  # besides
-_ROWS = 256  # that are worked on at a time
+_GREY = ('1', 'L', 'LA', 'La', 'I', 'F')  # Pillow's modes; those of 16 bits begin with I;16
+_ORIENTATION = 0x0112  # EXIF's tag
+_TURNS = {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}  # quarter turns to the left, by orientation
+_MIRRORED = (2, 4, 5, 7)  # orientations that also mirror
+_ROWS = 256  # rows that are processed at a time
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with all that its file says of it; upright."""
+    """An upright image with everything that its file says about it."""
 
     pixels: np.ndarray
     """(h, w, c) uint8 or uint16. c = 1: grey; 2: grey, alpha; 3: RGB; 4: RGB, alpha (not premultiplied)."""
     profile: bytes | None = None
-    """ICC profile of the colours; None: sRGB, as far as one knows."""
+    """ICC profile of the colours; None: none is known, so sRGB is assumed."""
 
     @property
     def colours(self) -> np.ndarray:
-        """Without alpha: (h, w, 1) or (h, w, 3)."""
+        """The pixels without alpha: (h, w, 1) or (h, w, 3)."""
         return self.pixels[:, :, :self.pixels.shape[2] - 1 + self.pixels.shape[2] % 2]
 
     @property
     def alpha(self) -> np.ndarray | None:
-        """(h, w, 1)"""
+        """The alpha channel (h, w, 1); None if there is none."""
         return None if self.pixels.shape[2] % 2 else self.pixels[:, :, -1:]
 
     @property
@@ -48,16 +48,16 @@ class Picture:
 
     @property
     def is_grey(self) -> bool:
-        """Whether there are no colours in it, even where its file has room for some."""
+        """Whether the image has no colours, even if its file has channels for them."""
         return all((rows == rows[:, :, :1]).all() for rows in _in_strips(self.colours))
 
     def on_background(self, colour: tuple[int, int, int]) -> Picture:
-        """Blended with a colour, RGB of 0 to 255, and without alpha; itself where it has none."""
+        """The picture on a background, RGB of 0 to 255, without alpha; the picture itself if it has no alpha."""
         if self.alpha is None:
             return self
         colours, profile = self.colours, self.profile
         if colours.shape[2] == 1 and len(set(colour)) > 1:
-            colours, profile = np.repeat(colours, 3, axis=2), None  # that of a grey image is for grey alone
+            colours, profile = np.repeat(colours, 3, axis=2), None  # the profile of a grey image fits grey only
         top = np.iinfo(colours.dtype).max
         ground = np.asarray(colour[:colours.shape[2]], np.float32) * (top // 255)
         blended = np.empty_like(colours)
@@ -66,7 +66,7 @@ class Picture:
         return Picture(blended, profile)
 
     def in_8_bits(self) -> Picture:
-        """16 bits are rounded (v / 257)."""
+        """The picture with 8 bits; 16 bits are rounded (v / 257)."""
         if self.pixels.dtype == np.uint8:
             return self
         rounded = np.empty(self.pixels.shape, np.uint8)
@@ -88,7 +88,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         content = Path(path).read_bytes()
         with of_any_size(), Image.open(io.BytesIO(content)) as image:
             frames = getattr(image, 'n_frames', 1) if image.format not in _STILL else 1
-            orientation = image.getexif().get(_ORIENTATION, 1)  # before a TIFF is loaded, which turns it
+            orientation = image.getexif().get(_ORIENTATION, 1)  # before load(), which turns a TIFF
             image.load()  # unlike OpenCV 4, it refuses a file that ends too early
             grey = _is_grey(image, content)
             profile = _profile(image.info.get('icc_profile'), 'GRAY' if grey else 'RGB ')
@@ -112,7 +112,7 @@ def to_srgb(picture: Picture) -> tuple[Picture, str]:
     """Convert the colours of a picture of 8 bits by its profile.
 
     Returns:
-        The picture without profile, and the profile's name where it is another one than sRGB.
+        The picture without profile, and the profile's name if it is not sRGB.
     """
     if picture.profile is None:
         return picture, ''
@@ -128,7 +128,7 @@ def to_srgb(picture: Picture) -> tuple[Picture, str]:
 
 @contextmanager
 def of_any_size() -> Iterator[None]:
-    """Lifts Pillow's limit of 179 million pixels, which is for images that strangers upload."""
+    """A context without Pillow's limit of 179 million pixels, which protects against uploads of strangers."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -137,7 +137,7 @@ def of_any_size() -> Iterator[None]:
 
 
 def _by_pillow(image: Image.Image) -> np.ndarray | None:
-    """What OpenCV reads in other colours (CMYK), or without a look at the largest value (PGM, PPM); None: all else."""
+    """Pixels that OpenCV reads in wrong colours (CMYK) or with a wrong scale (PGM, PPM); None for other images."""
     if image.mode == 'CMYK':
         return np.asarray(_converted(ImageOps.exif_transpose(image), _profile(image.info.get('icc_profile'), 'CMYK')))
     if image.format != 'PPM' or image.mode == '1':
@@ -146,7 +146,7 @@ def _by_pillow(image: Image.Image) -> np.ndarray | None:
 
 
 def _is_grey(image: Image.Image, content: bytes) -> bool:
-    # Pillow takes 16 bits with alpha for colours; their PNG says what it has at this place
+    # Pillow takes 16-bit grey with alpha for colours; a PNG tells its kind at this byte
     return image.mode in _GREY or image.mode.startswith('I;16') or (image.format == 'PNG' and content[25] == 4)
 
 
@@ -155,7 +155,7 @@ def _see_through(image: Image.Image, grey: bool) -> np.ndarray:
 
 
 def _by_opencv(content: bytes, flags: int, path: str | os.PathLike[str]) -> np.ndarray:
-    """RGB; all flags but IMREAD_UNCHANGED apply the orientation."""
+    """Decode to RGB; all flags except IMREAD_UNCHANGED apply the orientation."""
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:  # 2**30 pixels and more
@@ -168,14 +168,14 @@ def _by_opencv(content: bytes, flags: int, path: str | os.PathLike[str]) -> np.n
 
 
 def _upright(pixels: np.ndarray, orientation: int, grey: bool) -> np.ndarray:
-    """An image of 16 bits with alpha, whose grey OpenCV makes three channels, turned as its EXIF data say."""
+    """Turn an image of 16 bits with alpha as its EXIF data say; OpenCV has made three channels of its grey."""
     turned = np.rot90(pixels, _TURNS.get(orientation, 0))
     turned = turned[:, ::-1] if orientation in _MIRRORED else turned
     return turned[:, :, 2:] if grey and turned.shape[2:] == (4,) else turned
 
 
 def _profile(profile: bytes | None, space: str) -> bytes | None:
-    """A profile, where it can be read and is one of this colour space."""
+    """The profile if it can be read and is one of this colour space; else None."""
     try:
         found = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space if profile else None
     except OSError:
@@ -184,7 +184,7 @@ def _profile(profile: bytes | None, space: str) -> bytes | None:
 
 
 def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """To sRGB; without a profile that can be used, as Pillow converts."""
+    """Convert to sRGB; without a usable profile, as Pillow converts."""
     try:
         converted = profile and ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)),
                                                           ImageCms.createProfile('sRGB'), outputMode='RGB')
@@ -194,7 +194,7 @@ def _converted(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _in_strips(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Some rows at a time, so that what is computed of a large image takes little memory."""
+    """Some rows at a time, so that work on a large image takes little memory."""
     return (pixels[start:start + _ROWS] for start in range(0, len(pixels), _ROWS))
 
 

@@ -9,18 +9,18 @@ from tqdm import tqdm
 
 _T = TypeVar('_T')
 SECONDS = 20
-"""Between two lines."""
+"""Seconds between two lines."""
 _LINE = '{desc}: {n:.0f} of {total:.0f}, {elapsed} gone, {remaining} to go'
 
 
 class Progress(tqdm):
-    """tqdm's bar where stderr is a screen; else a line at the start, every 20 seconds, and none at the end.
+    """tqdm's bar if stderr is a screen; else a line at the start and every 20 seconds, and none at the end.
 
     Args:
-        title: What is being done.
-        total: How many steps it has.
-        shown: False: nothing is shown.
-        options: Further ones of tqdm.
+        title: The name of the work.
+        total: The number of its steps.
+        shown: Whether anything is shown.
+        options: Further options of tqdm.
     """
 
     def __init__(self, title: str, total: int, shown: bool = True, **options: Any) -> None:
@@ -30,23 +30,23 @@ class Progress(tqdm):
         super().__init__(total=total, desc=title, disable=not shown, leave=False, file=sys.stderr, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Show how far it is; tqdm calls it."""
+        """Show the progress; tqdm calls this."""
         if not self.lines:
             return super().display(msg, pos)
-        if msg is None:  # an empty one would wipe the bar from a screen
+        if msg is None:  # an empty message would clear the bar from a screen
             self.fp.write(f'{self}\n')
             self.fp.flush()
         return True
 
     def close(self) -> None:
-        """End the bar; a line needs no end."""
+        """End the bar; lines need no end."""
         if getattr(self, 'lines', False):
             self.disable = True
         super().close()
 
 
 def progressing(values: Iterable[_T], title: str, total: int, shown: bool = True) -> Iterator[_T]:
-    """Go through values and show how far it is."""
+    """Go through values and show the progress."""
     with Progress(title, total, shown) as bar:
         for value in values:
             yield value

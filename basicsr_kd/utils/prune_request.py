@@ -1,4 +1,4 @@
-"""What is asked of a pruning, and the rules for it: one place for Python, options file and command line. No torch."""
+"""The request for a pruning, and its rules: one place for Python, options file and command line. No torch."""
 from __future__ import annotations
 
 import math
@@ -20,15 +20,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
                                             ('importance', Importance), ('select', Select), ('device', Device),
                                             ('runtime', Runtime), ('dtype', Dtype))}
 PLACE = ('device', 'runtime', 'dtype', 'size')
-"""Where time is measured."""
+"""The options that say where time is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of `basicsr_kd.pruning.prune`, where each is described; possible ones that go together.
+    """The options of `basicsr_kd.pruning.prune`, which describes them; here they are possible and go together.
 
     Raises:
-        PruneOptionError: Naming the option, what it is and what it may be.
+        PruneOptionError: An option is impossible; the text names it, its value and what is possible.
     """
     ratio: float | None = None
     of: str = 'params'
@@ -88,7 +88,7 @@ class Request:
 
     @property
     def why_images(self) -> str | None:
-        """Why calibration images are needed, in words; None where they are not."""
+        """Why calibration images are needed, in words; None if they are not."""
         return needs_calibration(layout=self.layout, importance=self.importance, reconstruct=self.reconstruct,
                                  select=self.select, minutes=self.minutes)
 
@@ -110,7 +110,7 @@ class Request:
 
 def needs_calibration(*, layout: str, importance: str | None, reconstruct: bool, select: str,
                       minutes: float = 0) -> str | None:
-    """Why a pruning needs calibration images, in words; None where it does not."""
+    """Why a pruning needs calibration images, in words; None if it does not."""
     if layout == 'blocks' and select == 'least':
         return 'layout blocks with select least'
     if layout != 'blocks' and importance in ('obs', 'taylor'):

@@ -1,4 +1,4 @@
-"""What the tensors of a file must be before a network is made of them: plain numbers, finite, and of a size that is."""
+"""Checks of a file's tensors before a network is built from them: plain finite numbers of a possible size."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from torch import Tensor
 from basicsr_kd.errors import CheckpointError
 
 _NUMBERS = ('weight', 'bias', 'running_mean', 'running_var')
-"""Last words of the names of what a network computes with, in floating point."""
+"""Last words of the names of tensors that a network computes with, in floating point."""
 _CONVERTED = (torch.int8, torch.uint8, torch.int16, torch.bool)
-"""What such values are where a file is of a quantised network; `differences` sees to other whole numbers."""
+"""Types of such tensors in the file of a quantised network; `differences` finds other whole numbers."""
 _INDEX = 100, 10
-"""The largest index in the name of a tensor, and so many more for each tensor: layers without weights count, too."""
+"""The largest index in a tensor's name, and the addition to it for each tensor: layers without weights count, too."""
 
 
 _SHARED = 2**30
-"""Bytes of values that stand in the file once for several places: tied weights are less, and more may fill memory."""
+"""Bytes of values that the file stores once for several places: tied weights have fewer, and more may fill memory."""
 _DIGITS = 9
-"""Of such an index: Python does not read numbers of thousands."""
+"""Most digits of such an index: Python does not read numbers with thousands of digits."""
 
 
 def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that load into a network and make it wrong, end the process or fill the memory.
+    """Check that no tensor loads into a network but makes it wrong, ends the process or fills the memory.
 
     Args:
         state: Name to tensor, as in the file.
@@ -32,7 +32,7 @@ def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
 
     Raises:
         CheckpointError: A tensor is sparse, quantised, nested, complex or without values, a weight is of 8 bits or
-            bool, a value is not finite, or a shape or a name declares more than there is in the file.
+            bool, a value is not finite, or a shape or a name declares more than the file has.
     """
     last = _INDEX[0] + _INDEX[1] * len(state)
     spare, seen = _SHARED, set()
@@ -56,7 +56,7 @@ def must_be_usable(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _not_plain(name: str, tensor: Tensor) -> str:
-    """What a tensor is that no network can compute with; empty where it can."""
+    """Why no network can compute with a tensor, in words; empty if one can."""
     if tensor.is_nested:
         return 'a nested tensor'
     if tensor.is_quantized:

@@ -4,11 +4,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-_MOST_NAMES = 40  # that an error lists
+_MOST_NAMES = 40  # most names that an error lists
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean …?` for a name close to a known one in any case, else what is known, as far as it can be read."""
+    """`did you mean …?` for a name close to a known one in any case, else the known names, as many as can be read."""
     known = sorted(known)
     names = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
@@ -16,7 +16,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first names for a sentence, `a, b, c and 4 more`; nothing of none."""
+    """The first names for a sentence, `a, b, c and 4 more`; empty for no names."""
     names = list(names)
     return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
@@ -37,7 +37,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f'Expected {len(header)} cells a row, as in the header {list(header)}, got {list(row)}.')
-    # three characters are the least a Markdown rule may have
+    # three characters are the least that a Markdown rule may have
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
     rule = ['-' * width if i == 0 else '-' * (width - 1) + ':' for i, width in enumerate(widths)]
     lines = [header, rule, *rows]

@@ -139,7 +139,7 @@ class Validation(Acceleration):
             self.end_run(asked[0], current_iter)
 
     def metrics_of(self, dataset: Any) -> dict[str, Any]:
-        """The metrics of `val: metrics:` that a set can have; without ground truth some are left out and logged."""
+        """The metrics of `val: metrics:` that a set can have; those left out for lack of ground truth are logged."""
         metrics = self.opt['val'].get('metrics') or {}
         if has_truth(dataset.opt):
             return metrics

@@ -1,1 +1,1 @@
-"""Which channels go: groups, importance, the search for a budget."""
+"""Choosing channels to remove: groups, importance, the search for a budget."""

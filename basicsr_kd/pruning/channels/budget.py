@@ -1,4 +1,4 @@
-"""The budget: how wide every channel group is to be, so that the whole costs what was asked for."""
+"""The width of every channel group, chosen so that the network's cost meets the budget."""
 from __future__ import annotations
 
 import math
@@ -14,7 +14,7 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
 
     The residual stream (layout `width`) has one width, a multiple of `round_to` or the full one, whichever costs
     nearest to the budget. Together with other groups (`balanced`) it gets the width nearest to the share whose square
-    is the budget's share, and the others make up the rest; where they cannot, the next nearest width is tried.
+    is the budget's share, and the others make up the rest; if they cannot, the next nearest width is tried.
 
     The other groups under `uniform`: the same width for all (a group that is narrower already stays as it is),
     whichever costs nearest to the budget.
@@ -29,13 +29,13 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
 
     Args:
         room: The groups.
-        account: The costs of what the budget counts, with all widths as they are.
+        account: The costs that the budget counts, with all widths unchanged.
         budget: The cost to reach; at least `least_cost`.
         allocation: 'uniform' or 'global'.
-        round_to: Widths are multiples of it (or what they were).
+        round_to: Widths are multiples of this number (or unchanged).
 
     Returns:
-        Root of each group to its width.
+        The width of each group, by its root.
     """
     if not room.stream:
         return _choose_free(room, account, budget, allocation, round_to)
@@ -59,7 +59,7 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
 
 
 def _choose_free(room: Room, account: Account, budget: float, allocation: str, round_to: int) -> dict[str, int]:
-    """The widths of the groups that may each have their own; the account has them afterwards."""
+    """The widths of groups that may each have their own; the account has these widths afterwards."""
     if allocation == 'uniform':
         return _choose_equal(room.free, account, budget, round_to, room.least)
     search = GlobalSearch(room.free, account, budget, round_to, room.least)
@@ -68,7 +68,7 @@ def _choose_free(room: Room, account: Account, budget: float, allocation: str, r
 
 
 def least_cost(room: Room, account: Account, round_to: int) -> int:
-    """What is left when every group has its least width; the account is as before afterwards."""
+    """The cost when every group has its least width; the account is unchanged afterwards."""
     least = [(group, group.size - min(_equal_widths([group], round_to, floor)))
              for groups, floor in ((room.stream, 1), (room.free, room.least)) for group in groups]
     for group, channels in least:
@@ -80,14 +80,14 @@ def least_cost(room: Room, account: Account, round_to: int) -> int:
 
 
 def _equal_widths(groups: list[ChannelGroup], round_to: int, least: int) -> list[int]:
-    """The widths that all of some groups can have together: multiples, and the full one."""
+    """The widths that all groups can have in common: multiples of `round_to`, and the full width."""
     largest = max(group.size for group in groups)
     return [width for width in range(0, largest, round_to) if width >= least] + [largest]
 
 
 def _choose_equal(groups: list[ChannelGroup], account: Account, budget: float, round_to: int,
                   least: int) -> dict[str, int]:
-    """One width for all, whichever costs nearest to the budget; the account has it afterwards."""
+    """One width for all groups, the one that costs nearest to the budget; the account has it afterwards."""
     def set_widths(width: int) -> None:
         for group in groups:
             new = min(group.size, width)

@@ -1,4 +1,4 @@
-"""Which steps lead to the budget when every layer may keep its own width."""
+"""The search for steps that lead to the budget when every layer may have its own width."""
 from __future__ import annotations
 
 from itertools import accumulate
@@ -7,14 +7,14 @@ from typing import NamedTuple
 from basicsr_kd.pruning.channels.groups import ChannelGroup
 from basicsr_kd.pruning.cost import Account
 
-# Steps that land within this share of the target are equally good: the one that loses the least importance goes.
+# Steps that land within this share of the target are equally good: the one that loses the least importance is taken.
 _EQUALLY_NEAR = 0.001
-# Whoever misses the target by more than this share exchanges steps for others until nothing comes nearer.
+# A search that misses the target by more than this share exchanges steps until no exchange comes nearer.
 PROMISED = 0.005
 
 
 class _Unit(NamedTuple):
-    """The next step of a group: so many channels fewer, saving so much, losing this importance, at this price."""
+    """The next step of a group: how many channels it removes, what it saves, the importance it loses, and its price."""
     price: float
     saving: int
     channels: int
@@ -42,7 +42,7 @@ class GlobalSearch:
                            for index in range(len(groups))]
 
     def run(self) -> None:
-        """Set `widths`: from the full ones to those that cost the target."""
+        """Set `widths`: step by step from the full ones to those that cost the target."""
         units = {index: unit for index in range(len(self.groups)) if (unit := self.unit(index))}
         while self.excess > 0 and units:
             chosen = min(units, key=units.__getitem__)
@@ -58,13 +58,13 @@ class GlobalSearch:
             pass
 
     def finish(self, units: dict[int, _Unit]) -> None:
-        """Take the unit that lands nearest to the target, if any lands nearer than leaving off."""
+        """Take the unit that lands nearest to the target, if any lands nearer than no further step."""
         nearest, unit = min(units.items(), key=lambda step: (self.miss(step[1].saving), step[1].price))
         if self.miss(unit.saving) < self.miss(0):
             self.drop(nearest, unit.channels)
 
     def exchange(self) -> bool:
-        """Take back one step of a group for one of another, if any such pair lands nearer; the nearest."""
+        """Take back one step of a group for one of another, if a pair lands nearer; the nearest pair is chosen."""
         best: tuple[float, float, int, int] | None = None
         for back in range(len(self.groups)):
             channels, value = self.step_back(back)
@@ -82,14 +82,14 @@ class GlobalSearch:
         return True
 
     def step_back(self, index: int) -> tuple[int, float]:
-        """Give a group its last step back; returns how many channels (0: it has them all), and their importance."""
+        """Undo a group's last step; returns how many channels come back (0: it has them all), and their importance."""
         width, group = self.widths[index], self.groups[index]
         channels = min(group.size, (width // self.round_to + 1) * self.round_to) - width
         self.drop(index, -channels)
         return channels, self.lost[index][group.size - width] - self.lost[index][group.size - width - channels]
 
     def unit(self, index: int) -> _Unit | None:
-        """The next step of a group, None where it has the least width already."""
+        """The next step of a group; None if it has the least width already."""
         width, size = self.widths[index], self.groups[index].size
         below = (width - 1) // self.round_to * self.round_to
         if below < self.least:
@@ -101,10 +101,10 @@ class GlobalSearch:
         return _Unit(importance / saving, saving, channels, importance)
 
     def drop(self, index: int, channels: int) -> None:
-        """Take channels out of a group (put them back if negative)."""
+        """Remove channels from a group (put them back if negative)."""
         self.excess -= self.account.drop(self.groups[index], channels)
         self.widths[index] -= channels
 
     def miss(self, saving: int) -> float:
-        """How far from the target a saving lands; all that is equally near is one."""
+        """How far from the target a saving lands; all distances within `equally_near` count the same."""
         return max(abs(self.excess - saving), self.equally_near)

@@ -1,4 +1,4 @@
-"""Which channels must go together: torch-pruning's dependency graph, read as slices of tensors."""
+"""Groups of channels that must be removed together: torch-pruning's dependency graph, read as slices of tensors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,15 +30,15 @@ class Slice:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can only go together: everything that writes, scales or reads them.
+    """Channels that can only be removed together: everything that writes, scales or reads them.
 
     Args:
         root: Module path of the first module that writes them.
-        producers: All that write them, to the index of their output channel for each of the group's channels. More
-            than one where outputs are added: a residual stream.
+        producers: All modules that write them, each with the index of its output channel for each of the group's
+            channels. There are several where outputs are added: a residual stream.
         slices: The tensors that hold a part of them.
-        importance: One value for each channel, at least 0; the smaller, the sooner it may go.
-        blocked: Why these channels must all stay; empty where they need not.
+        importance: One value for each channel, at least 0; the smaller, the sooner it may be removed.
+        blocked: Why these channels must all stay; empty if they need not.
     """
     root: str
     producers: dict[str, list[int]]
@@ -48,7 +48,7 @@ class ChannelGroup:
 
     @property
     def size(self) -> int:
-        """How many channels the group has."""
+        """The number of channels in the group."""
         return len(self.importance)
 
     def kept(self, width: int) -> list[int]:
@@ -59,17 +59,17 @@ class ChannelGroup:
 
 def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Tensor | None],
                 adapt: Callable[[Any], None] | None = None) -> list[ChannelGroup]:
-    """Trace a network and give every group of channels of its convolutions and linear layers.
+    """Trace a network and return every group of channels of its convolutions and linear layers.
 
     Args:
-        net: A network whose parameters require gradients (the trace follows autograd's graph), on the meta device if
-            `importance` can do without values.
-        example: An input for it on its device, `(1, c, h, w)`.
-        importance: Torch-pruning's criterion: its group to one value a channel.
-        adapt: What to do to torch-pruning's graph before groups are read off it.
+        net: A network whose parameters require gradients (the trace follows autograd's graph); it may be on the meta
+            device if `importance` needs no values.
+        example: An input for the network on its device, `(1, c, h, w)`.
+        importance: torch-pruning's criterion: from a group to one value for each channel.
+        adapt: A change of torch-pruning's graph before groups are read from it.
 
     Returns:
-        The groups in the order of the network's modules. Those that cannot be cut say why in `blocked`.
+        The groups in the order of the network's modules. Groups that cannot be cut say why in `blocked`.
     """
     modules = {name: module for name, module in net.named_modules() if isinstance(module, _ROOTS) and
                not (getattr(module, 'groups', 1) == getattr(module, 'out_channels', 1) > 1)}  # depthwise: scales only
@@ -88,7 +88,7 @@ def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Ten
 
 
 class _Reader:
-    """Turns torch-pruning's groups, of modules and pruning functions, into slices of tensors."""
+    """Turns torch-pruning's groups, which consist of modules and pruning functions, into slices of tensors."""
 
     def __init__(self, net: nn.Module, graph: Any) -> None:
         self.graph = graph
@@ -131,13 +131,13 @@ class _Reader:
         values = [0.0] * size
         if not blocked:
             found = importance(group)
-            # A layer of nothing but zeros has mean 0, hence 0 / 0: it is worth nothing.
+            # A layer of zeros only has mean 0, hence 0 / 0: its importance is 0.
             values = values if found is None else torch.nan_to_num(found, nan=0.0).tolist()
         return ChannelGroup(root, producers or {root: list(range(size))}, slices, values, blocked)
 
     @staticmethod
     def sides(target: Any, outputs: bool) -> list[tuple[str, int]] | None:
-        """The tensors of a module with the dimension that channels are counted along; None: it cannot be cut."""
+        """The tensors of a module, each with the dimension of its channels; None: the module cannot be cut."""
         module = target.module
         if target.type in _PER_CHANNEL:
             return [(tensor, 0) for tensor in ('weight', 'bias', 'running_mean', 'running_var')]
@@ -150,7 +150,7 @@ class _Reader:
 
 
 def _columns(item: Any, size: int) -> list[list[int]] | None:
-    """A module's channels for the group's channels, once for each time it has them (a concatenation of x with x)."""
+    """A module's channels for the group's channels; several lists if it has them several times (x joined with x)."""
     found: list[list[int]] = [[] for _ in range(size)]
     for channel, index in sorted(zip(item.root_idxs, item.idxs, strict=True)):
         found[channel].append(index)
@@ -161,7 +161,7 @@ def _columns(item: Any, size: int) -> list[list[int]] | None:
 
 
 def channels_cut(groups: Iterable[ChannelGroup], kept: Mapping[str, list[int]]) -> Cut:
-    """The cut that leaves each group the channels that are listed under its root."""
+    """The cut that leaves each group the channels that `kept` lists under its root."""
     dropped: dict[str, dict[int, set[int]]] = {}
     for group in groups:
         gone = sorted(set(range(group.size)) - set(kept[group.root]))
@@ -175,7 +175,7 @@ def _memoised_shapes() -> Iterator[None]:
     """Make torch-pruning's search for the width of a tensor linear in the size of the network.
 
     Before each concatenation it walks back through both inputs of every addition, so the walk doubles with each
-    residual; at 500 steps it gives up, without a width (from 8 RRDBs on: `TypeError`, 'int' and 'NoneType'). Here
+    residual; at 500 steps it gives up without a width (from 8 RRDBs on: `TypeError`, 'int' and 'NoneType'). Here
     each node of the graph is asked once, and counts its own steps only. Widths must not change within the context.
     """
     search = shape_infer.infer_out_channels_recursively

@@ -1,4 +1,4 @@
-"""What a channel is worth: by magnitudes, torch-pruning's criteria under the names of the options, or on images."""
+"""Importance of channels: by magnitudes, by torch-pruning's criteria under the names of our options, or on images."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class FilterMagnitude:
-    """The norm of the filters that write a channel, over all layers that do (Li et al., ICLR 2017).
+    """The norm of the filters that write a channel, over all layers that write it (Li et al., ICLR 2017).
 
-    torch-pruning counts the weights that read the channel, too. They are small where what they read is large, so they
-    speak for the wrong channels: on photos held out, the networks of docs/results/pruning.md came out 0.04 to 0.06 dB
+    torch-pruning also counts the weights that read the channel. They are small where their input is large, so they
+    point to the wrong channels: on photos held out, the networks of docs/results/pruning.md came out 0.04 to 0.06 dB
     (demo teacher) and 0.2 to 10 dB (realesr-general-x4v3) worse in layout growth.
 
     Args:
-        p: The power that single weights are summed with.
+        p: The power with which single weights are summed.
     """
 
     _WRITING = (torch_pruning.prune_conv_out_channels, torch_pruning.prune_linear_out_channels)
@@ -40,29 +40,29 @@ MAGNITUDES: dict[str, Callable[[], Callable[[Any], Tensor | None]]] = {
     'l2': lambda: FilterMagnitude(p=2),
     # Share of the squared magnitude of all channels that are at least as large (Lee et al., ICLR 2021).
     'lamp': _criteria.LAMPImportance,
-    # Distance from the layer's other filters: what is near the middle can be replaced (He et al., CVPR 2019).
+    # Distance from the layer's other filters: a filter near the middle can be replaced (He et al., CVPR 2019).
     'fpgm': _criteria.FPGMImportance,
     'random': _criteria.RandomImportance,
 }
-"""What needs no images. Magnitudes have mean 1 in every group: those of two layers do not compare, since (leaky) ReLU
-lets a factor move from one to the next."""
+"""Importances that need no images. Magnitudes have mean 1 in every group: two layers cannot be compared, since (leaky)
+ReLU lets a factor move from one to the next."""
 
 
 class ChannelEffects:
-    """Importance `taylor`: the squared effects of a group's channels, in the form of torch-pruning's criteria.
+    """Importance `taylor`: the squared effects of a group's channels, as one of torch-pruning's criteria.
 
-    How far the output moves, to first order, when a channel becomes zero (Molchanov et al., "Importance Estimation for
-    Neural Network Pruning", CVPR 2019: (Σ w·g)² over its weights), here without labels: instead of a loss, the output
-    itself is differentiated, weighted by random signs. The mean of that square over draws of the signs is the squared
-    change summed over every value of the output.
+    The effect is how far the output moves, to first order, when a channel becomes zero (Molchanov et al., "Importance
+    Estimation for Neural Network Pruning", CVPR 2019: (Σ w·g)² over its weights). Labels are not needed: instead of a
+    loss, the output itself is differentiated, weighted by random signs. The mean of that square over draws of the signs
+    is the squared change summed over every value of the output.
 
     torch-pruning's own GroupTaylorImportance adds |w·g| over single weights, which overrates channels whose weights
     work against each other: pruned by it, the networks of docs/results/pruning.md are 0.1 to 4 dB worse.
 
     Args:
         net: A network on the CPU in evaluation mode, its parameters requiring gradients.
-        images: Its inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`; a few at a time, so memory does not grow
-            with n.
+        images: The network's inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`; a few run at a time, so memory does not
+            grow with n.
         progress: Whether to show a progress bar.
     """
 
@@ -79,7 +79,7 @@ class ChannelEffects:
             self.effects[layers[name]] = self.effects.get(layers[name], 0) + moved.square().sum(0)
 
     def __call__(self, group: Any) -> Tensor:
-        """One value for each channel of torch-pruning's group."""
+        """The importance of each channel of torch-pruning's group."""
         total = torch.zeros(len(group[0].idxs))
         for item in group:
             effects = self.effects.get(item.dep.target.module)
@@ -89,7 +89,7 @@ class ChannelEffects:
 
 
 def weight_effects(net: nn.Module, images: Tensor, progress: bool) -> dict[str, Tensor]:
-    """The squared effect of every single parameter, (w·g)², by its name. Arguments as for ChannelEffects."""
+    """The squared effect of every single parameter, (w·g)², by its name. Arguments as for `ChannelEffects`."""
     parameters = dict(net.named_parameters())
     effects = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     generator = torch.Generator().manual_seed(0)

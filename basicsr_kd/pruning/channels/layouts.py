@@ -1,4 +1,4 @@
-"""Which channels each layout may take."""
+"""The channels that each layout may remove."""
 from __future__ import annotations
 
 import re
@@ -18,14 +18,14 @@ _RRDBNET_TAIL = ('conv_up1', 'conv_up2', 'conv_hr')
 
 @dataclass(frozen=True)
 class Room:
-    """What a layout may take.
+    """The channels that a layout may remove.
 
     Args:
         stream: Groups that all get one width: the residual stream.
-        free: Groups that may each have a width of their own.
-        least: The least width of `free`: 0 where a convolution may vanish (an RRDBNet's growth), else 1, which the
-            steps of `round_to` turn into their first multiple.
-        skipped: Module path to the reason why its channels stay, for those that this layout would take.
+        free: Groups that may each have their own width.
+        least: The least width of `free`: 0 if a convolution may vanish (an RRDBNet's growth), else 1, which the steps
+            of `round_to` turn into the first multiple.
+        skipped: Why channels stay, by module path, for channels that this layout would otherwise remove.
     """
     stream: list[ChannelGroup]
     free: list[ChannelGroup]
@@ -35,28 +35,28 @@ class Room:
 
 def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, TensorCost], layout: str,
               target: str | None, of: str) -> Room:
-    """Sort a network's channel groups into what `growth`, `width` or `balanced` may take.
+    """Sort a network's channel groups into those that `growth`, `width` or `balanced` may shrink.
 
-    RRDBNet and what derives from it: `growth` takes the four growing convolutions of every dense block, `width` the
-    residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. These have few parameters
-    and take much of the time, so `growth` takes them, too, where time is counted. Any other network: channels that
+    RRDBNet and networks derived from it: `growth` takes the four growing convolutions of every dense block, `width` the
+    residual stream and, so that the result is a plain RRDBNet, the convolutions behind it. Those have few parameters
+    but take much of the time, so `growth` takes them, too, if the budget is time. Any other network: channels that
     several convolutions write because they are added are its residual stream, all other channels its growth. A network,
-    or a target, through which no residual stream runs (SRVGGNetCompact, FRNet's `fnet`) is one chain: `width` takes
-    all its channels, equally.
+    or a target, without a residual stream (SRVGGNetCompact, FRNet's `fnet`) is one chain: `width` takes all its
+    channels, equally.
 
     Raises:
-        PruningError: The layout finds nothing to take.
+        PruningError: The layout finds nothing to remove.
     """
     inside = [group for group in groups if target is None or all(within(path, target) for path in group.producers)]
     if isinstance(net, RRDBNet):
-        # All of these or none, else the result is no RRDBNet: no part of the network has all.
+        # All of these or none, else the result is no RRDBNet; a part of the network never has all.
         stream = [group for group in inside if target is None and group.root in ('conv_first', *_RRDBNET_TAIL)]
         behind = _RRDBNET_TAIL if of == 'latency' else ()
         free = [group for group in inside if _GROWTH.fullmatch(group.root) or group.root in behind]
         skipped: dict[str, str] = {}
     else:
         reasons = {group.root: _reason(group, costs) for group in inside}
-        last = groups[-1].root if groups else ''  # the output itself is nobody's idea of a channel to prune
+        last = groups[-1].root if groups else ''  # channels of the output itself are never pruned
         skipped = {root: reason for root, reason in reasons.items() if reason and root != last}
         open_groups = [group for group in inside if not reasons[group.root]]
         stream = [group for group in open_groups if len(group.producers) > 1]
@@ -82,7 +82,7 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
 
 
 def _reason(group: ChannelGroup, costs: dict[str, TensorCost]) -> str:
-    """Why a group's channels must stay; empty where they need not."""
+    """Why a group's channels must stay; empty if they need not."""
     if group.blocked:
         return group.blocked
     pooled = [path for path in group.producers if (cost := costs.get(f'{path}.weight')) and cost.uses == 1]

@@ -1,4 +1,4 @@
-"""How far a network's output moves with what its layers write: its gradients under random signs.
+"""How far a network's output moves when the outputs of its layers change: its gradients under random signs.
 
 The mean square over draws of the signs is the squared change summed over every value of the output.
 """
@@ -14,29 +14,29 @@ from basicsr_kd.utils.modes import fast_formats
 from basicsr_kd.utils.progress import progressing
 
 _TILE = 32
-"""Side of the pieces that images are cut into, each with signs of its own: more draws for the same work. Of 96, 48, 32,
+"""Side of the pieces that images are cut into, each with its own signs: more draws for the same work. Of 96, 48, 32,
 24 and 16, measured on realesr-general-x4v3 pruned by 0.1, 0.3 and 0.5, this kept the output best."""
 AT_ONCE = 4
-"""Pieces that run at once: RealESRGAN_x4plus then takes half of the time of one by one."""
+"""Pieces that run at once: RealESRGAN_x4plus then takes half of the time that it takes one by one."""
 DRAWS = 2
-"""Of signs, for each piece. Of RealESRGAN_x4plus' growth channels, the less important half by one draw on 96 pieces
-shares 0.86 with that by another."""
+"""Draws of signs for each piece. Of RealESRGAN_x4plus' growth channels, the less important halves by two different
+draws on 96 pieces share 0.86."""
 
 
 def output_sensitivities(net: nn.Module, names: Iterable[str], images: Tensor, progress: bool) -> dict[str, Tensor]:
-    """How far the output moves with what some layers write: the squared gradient of the output, summed over positions.
+    """How far the output moves with the outputs of some layers: its squared gradient, summed over positions.
 
-    Taken behind the activation where that works in place, as in an RRDBNet: on the demo's teacher pruned by 0.4 `obs`
-    then chose better than before it (squared error 1.24e-5 after the refit, against 1.61e-5).
+    If an activation works in place, as in an RRDBNet, the activation's output is taken: on the demo's teacher
+    pruned by 0.4, `obs` then chose better (squared error 1.24e-5 after the refit, against 1.61e-5).
 
     Args:
-        net: In evaluation mode, on the CPU, its parameters requiring gradients.
+        net: A network in evaluation mode, on the CPU, its parameters requiring gradients.
         names: Module paths of convolutions.
         images: Inputs of the network, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
         progress: Whether to show a progress bar.
 
     Returns:
-        Path to `(c)`: by how much the squared error of the output, summed over its values, grows with the mean
+        For each path `(c)`: by how much the squared error of the output, summed over its values, grows with the mean
         squared error of this channel over its positions.
     """
     layers = {name: net.get_submodule(name) for name in names}
@@ -50,21 +50,21 @@ def output_sensitivities(net: nn.Module, names: Iterable[str], images: Tensor, p
 @torch.no_grad()
 def signed_gradients(net: nn.Module, layers: Mapping[str, nn.Module], images: Tensor, title: str, progress: bool,
                      behind: bool = False) -> Iterator[tuple[int, str, Sequence[tuple[Tensor, Tensor]]]]:
-    """Run a network on pieces of images, and differentiate its output, under signs drawn at random, by what it wrote.
+    """Run a network on pieces of images, and differentiate its output, under random signs, by the outputs of layers.
 
-    In bf16 where the CPU is fast in it: its rounding changes less than another draw of the signs does.
+    It runs in bf16 on CPUs that are fast in it: rounding changes less than another draw of the signs does.
 
     Args:
-        net: In evaluation mode, on the CPU, its parameters requiring gradients.
-        layers: Those of which to tell what they wrote.
-        images: Its inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
-        title: Of the progress bar.
-        progress: Whether to show it.
-        behind: Of a layer with an activation that works in place, what that makes of it, and the gradient there.
+        net: A network in evaluation mode, on the CPU, its parameters requiring gradients.
+        layers: The layers, by name, whose outputs are given.
+        images: The network's inputs, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
+        title: The progress bar's title.
+        progress: Whether to show a progress bar.
+        behind: Whether a layer with an activation that works in place gives the activation's output and gradient.
 
     Yields:
-        How many pieces ran at once, the name of a layer, and, for each time that it ran, what it wrote and the
-        gradient of that, float32.
+        How many pieces ran at once, the name of a layer, and, for each time that it ran, its output and the gradient at
+        that output, float32.
     """
     written: dict[str, list[Tensor]] = {}
 
@@ -72,7 +72,7 @@ def signed_gradients(net: nn.Module, layers: Mapping[str, nn.Module], images: Te
         written.setdefault(name, []).append(output)
         return None if behind else output.clone()
 
-    # What linear layers and networks of clips write may have another first dimension than the pieces.
+    # Outputs of linear layers and of networks of clips may have another first dimension than the pieces.
     alone = images.dim() == 5 or any(isinstance(layer, nn.Linear) for layer in layers.values())
     generator = torch.Generator().manual_seed(0)
     with ExitStack() as stack:
@@ -97,13 +97,13 @@ def signed_gradients(net: nn.Module, layers: Mapping[str, nn.Module], images: Te
 
 
 def pieces(images: Tensor, at_once: int, title: str, progress: bool) -> Iterator[Tensor]:
-    """Pieces of images or clips, some at once: `(k, c, h, w)` or `(k, t, c, h, w)`, none narrower than others."""
+    """Pieces of images or clips, some at once: `(k, c, h, w)` or `(k, t, c, h, w)`, all of one width."""
     tiles = [tile for row in images.split(_TILE, -2) for tile in row.split(_TILE, -1)]
     alike = torch.cat([tile for tile in tiles if tile.shape == tiles[0].shape]).split(at_once)
     return progressing(alike, title, len(alike), progress)
 
 
 def under_signs(output: Tensor, generator: torch.Generator) -> Tensor:
-    """The sum of an output's values under signs drawn at random."""
+    """The sum of an output's values, each with a random sign."""
     output = output.float()
     return (output * (torch.randint(0, 2, output.shape, generator=generator).to(output) * 2 - 1)).sum()

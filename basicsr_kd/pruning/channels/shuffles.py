@@ -1,4 +1,4 @@
-"""Channels in front of a pixel shuffle: r² of them make one behind it, so they can only go together."""
+"""Channels in front of a pixel shuffle: r² of them make one channel behind it, so they can only be removed together."""
 from __future__ import annotations
 
 from collections import Counter
@@ -14,16 +14,16 @@ from basicsr_kd.pruning.channels.groups import ChannelGroup, Slice, find_groups
 
 def find_shuffled_groups(net: nn.Module, example: Tensor,
                          importance: Callable[[Any], Tensor | None]) -> list[ChannelGroup]:
-    """`basicsr_kd.pruning.channels.groups.find_groups`, also through pixel shuffles, where pruning stops.
+    """`basicsr_kd.pruning.channels.groups.find_groups`, also through pixel shuffles, where torch-pruning stops.
 
-    In a group that a pixel shuffle of factor r lies in, a channel is one *behind* it: r² outputs of the convolution in
-    front, which the group has as r² slices of its tensors; their importances add up.
+    In a group with a pixel shuffle of factor r, a channel is one *behind* it: r² outputs of the convolution in front,
+    which the group has as r² slices of its tensors; their importances add up.
     """
     return [_bundled(group) for group in find_groups(net, example, importance, _map_shuffles)]
 
 
 def _map_shuffles(graph: Any) -> None:
-    """Tell torch-pruning's graph, which takes a pixel shuffle for an elementwise operation, which channels it joins."""
+    """Tell torch-pruning's graph which channels a pixel shuffle joins; it treats one as an elementwise operation."""
     for node in graph.module2node.values():
         if type(node.grad_fn).__name__.startswith('PixelShuffle'):
             times = node.grad_fn._saved_upscale_factor**2
@@ -39,15 +39,15 @@ def _map(source: Any, target: Any, mapping: Callable[[list[Any]], list[Any]]) ->
 
 
 def _join(indices: list[Any], times: int) -> list[Any]:
-    """From in front of a shuffle to behind it."""
+    """Map indices from in front of a shuffle to behind it."""
     return [type(index)(idx=index.idx // times, root_idx=index.root_idx) for index in indices]
 
 
 def _split(indices: list[Any], times: int) -> list[Any]:
-    """From behind a shuffle to in front of it; what `_join` gave comes back as it was.
+    """Map indices from behind a shuffle to in front of it; the output of `_join` gives its input again.
 
-    Else torch-pruning would take it for something new, come through the shuffle again and merge the two, by which the
-    roots of all but one of the joined channels are lost.
+    Else torch-pruning would treat it as something new, come through the shuffle again and merge the two, and the roots
+    of all but one of the joined channels would be lost.
     """
     joined = len(indices) == times * len({index.idx for index in indices})
     seen: Counter[int] = Counter()
@@ -61,7 +61,7 @@ def _split(indices: list[Any], times: int) -> list[Any]:
 
 
 def _bundled(group: ChannelGroup) -> ChannelGroup:
-    """The same channels, those that share an index behind a pixel shuffle as one; blocked ones stay as they are."""
+    """The group with the channels that become one behind a pixel shuffle as one; a blocked group is unchanged."""
     if group.blocked:
         return group
     members: dict[int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Importance `obs`: what a channel is worth when the layers that read it may be refitted without it.
+"""Importance `obs`: the worth of a channel when the layers that read it may be refitted without it.
 
 Optimal brain surgeon (Hassibi and Stork 1993) for groups of weights, as in Optimal Brain Compression (Frantar and
 Alistarh, NeurIPS 2022) and ZipLM (Kurtic et al., NeurIPS 2023), here for whole channels of a super-resolution network.
@@ -24,27 +24,27 @@ from basicsr_kd.utils.modes import evaluating
 from basicsr_kd.utils.progress import Progress
 
 AT_ONCE = 4
-"""Channels that go between two pricings. One at a time gave the same channels on blocks of RealESRGAN_x4plus."""
+"""Channels removed between two pricings. One at a time gave the same channels on blocks of RealESRGAN_x4plus."""
 
 
 def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tensor,
                    progress: bool) -> list[ChannelGroup]:
     """Give the channels of some groups their importance `obs`.
 
-    The price of a channel is what its going adds to the squared error of the output when every layer that reads it is
-    refitted, each for itself: the sum over readers r and their outputs o of s(r, o) w' [(H^-1)_cc]^-1 w. Here w are the
-    weights of o on the channel, H the centred second moments of what r reads, and s(r, o) the mean squared gradient of
-    the output, under random signs, at o. After each removal the channel is eliminated from weights and H^-1, so what is
-    priced next no longer counts on it; outputs that are gone cost nothing.
+    The price of a channel is what its removal adds to the squared error of the output when every layer that reads it is
+    refitted on its own: the sum over readers r and their outputs o of s(r, o) w' [(H^-1)_cc]^-1 w. Here w are the
+    weights of o on the channel, H the centred second moments of the inputs of r, and s(r, o) the mean squared gradient
+    of the output, under random signs, at o. After each removal the channel is eliminated from weights and H^-1, so
+    later prices no longer count on it; outputs that are removed cost nothing.
 
     Args:
-        net: In evaluation mode, on the CPU, its parameters requiring gradients.
-        groups: Those that may lose channels.
+        net: A network in evaluation mode, on the CPU, its parameters requiring gradients.
+        groups: The groups that may lose channels.
         images: Inputs of `net`, `(n, c, h, w)` or clips `(n, t, c, h, w)`.
         progress: Whether to show progress bars.
 
     Returns:
-        The groups in their order. Importance grows in the order in which a group's channels would go.
+        The groups in their order. Importance grows in the order in which a group's channels would be removed.
 
     Raises:
         PruningError: Channels are read by something else than plain convolutions with enough inputs.
@@ -87,10 +87,10 @@ def surgeon_prices(net: nn.Module, groups: Sequence[ChannelGroup], images: Tenso
 
 
 def _readers(net: nn.Module, group: ChannelGroup) -> dict[str, list[list[int]]]:
-    """The convolutions that read a group, to the input channels that each of its channels has there.
+    """The convolutions that read a group, each with the input channels that it has for each of the group's channels.
 
     Raises:
-        PruningError: Something else reads it.
+        PruningError: Something else reads the group.
     """
     found: dict[str, list[list[int]]] = {}
     for part in group.slices:
@@ -113,7 +113,7 @@ def _values(net: nn.Module, name: str) -> int:
 
 
 def _units(groups: Sequence[ChannelGroup], readers: Mapping[str, Iterable[str]]) -> list[list[ChannelGroup]]:
-    """Groups that share readers, together: in an RRDBNet those of a dense block."""
+    """Groups that share readers, put together: in an RRDBNet the groups of a dense block."""
     units: list[tuple[set[str], list[ChannelGroup]]] = []
     for group in groups:
         names, members = set(readers[group.root]), [group]
@@ -125,7 +125,7 @@ def _units(groups: Sequence[ChannelGroup], readers: Mapping[str, Iterable[str]])
 
 
 class _Reader:
-    """A convolution that reads channels which may go: its weights on them, and H^-1, both without those gone."""
+    """A convolution that reads removable channels: its weights on them, and H^-1, both without removed channels."""
 
     def __init__(self, conv: nn.Conv2d, factor: Tensor, columns: Mapping[str, list[list[int]]],
                  sensitivity: Tensor) -> None:
@@ -143,14 +143,14 @@ class _Reader:
             start += count
 
     def prices(self, root: str, channels: Sequence[int]) -> Tensor:
-        """What some channels of a group cost here, each alone: `(number of channels)`."""
+        """The price of each of some channels of a group in this reader: `(number of channels)`."""
         index = self.places[root][channels]
         weights = (self.weights[:, index] * self.sensitivity.sqrt()[:, None, None]).permute(1, 2, 0)
         blocks = self.inverse[index[:, :, None], index[:, None, :]]
         return (torch.linalg.solve(blocks, weights) * weights).sum((1, 2))
 
     def remove(self, root: str, channel: int) -> None:
-        """Take a channel out; the weights that are left make up for it as well as they can."""
+        """Remove a channel; the remaining weights make up for it as well as they can."""
         index = self.places[root][channel]
         columns = self.inverse[:, index]
         change = columns @ torch.linalg.inv(columns[index])
@@ -160,7 +160,7 @@ class _Reader:
 
 
 def _prices(net: nn.Module, unit: Sequence[ChannelGroup], readers: Mapping[str, _Reader]) -> dict[str, list[float]]:
-    """Let all channels of some groups go, the cheapest for what it saves first: root to the price of each channel."""
+    """Remove all channels of some groups, always the cheapest for what it saves: the price of each channel by root."""
     shapes = {name: tensor.shape for name, tensor in net.named_parameters()}
     saving = {group.root: sum(shapes[part.tensor].numel() // shapes[part.tensor][part.dim] for part in group.slices
                               if part.tensor in shapes) for group in unit}
@@ -177,7 +177,7 @@ def _prices(net: nn.Module, unit: Sequence[ChannelGroup], readers: Mapping[str, 
         offers = [(value / saving[root], root, channel) for root, channels in left.items() if channels
                   for value, channel in zip(price(root, channels).tolist(), channels, strict=True)]
         for _, root, channel in sorted(offers)[:AT_ONCE]:
-            # Growing within a group, so that its order is that of its channels' going.
+            # Prices grow within a group, so that their order is that of the channels' removal.
             dearest[root] = math.nextafter(max(dearest[root], price(root, [channel]).item()), math.inf)
             prices[root][channel] = dearest[root]
             left[root].remove(channel)

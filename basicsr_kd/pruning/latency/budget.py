@@ -1,4 +1,4 @@
-"""The widths with which a network takes a share of its time, as measured: `of: latency`."""
+"""The widths with which a network takes a given share of its measured time: `of: latency`."""
 from __future__ import annotations
 
 import math
@@ -17,25 +17,25 @@ from basicsr_kd.pruning.latency.units import find_units
 from basicsr_kd.utils.prune_request import Request
 
 NEAR = 0.05
-"""How far from the share that was asked for a network may be, in parts of it."""
+"""How far a network's time may be from the share that was asked for, as a part of that share."""
 _TRIALS = 4
 
 Build = Callable[[Mapping[str, int]], nn.Module]
-"""Root of each group to its width, to the network that is left."""
+"""A function from the width of each group, by its root, to the network that is left."""
 
 
 class TimeBudget:
-    """Finds the widths.
+    """The search for the widths.
 
     Args:
         net: The network, on the CPU in evaluation mode.
         room: The groups that may lose channels; only their sizes matter here.
-        request: What is asked for.
+        request: The request with its budget.
         example: An input of the network, `(1, c, h, w)`.
-        build: Makes a network with some widths.
+        build: Makes a network with given widths.
 
     Raises:
-        PruningError: The device, runtime or type is not here, or the share is out of reach.
+        PruningError: The device, runtime or type is missing on this machine, or the share is out of reach.
         MissingExtraError: The runtime is not installed.
     """
 
@@ -57,13 +57,13 @@ class TimeBudget:
                                f'{most}.')
 
     def choose(self, groups: Sequence[ChannelGroup], progress: bool) -> tuple[dict[str, int], Latency]:
-        """Root of each group to its width, and the time of the network that this makes.
+        """The width of each group by its root, and the time of the network with these widths.
 
-        Times of units say which combination loses least for its time; the time of the whole is measured, and the choice
-        repeated with another limit until it is within 5 %, four times at most; the nearest counts.
+        Times of units tell which combination loses least for its time. Then the time of the whole network is measured,
+        and the choice is repeated with another limit until it is within 5 %, at most four times; the nearest counts.
 
         Args:
-            groups: Those of the room, with the importance of their channels.
+            groups: The groups of the room, with the importance of their channels.
             progress: Whether to show progress bars.
         """
         times = self.table.measure(progress)
@@ -77,7 +77,7 @@ class TimeBudget:
                        for its, row, option in zip(times, rows, options, strict=True))
 
         slowest, fastest = total([0] * len(units)), total([len(unit.options) - 1 for unit in units])
-        # What all units take, by what the whole took: known at both ends, and from there at every trial.
+        # Time of all units, by the time of the whole network: known at both ends, and from there on at every trial.
         known = {self.least.share: fastest, 1.0: slowest}
         found = [(abs(self.least.share - self.share), self.widths_of_least, self.least)]
         for _ in range(_TRIALS):
@@ -96,11 +96,11 @@ class TimeBudget:
 
 
 def between(known: Mapping[float, float], share: float) -> float:
-    """What goes with a share of the time: on the line between the two nearest that were measured.
+    """The value that belongs to a share of the time: on the line between the two nearest measured shares.
 
     Args:
-        known: Share of the time to what went with it.
-        share: The one that is wanted.
+        known: Measured shares of the time, each with its value.
+        share: The share whose value is wanted.
     """
     below = max((one for one in known if one <= share), default=min(known))
     above = min((one for one in known if one > share), default=max(known))

@@ -1,4 +1,4 @@
-"""Which combination of widths each unit gets so that all together take a given time: a multiple-choice knapsack."""
+"""A multiple-choice knapsack: the widths of each unit, so that all units together take at most a given time."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,29 +6,29 @@ from collections.abc import Sequence
 import numpy as np
 
 _STEPS = 20_000
-"""Of the time, in which units are counted: rounding then is 0.2 % of the whole at most, over 69 dense blocks."""
+"""Steps in which the time is counted: rounding is then at most 0.2 % of the whole, over 69 dense blocks."""
 
 
 def choose(times: Sequence[np.ndarray], losses: Sequence[Sequence[float]], limit: float) -> list[int] | None:
     """Choose an option for each unit so that the losses add up to the least while the times stay below a limit.
 
-    By dynamic programming over the units, the time used so far and the option of the unit before.
+    It uses dynamic programming over the units, the time used so far and the option of the unit before.
 
     Args:
-        times: Of each unit, `(options of the unit before, its options)`, or `(1, its options)` where the unit
+        times: For each unit, `(options of the unit before, its own options)`, or `(1, its own options)` if the unit
             before does not matter.
-        losses: Of each unit, for each option.
-        limit: Of the sum of times.
+        losses: For each unit, the loss of each option.
+        limit: The largest sum of times.
 
     Returns:
-        The number of the option of each unit; None where the fastest are too slow.
+        The number of each unit's option; None if even the fastest options are too slow.
     """
-    least = np.zeros((1, _STEPS + 1))  # of the losses, by the option of the unit before and the time used at most
+    least = np.zeros((1, _STEPS + 1))  # least loss, by the option of the unit before and the most time used
     steps, came_from = [], []
     for its, lost in zip(times, losses, strict=True):
         taken = np.rint(its / limit * _STEPS).astype(int) if limit > 0 else np.full(its.shape, _STEPS + 1)
         before = np.arange(len(least))[:, None].repeat(_STEPS + 1, 1)
-        if len(its) == 1:  # whatever was before, the best of it
+        if len(its) == 1:  # the unit before does not matter: take its best
             before = least.argmin(0)[None]
             least = least.min(0)[None]
         new = np.full((its.shape[1], _STEPS + 1), np.inf)

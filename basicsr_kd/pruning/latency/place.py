@@ -1,4 +1,4 @@
-"""Where time is measured: the device, the program that runs the network there, its numbers, the size of the image."""
+"""Where time is measured: device, runtime, number format, size of the image."""
 from __future__ import annotations
 
 import copy
@@ -40,11 +40,11 @@ class Place:
     hardware: str
 
     def words(self) -> str:
-        """For people."""
+        """The place in words, for people."""
         return f'{self.program}, {self.dtype}, {self.size}x{self.size} input, {self.hardware}'
 
     def ready(self, net: nn.Module, image: Tensor) -> Call:
-        """A network ready to run on an image `(1, c, h, w)`: calling it runs it once, to the end.
+        """Make a network ready to run on an image `(1, c, h, w)`: calling the result runs it once, to the end.
 
         Raises:
             PruningError: The runtime cannot hold the network.
@@ -69,11 +69,11 @@ class Place:
 
 
 def find_place(request: Request) -> Place:
-    """Where a request's time is to be measured; what it leaves open is what this machine is fastest in.
+    """The place to measure a request's time; open choices are filled with the fastest that this machine has.
 
     Raises:
-        PruningError: A device or a number format that is not here.
-        MissingExtraError: A runtime that is not installed.
+        PruningError: A device or a number format is missing on this machine.
+        MissingExtraError: A runtime is not installed.
     """
     device = request.device or 'cpu'
     if device == 'cuda' and not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""How long a pruned network takes beside the one that it was made of."""
+"""The time of a pruned network, measured side by side with the network before pruning."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from basicsr_kd.metrics.timing import quartiles, time_in_turns
 from basicsr_kd.pruning.latency.place import Place
 
 NOISY = 0.2
-"""Between the quartiles of a time, in parts of its median, from which on a machine is called noisy."""
+"""If the distance between a time's quartiles is more than this part of its median, the machine is called noisy."""
 _TURNS, _SECONDS = 5, 10
 
 
 @dataclass(frozen=True)
 class Latency:
-    """What a network takes, measured beside the one that it was made of.
+    """The time of a network, measured side by side with the network that it was made from.
 
     Args:
-        place: Where, in words.
+        place: Where it was measured, in words.
         before: Seconds of the original: lower quartile, median, upper quartile.
-        after: The same of the pruned network.
+        after: The same for the pruned network.
     """
     place: str
     before: tuple[float, float, float]
@@ -30,16 +30,16 @@ class Latency:
 
     @property
     def share(self) -> float:
-        """The pruned network's time in parts of the original's."""
+        """The pruned network's time as a share of the original's."""
         return self.after[1] / self.before[1]
 
     @property
     def spread(self) -> float:
-        """Between the quartiles, in parts of the median: the larger one of the two."""
+        """The distance between the quartiles as a share of the median; the larger of the two networks'."""
         return max((high - low) / middle for low, middle, high in (self.before, self.after))
 
     def words(self) -> str:
-        """For people, a line; two where the machine was noisy."""
+        """The times in words, on one line; on two lines if the machine was noisy."""
         line = (f'time, {self.place}: {_milliseconds(self.before)} -> {_milliseconds(self.after)} '
                 f'({100 * self.share:.1f} %)')
         return line + (f'\nThe machine was noisy while it was measured (quartiles {100 * self.spread:.0f} % of the '
@@ -52,12 +52,12 @@ def _milliseconds(times: tuple[float, float, float]) -> str:
 
 
 class Stopwatch:
-    """Times networks in turns with one.
+    """Times networks side by side with one reference network.
 
     Args:
-        net: The network that others are compared with.
-        channels: Of its input.
-        place: Where.
+        net: The reference network.
+        channels: Channels of its input.
+        place: Where time is measured.
     """
 
     def __init__(self, net: nn.Module, channels: int, place: Place) -> None:
@@ -67,10 +67,10 @@ class Stopwatch:
         self.original = place.ready(net, self.image)
 
     def compare(self, network: nn.Module) -> Latency:
-        """Run it and the one that it is compared with in turns, for about ten seconds at most.
+        """Run a network and the reference in turns, for about ten seconds at most.
 
         Raises:
-            PruningError: One cannot run there.
+            PruningError: One of the networks cannot run there.
         """
         taken, failures = time_in_turns({'before': self.original, 'after': self.place.ready(network, self.image)},
                                         _TURNS, _SECONDS)

@@ -1,4 +1,4 @@
-"""How long the units of a network take in each combination of their widths: measured once, kept for this machine."""
+"""The time of a network's units in each combination of their widths: measured once, kept for this machine."""
 from __future__ import annotations
 
 import json
@@ -20,13 +20,13 @@ TURNS = 11
 
 
 class Table:
-    """Times of units, each in parts of that of one of them, so that a slow moment of the machine does not count.
+    """Times of units, each as a share of one unit's time, so that a slow moment of the machine does not count.
 
     Args:
         net: The network, on the CPU in evaluation mode.
-        units: What is measured.
+        units: The units to measure.
         example: An input of the network, `(1, c, h, w)`.
-        place: Where.
+        place: Where time is measured.
     """
 
     def __init__(self, net: nn.Module, units: Sequence[Unit], example: Tensor, place: Place) -> None:
@@ -38,7 +38,7 @@ class Table:
         self.file = cache_folder() / 'latency.json'
 
     def measure(self, progress: bool) -> list[np.ndarray]:
-        """The times of each unit: `(widths of the group before, options)`; one row where none is before it."""
+        """The times of each unit: `(widths of the group before, options)`; one row if there is no group before."""
         entries = {self._name(*entry): entry for unit in self.units for before in self._before(unit)
                    for entry in ((unit, widths, before) for widths in unit.options)}
         reference = next(iter(entries))
@@ -52,7 +52,7 @@ class Table:
                 raise PruningError(f'prune: {self.place.program} cannot run a part of {type(self.net).__name__}: '
                                    f'{next(iter(failures.values()))}. Expected another runtime or a smaller size.')
             known[name] = median(taken['unit']) / median(taken['reference'])
-            self._write(reference, known)  # at once: who is stopped goes on from there
+            self._write(reference, known)  # at once: a stopped run goes on from there
         return [np.array([[known[self._name(unit, widths, before)] for widths in unit.options]
                           for before in self._before(unit)]) for unit in self.units]
 
@@ -71,7 +71,7 @@ class Table:
         return f'{unit.name(self.net, tuple(widths), before)}, input {"x".join(map(str, self.shapes[unit.modules[0]]))}'
 
     def _title(self, reference: str) -> str:
-        """Whose times can be compared: those of one machine and program, in parts of one unit's."""
+        """A title for times that can be compared: same machine, same runtime, shares of the same unit's time."""
         return f'{self.place.words()}, parts of: {reference}'
 
     def _read(self, reference: str) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Table:
             found = json.loads(self.file.read_text('utf-8'))[self._title(reference)]
             return {key: float(value) for key, value in found.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # none there, of another machine, or not ours: measured anew
+            return {}  # no file, one of another machine, or not ours: measure anew
 
     def _write(self, reference: str, known: dict[str, float]) -> None:
         try:

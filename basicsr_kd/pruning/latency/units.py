@@ -1,4 +1,4 @@
-"""The units that time is measured of: a block with all that may go inside of it, or one layer of a chain.
+"""The units that time is measured for: a block with all its removable channels, or one layer of a chain.
 
 Times of single layers of a block do not add up: runtimes fuse concatenations and activations, and the last layer of a
 dense block depends on all widths before it. So a block is measured whole, in each combination of its widths.
@@ -23,19 +23,19 @@ from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup, channels_cut
 
 MOST = 200
-"""Combinations of widths of one unit: each takes about a second to measure."""
+"""Most combinations of widths of one unit: each takes about a second to measure."""
 
 Widths = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is measured as one.
+    """A part of a network that is measured as one.
 
     Args:
-        groups: Whose widths are chosen here.
-        before: The group whose width is chosen in the unit before, and that this one reads; None: there is none.
-        modules: Paths of what runs, one after the other.
+        groups: The groups whose widths are chosen here.
+        before: The group that this unit reads and whose width is chosen in the unit before; None: there is none.
+        modules: Paths of the modules that run, one after the other.
         options: The combinations of widths of `groups` to choose from; the first is the full one.
     """
     groups: tuple[ChannelGroup, ...]
@@ -44,7 +44,7 @@ class Unit:
     options: tuple[Widths, ...]
 
     def name(self, net: nn.Module, widths: Widths, before: int | None) -> str:
-        """What its time depends on, the size of the image aside. Arguments as for `built`."""
+        """Everything that the unit's time depends on, except the size of the image. Arguments as for `built`."""
         if dense := self._dense_block(net):
             growths = ' '.join(str(width) for width in widths if width)
             return f'dense block of {dense.conv5.out_channels} and {growths}'
@@ -57,12 +57,12 @@ class Unit:
         """The unit alone with some widths; its weights do not matter.
 
         Args:
-            net: The network that it is part of.
+            net: The network that the unit is part of.
             widths: One of `options`.
             before: The width of the group before.
         """
         if dense := self._dense_block(net):
-            growths = widths + (0,) * (4 - len(widths))  # of a pruned one some layers may be gone already
+            growths = widths + (0,) * (4 - len(widths))  # a pruned block may lack some layers already
             return PrunedDenseBlock(dense.conv5.out_channels, growths).eval()
         kept = {group.root: list(range(width)) for group, width in zip(self.groups, widths, strict=True)}
         groups = list(self.groups)
@@ -78,12 +78,12 @@ class Unit:
         return unit.eval()
 
     def _dense_block(self, net: nn.Module) -> Any:
-        """The dense block of an RRDBNet that this is; None: something else."""
+        """The dense block of an RRDBNet, if this unit is one; else None."""
         module = net.get_submodule(self.modules[0])
         return module if isinstance(net, RRDBNet) and hasattr(module, 'conv5') else None
 
     def priced(self, groups: Mapping[str, ChannelGroup]) -> Unit:
-        """The same with the groups of these roots, which know the importance of their channels."""
+        """The same unit with the groups of these roots, which know the importance of their channels."""
         return replace(self, groups=tuple(groups[group.root] for group in self.groups))
 
     def losses(self) -> list[float]:
@@ -96,19 +96,19 @@ class Unit:
 def find_units(net: nn.Module, groups: Sequence[ChannelGroup], round_to: int, least: int) -> list[Unit]:
     """Sort the groups of a network into units, in the order in which they run.
 
-    Groups that meet in a tensor belong together. Where all that they meet in is one module that takes and gives one
-    tensor, it is the unit: a dense or residual block. Else they are a chain, and each layer with the activation behind
-    it is one, the last layer, which loses nothing but inputs, included.
+    Groups that meet in a tensor belong together. If one module that takes and gives one tensor contains all the places
+    where they meet, it is the unit: a dense or residual block. Else they are a chain, and each layer with the
+    activation behind it is a unit, also the last layer, which only loses inputs.
 
     Args:
         net: The network.
-        groups: Those that may lose channels.
-        round_to: Widths are multiples of it, or the full ones.
+        groups: The groups that may lose channels.
+        round_to: Widths are multiples of this number, or the full ones.
         least: The least width that is allowed.
 
     Raises:
-        PruningError: A unit has too many combinations of widths to measure them all, or the network is neither of
-            blocks nor a chain.
+        PruningError: A unit has too many combinations of widths to measure them all, or the network consists
+            neither of blocks nor of a chain.
     """
     if is_recurrent(net):
         raise PruningError(f'prune: of latency measures networks of single images, and {type(net).__name__} takes '
@@ -160,7 +160,7 @@ def _widths(group: ChannelGroup, round_to: int, least: int) -> list[int]:
 
 
 def _meeting(groups: Sequence[ChannelGroup]) -> list[list[ChannelGroup]]:
-    """Groups that meet in a tensor, together."""
+    """Groups that meet in a tensor, put together."""
     found: list[tuple[set[str], list[ChannelGroup]]] = []
     for group in groups:
         tensors, members = {part.tensor for part in group.slices}, [group]
@@ -172,14 +172,14 @@ def _meeting(groups: Sequence[ChannelGroup]) -> list[list[ChannelGroup]]:
 
 
 def _parent(paths: Iterable[str]) -> str:
-    """The path of the innermost module that all of some are in."""
+    """The path of the innermost module that contains all given paths."""
     common = [list(set(parts)) for parts in zip(*(path.split('.')[:-1] for path in set(paths)), strict=False)]
     return '.'.join(parts[0] for parts in itertools.takewhile(lambda parts: len(parts) == 1, common))
 
 
 @torch.no_grad()
 def inputs_of(net: nn.Module, units: Iterable[Unit], example: Tensor) -> dict[str, Tensor]:
-    """What the first module of each unit gets when the network runs on an example, by its path."""
+    """The input of the first module of each unit, by its path, when the network runs on an example."""
     found: dict[str, Tensor] = {}
     hooks = [net.get_submodule(path).register_forward_pre_hook(
         lambda module, args, path=path: found.update({path: args[0]})) for path in {unit.modules[0] for unit in units}]

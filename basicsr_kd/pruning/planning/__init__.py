@@ -1,1 +1,1 @@
-"""Which way of pruning a network suits a budget best: several tried and measured."""
+"""Finding the way of pruning that suits a budget best: several are tried and measured."""

@@ -1,4 +1,4 @@
-"""The ways of pruning that a plan tries, and the budget that all of them have to meet."""
+"""The ways of pruning that a plan tries, and the budget that all of them must meet."""
 from __future__ import annotations
 
 import re
@@ -14,12 +14,12 @@ _UNITS = {'': 1, 'k': 1e3, 'm': 1e6, 'g': 1e9, 't': 1e12}
 
 @dataclass(frozen=True)
 class Budget:
-    """What is to be left of a network.
+    """The part of a network that must be left.
 
     Args:
         of: 'params', 'macs' or 'latency'.
-        share: Of what it has now, more than 0 and less than 1.
-        said: As it was asked for.
+        share: The share of the present cost, more than 0 and less than 1.
+        said: The budget as the user wrote it.
     """
     of: str
     share: float
@@ -27,21 +27,21 @@ class Budget:
 
 
 def read_budget(text: str, params: int, macs: int) -> Budget:
-    """The budget that words ask for.
+    """Read a budget from text.
 
     Args:
-        text: `latency=0.5`, `params=0.5` or `macs=0.5`: the share that is left; `params=8M`, `macs=300G` (for
-            an input of 64x64) or `size=30MB` (of the .pth file, in float32): how much is left.
+        text: `latency=0.5`, `params=0.5` or `macs=0.5`: the share that is left; `params=8M`, `macs=300G` (for an input
+            of 64x64) or `size=30MB` (of the .pth file, in float32): the amount that is left.
         params: Parameters of the network.
-        macs: Its multiply-accumulates for an input of 64x64.
+        macs: Multiply-accumulates of the network for an input of 64x64.
 
     Raises:
-        PruningError: It is none of these, or nothing has to go for it.
+        PruningError: The text is none of these, or the network meets the budget already.
     """
     found = re.fullmatch(r'(latency|params|macs|size)=([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(b?)', text.strip().lower())
     try:
         amount = float(found[2]) * _UNITS[found[3]] if found else 0.0
-    except ValueError:  # two points
+    except ValueError:  # such as a number with two points
         amount = 0.0
     if found is None or not amount or bool(found[4]) != (found[1] == 'size') or (found[1] == 'latency' and amount >= 1):
         raise PruningError(f'plan: budget {text!r}. Expected what is to be left: latency=0.5, params=0.5, macs=0.5 (a '
@@ -60,10 +60,10 @@ class Candidate:
     """A way of pruning.
 
     Args:
-        layout: As for `prune`; 'blocks' alone reaches the budget by blocks.
+        layout: As for `prune`; 'blocks' reaches the budget by blocks alone.
         allocation: As for `prune`.
         importance: As for `prune`.
-        depth: The share of residual blocks that stay before channels go.
+        depth: The share of residual blocks that stay before channels are removed.
     """
     layout: str
     allocation: str = 'global'
@@ -72,7 +72,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people, and for the file that keeps what was measured."""
+        """A name for people, and for the file that keeps what was measured."""
         if self.layout == 'blocks':
             return 'blocks'
         words = [self.layout, *(['uniform'] if self.allocation == 'uniform' else []), self.importance]
@@ -80,7 +80,7 @@ class Candidate:
 
 
 def find_candidates(net: nn.Module) -> list[Candidate]:
-    """The ways that are worth a try for a network; those that it has no room for are found out later."""
+    """The ways that are worth a try for a network; ways that it has no room for are found out later."""
     found = [Candidate('growth'), Candidate('growth', importance='obs'), Candidate('growth', depth=0.75),
              Candidate('balanced'), Candidate('width'), Candidate('growth', 'uniform'),
              Candidate('growth', 'uniform', depth=0.75), Candidate('blocks')]

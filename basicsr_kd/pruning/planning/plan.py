@@ -1,4 +1,4 @@
-"""A plan: the candidates in the order in which they were found to be good, and a file that keeps what is done."""
+"""A plan: the candidates, best first, and a file that keeps what has been measured."""
 from __future__ import annotations
 
 import hashlib
@@ -21,13 +21,13 @@ def plan(planner: Planner, candidates: Sequence[Candidate], file: Path, say: Say
     """Try candidates and measure the best of them.
 
     Args:
-        planner: Prunes.
-        candidates: The ways.
-        file: Keeps what is done, .json: another plan of the same goes on from there.
+        planner: Prunes and measures.
+        candidates: The ways of pruning.
+        file: A .json file that keeps finished work: the same plan, started again, goes on from there.
         say: Is told what comes next.
 
     Returns:
-        What was measured, the best first, and why others were not.
+        The measured candidates, the best first, and the reasons why others were not measured.
 
     Raises:
         PruningError: No candidate reaches the budget.
@@ -62,30 +62,30 @@ def plan(planner: Planner, candidates: Sequence[Candidate], file: Path, say: Say
 
 
 def front(found: Sequence[Found]) -> list[Found]:
-    """Those that no other is both faster and nearer than."""
+    """The candidates for which no other is both faster and nearer to the original."""
     return [one for one in found if not any(
         other.time <= one.time and other.scores['psnr'] >= one.scores['psnr'] and other is not one for other in found)]
 
 
 def seconds_of(planner: Planner, candidates: Sequence[Candidate], forward: float) -> float:
-    """About how long a plan takes.
+    """An estimate of how many seconds a plan takes.
 
     Args:
-        planner: Not used yet.
-        candidates: The ways.
+        planner: A planner that has not been used yet.
+        candidates: The ways of pruning.
         forward: Seconds that the network takes for one calibration image.
     """
     images = len(planner.images) * forward
     by_obs = any(one.importance == 'obs' for one in candidates)
     try:
         blocks = len(planner.blocks_job.blocks)
-    except PruningError:  # it has none
+    except PruningError:  # the network has no blocks
         blocks = 0
     return images * (4 + 12 * by_obs + 11 * min(REFITTED, len(candidates)) + blocks) + 60
 
 
 def _key(planner: Planner) -> str:
-    """What a plan depends on."""
+    """Everything that a plan depends on, as one text."""
     digest = hashlib.sha256()
     for tensor in (*planner.net.state_dict().values(), planner.images, planner.judge):
         digest.update(tensor.contiguous().numpy().tobytes())

@@ -29,10 +29,10 @@ from basicsr_kd.pruning.reconstruction.reconstruct import LOOKED_AT, reconstruct
 from basicsr_kd.utils.prune_request import Request
 
 _TRIALS = 4
-"""Of a ratio of MACs, until it gives the time that is wanted."""
+"""Trials of a ratio of MACs until it gives the time that is wanted."""
 _Made = tuple[Cut, nn.Module, Request]
-"""What was cut, what is left, and what `prune` is to be asked for."""
-_DEFAULT = Request(ratio=0, importance='taylor')  # as the command has it with images
+"""The cut, the network that is left, and the request for `prune`."""
+_DEFAULT = Request(ratio=0, importance='taylor')  # the command's default if there are images
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Trial:
     """A candidate, pruned but not refitted.
 
     Args:
-        candidate: The way.
-        steps: What `prune` is to be asked for, one step after the other.
-        cut: From the original.
-        network: What is left.
+        candidate: The way of pruning.
+        steps: The requests for `prune`, one step after the other.
+        cut: The cut from the original.
+        network: The network that is left.
         error: Mean squared difference of the outputs.
     """
     candidate: Candidate
@@ -58,15 +58,15 @@ class Found:
     """A candidate, refitted and measured.
 
     Args:
-        name: Of the candidate.
-        steps: What `prune` is to be asked for, one step after the other: the options that are not their defaults.
+        name: The candidate's name.
+        steps: The requests for `prune`, one step after the other: only options that are not their defaults.
         params: Share of the parameters that is left.
-        macs: Share of the multiply-accumulates.
-        time: Share of the time, and its spread between the quartiles.
-        spread: See `time`.
-        scores: Likeness on the images to judge by: 'psnr', and 'jod' and 'texture' where they can be had.
-        seconds: What pruning and refitting took.
-        plain: Whether it is a network that other programs build.
+        macs: Share of the multiply-accumulates that is left.
+        time: Share of the time that is left.
+        spread: Distance between the quartiles of that time, as a share.
+        scores: Likeness on the images to judge by: 'psnr', and 'jod' and 'texture' if they can be had.
+        seconds: Time that pruning and refitting took.
+        plain: Whether other programs can build the network.
     """
     name: str
     steps: list[dict[str, Any]]
@@ -80,18 +80,18 @@ class Found:
 
 
 class Planner:
-    """Prunes one network in several ways; what they have in common is computed once.
+    """Prunes one network in several ways; what the ways have in common is computed once.
 
     Args:
         net: The network.
-        options: Its `network_g`.
-        budget: What is to be left.
-        images: Inputs of the network, `(n, c, h, w)`, RGB in [0, 1]: by them channels are chosen and layers refitted.
-        judge: Others, that nothing is fitted to.
+        options: The network's `network_g`.
+        budget: The budget to meet.
+        images: Inputs of the network, `(n, c, h, w)`, RGB in [0, 1], to choose channels and refit layers by.
+        judge: Other images, to which nothing is fitted.
         place: Where time is measured.
         progress: Whether to show progress bars.
-        round_to: Widths are multiples of it.
-        plain: Whether to leave out what only this package builds: networks of unequal widths.
+        round_to: Widths are multiples of this number.
+        plain: Whether to leave out networks that only this package builds: those of unequal widths.
     """
 
     def __init__(self, net: nn.Module, options: dict[str, Any], budget: Budget, images: Tensor, judge: Tensor,
@@ -108,7 +108,7 @@ class Planner:
         """Prune by a candidate, without a refit.
 
         Raises:
-            PruningError: The network has no room for it, or it does not reach the budget.
+            PruningError: The network has no room for the candidate, or the candidate does not reach the budget.
         """
         cut, network, steps = Cut(), self.net, []
         if candidate.depth < 1:
@@ -128,7 +128,7 @@ class Planner:
         return Trial(candidate, [*steps, request], cut, network, self._error(network))
 
     def measure(self, trial: Trial) -> Found:
-        """Refit what a candidate leaves, and measure it."""
+        """Refit the network that a candidate leaves, and measure it."""
         start = time.perf_counter()
         reconstruct(self.net, trial.network, trial.cut, self.images, self.progress)
         seconds = time.perf_counter() - start
@@ -146,27 +146,27 @@ class Planner:
 
     @cached_property
     def stopwatch(self) -> Stopwatch:
-        """Times networks beside the original."""
+        """The stopwatch that times networks side by side with the original."""
         return Stopwatch(self.net, self.images.shape[1], self.place)
 
     @cached_property
     def blocks_job(self) -> Job:
-        """The network's blocks."""
+        """The job that knows the network's blocks."""
         return self._job(self.net, Request(layout='blocks', ratio=0.5))
 
     @cached_property
     def block_effects(self) -> dict[str, float]:
-        """How far the output moves without each of them."""
+        """How far the output moves without each block."""
         return removal_effects(self.net, self.blocks_job.blocks, self.images, self.progress)
 
     @cached_property
     def channel_effects(self) -> ChannelEffects:
-        """Importance taylor, whatever the layout."""
+        """Importance `taylor`, for all layouts."""
         return ChannelEffects(self.net, self.images, self.progress)
 
     @cached_property
     def prices(self) -> list[ChannelGroup]:
-        """Importance obs of the channels of layout growth."""
+        """Importance `obs` of the channels of layout `growth`."""
         job = self._job(self.net, Request(ratio=0.5, round_to=self.round_to))
         return surgeon_prices(self.net, job.room.free, self.images, self.progress)
 
@@ -181,7 +181,7 @@ class Planner:
         return *job.remove_blocks(self.block_effects), request
 
     def _channels(self, candidate: Candidate, net: nn.Module) -> tuple[_Made, float]:
-        """What a candidate leaves, and its share of the original in what the budget counts."""
+        """The network that a candidate leaves, and its share of the original in the budget's unit."""
         effects = self.channel_effects if net is self.net else ChannelEffects(net, self.images, self.progress)
 
         def job_of(ratio: float, of: str) -> Job:
@@ -209,7 +209,7 @@ class Planner:
         return (*job.cut_channels(widths)[:2], job.request), whole * latency.share
 
     def _of_share(self, make: Callable[[float], _Made], net: nn.Module) -> tuple[_Made, float]:
-        """What is left at the budget of a network that may be smaller than the original already, and its share."""
+        """The pruning of a network, perhaps smaller than the original already, that meets the budget; and its share."""
         if self.budget.of != 'latency':
             before = total_cost(self.costs, self.budget.of)
             share = self.budget.share * before / self._cost(net)
@@ -234,7 +234,7 @@ class Planner:
         return total_cost(measure(net, self.images.shape[1]), self.budget.of)
 
     def _is_plain(self, network: nn.Module) -> bool:
-        """Whether the network is one that other programs build, with other numbers."""
+        """Whether other programs can build the network, given other numbers."""
         return network_section(network.state_dict(), '', self.options)['type'] not in ('PrunedNet', 'PrunedRRDBNet')
 
     @torch.no_grad()
@@ -250,7 +250,7 @@ def _must_leave_room(share: float) -> None:
 
 
 def _both(first: Cut, second: Cut, net: nn.Module) -> Cut:
-    """Two cuts, one after the other, as one; the second takes no modules away."""
+    """Two cuts, one after the other, as one; the second must not remove modules."""
     names: Mapping[str, str | None] = {name: first.new_name(name) for name in net.state_dict()}
     dropped = {name: second.dropped[new] for name, new in names.items() if new in second.dropped}
     return Cut(dropped={**first.dropped, **dropped}, renamed={**first.renamed, **second.renamed})

@@ -1,1 +1,1 @@
-"""The layers after pruned ones, refitted by least squares."""
+"""Refitting the layers after pruned ones by least squares."""

@@ -1,9 +1,9 @@
 """Gradient steps on calibration images, towards the original's output, for as long as there is time.
 
-What a layer reads is so correlated (neighbouring pixels, channels of one dense block) that plain Adam on the weights
-spends minutes without any gain. So the steps are taken where what each layer reads is white, as in K-FAC (Martens and
-Grosse, ICML 2015): with moments A = L L', Adam moves V in W = V L^-1. A step then changes a layer's output by a known
-part, however much its weights change.
+The inputs of a layer are so correlated (neighbouring pixels, channels of one dense block) that plain Adam on the
+weights spends minutes without any gain. So the steps are taken where each layer's inputs are white, as in K-FAC
+(Martens and Grosse, ICML 2015): with moments A = L L', Adam moves V in W = V L^-1. A step then changes a layer's output
+by a known part, however much its weights change.
 """
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from basicsr_kd.utils.modes import evaluating, fast_formats
 from basicsr_kd.utils.progress import Progress
 
 RATE = 1.5e-5
-"""By how much of its root mean square a layer's output changes in a step, along one of its whitened inputs.
+"""How much a layer's output changes in a step along one whitened input, as a share of its root mean square.
 
-On RealESRGAN_x4plus pruned by 0.3, 80 steps with 4e-5 got further away from the original on photos held out, and as
-many with 1e-5 came nearer; pruned by 0.5 both came nearer.
+On RealESRGAN_x4plus pruned by 0.3, 80 steps with 4e-5 got further away from the original on photos held out, and 80
+steps with 1e-5 came nearer; pruned by 0.5 both came nearer.
 """
 DAMPING = 1e-3
-"""Added to the moments, in parts of their mean diagonal."""
+"""Added to the moments, as a share of their mean diagonal."""
 DETAIL = 0.85
-"""How strong the output's fine detail is to be at least, in parts of the original's.
+"""The least strength of the output's fine detail, as a share of the original's.
 
-On RealESRGAN_x4plus pruned to half its time, output whose detail was made stronger had 0.2 more of the original's
-texture (an energy) for 0.3 dB; a term for the strength of detail in the loss had 0.13 more for 0.35 dB.
+On RealESRGAN_x4plus pruned to half its time, making the target's detail stronger gave 0.2 more of the original's
+texture (an energy) for 0.3 dB; a term for the strength of detail in the loss gave 0.13 more for 0.35 dB.
 """
 _EXACT = 1e-6
-"""Squared error that is as good as none: 60 dB."""
+"""Squared error that counts as none: 60 dB."""
 BATCH, SIZE = 4, 48
-"""Crops in a step, and the side of them."""
+"""Number and side of the crops in a step."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """What gradient steps did.
+    """The result of gradient steps.
 
     Args:
-        steps: How many there were; 0 where they made the output worse and were undone.
+        steps: The number of steps; 0 if they made the output worse and were undone.
         error_before: Mean squared difference of the outputs before, the geometric mean over the images to judge by.
         error_after: The same afterwards; never more than `error_before`.
     """
@@ -62,22 +62,22 @@ class Descent:
 
 def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tensor, seconds: float,
             progress: bool = False, whole: Sequence[Tensor] | None = None) -> Descent:
-    """Change the weights of a pruned network's convolutions so that it gives what the original gives.
+    """Change the weights of a pruned network's convolutions so that its output comes near the original's.
 
-    A step takes random crops of the images, turned, mirrored, resized and recoloured: the original says what should
-    come out of anything, so few images go far. Learning rates fall to 0 with the time. In bf16 where the CPU is fast in
-    it.
+    A step takes random crops of the images, turned, mirrored, resized and recoloured: the original gives the target for
+    any input, so few images are enough. Learning rates fall to 0 with the time. It runs in bf16 on CPUs that are fast
+    in it.
 
     Args:
         original: The network before pruning, float32 on the CPU.
-        pruned: The network after it; its weights change in place.
+        pruned: The network after pruning; its weights change in place.
         images: Inputs of the network, `(n, c, h, w)`, RGB in [0, 1].
-        judge: Further images, that the refit before has not seen either: where the output gets worse on them, the steps
+        judge: Further images, which the refit before has not seen either: if the output gets worse on them, the steps
             are undone.
-        seconds: Wall time for all of it; nothing is done where it is too short for ten steps.
+        seconds: Wall time for everything; nothing is done if it is too short for ten steps.
         progress: Whether to show a progress bar.
-        whole: The images that those were cut out of, `(1, c, h, w)` each, of any sizes: the steps see all of them.
-            None: those themselves.
+        whole: The images that `images` were cut from, `(1, c, h, w)` each, of any sizes: the steps see all of their
+            area. None: `images` themselves.
 
     Returns:
         Steps and errors.
@@ -93,7 +93,7 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tenso
         left = seconds - (time.perf_counter() - start)
         steps = _steps(original, pruned, layers, whole or images.split(1), left, half, progress)
         errors.append(_error(original, pruned, judge) if steps else errors[0])
-        if not errors[1] <= errors[0]:  # also where it is no number
+        if not errors[1] <= errors[0]:  # also if it is NaN
             pruned.load_state_dict(before)
             steps, errors[1] = 0, errors[0]
         for net in (original, pruned):
@@ -102,13 +102,13 @@ def descend(original: nn.Module, pruned: nn.Module, images: Tensor, judge: Tenso
 
 
 class _Whitened:
-    """A convolution, and V of its weights W = V L^-1, with the bias at the mean of what it reads.
+    """A convolution, with V of its weights W = V L^-1, and the bias at the mean of its inputs.
 
     Args:
         conv: The convolution.
-        inverse: L^-1, `(n, n)`, of what it reads in the order (channel, kernel position), maybe with more behind.
-        mean: Of what it reads, `(n)`.
-        size: Root mean square of what its weights write.
+        inverse: L^-1, `(n, n)`, of its inputs in the order (channel, kernel position), perhaps with more rows behind.
+        mean: Mean of its inputs, `(n)`.
+        size: Root mean square of the output of its weights.
     """
 
     def __init__(self, conv: nn.Conv2d, factor: Tensor, inverse: Tensor, mean: Tensor) -> None:
@@ -121,7 +121,7 @@ class _Whitened:
         self.raised = torch.zeros(len(self.weight))
 
     def read_gradients(self) -> None:
-        """From the weights' gradients to those of V and of the bias at the mean."""
+        """Turn the weights' gradients into those of V and of the bias at the mean."""
         assert self.conv.weight.grad is not None
         gradient = self.conv.weight.grad.flatten(1)
         if self.conv.bias is not None:
@@ -130,7 +130,7 @@ class _Whitened:
         self.moved.grad = gradient @ self.inverse.T
 
     def write_weights(self) -> None:
-        """From V to the weights."""
+        """Turn V into the weights."""
         change = self.moved @ self.inverse
         self.conv.weight.copy_((self.weight + change).view_as(self.conv.weight))
         if self.conv.bias is not None and self.bias is not None:
@@ -139,7 +139,7 @@ class _Whitened:
 
 @torch.no_grad()
 def _whitened(net: nn.Module, images: Tensor) -> list[_Whitened]:
-    """The plain convolutions that run once in a pass and read enough."""
+    """The plain convolutions that run once in a pass and read enough positions."""
     names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
     names = [conv.name for conv in trace_convs(net, names, images[:1]) if conv.calls == 1]
     found: list[_Whitened] = []
@@ -160,7 +160,7 @@ def _whitened(net: nn.Module, images: Tensor) -> list[_Whitened]:
 
 def _steps(original: nn.Module, pruned: nn.Module, layers: list[_Whitened], images: Sequence[Tensor], seconds: float,
            half: bool, progress: bool) -> int:
-    """Take steps for some seconds; returns how many, 0 where there is no time for ten."""
+    """Take steps for some seconds; returns their number, 0 if there is no time for ten."""
     generator = torch.Generator().manual_seed(0)
     groups = [{'params': [layer.moved, layer.raised], 'size': layer.size} for layer in layers]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99)) if layers else None
@@ -207,7 +207,7 @@ def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
 
     image = images[int(torch.randint(len(images), (), generator=generator))]
     smallest = min(image.shape[2:])
-    side = taken = min(SIZE, smallest) // 4 * 4  # as networks with a pixel-unshuffle want it
+    side = taken = min(SIZE, smallest) // 4 * 4  # for networks with a pixel-unshuffle
     if draw(0, 1) < 0.6:
         taken = round(side / draw(max(0.6, side / smallest), 1.4))
     top, left = start(image.shape[2]), start(image.shape[3])
@@ -223,10 +223,10 @@ def _crop(images: Sequence[Tensor], generator: torch.Generator) -> Tensor:
 
 
 def _gaps(made: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference of each image `(n)`, of which the logarithm counts.
+    """Mean squared difference of each image `(n)`; the loss is its logarithm.
 
-    Decibels, that is: the squared error itself would be that of degraded images alone, which is ten times as large as
-    that of clean ones, and these would get worse.
+    That is in decibels: in the plain squared error degraded images alone would count, whose error is ten times that of
+    clean images, and clean images would get worse.
     """
     return (made - wanted).square().mean((1, 2, 3))
 

@@ -1,4 +1,4 @@
-"""Two networks run side by side, layer by layer, in place of keeping what every layer of one of them gave."""
+"""Two networks run side by side, layer by layer, so that the outputs of one need not all be kept."""
 from __future__ import annotations
 
 import queue
@@ -14,12 +14,12 @@ _T = TypeVar('_T')
 
 
 class InStep(Generic[_T]):
-    """Work in a thread of its own that runs only while somebody waits for what it gives next.
+    """Work in its own thread that runs only while somebody waits for its next value.
 
-    The two never compute at once: PyTorch's threads would get in each other's way.
+    The two threads never compute at once: PyTorch's threads would get in each other's way.
 
     Args:
-        work: Gets a function to give values with; that returns when the next value is wanted.
+        work: Gets a function to give values with, which returns when the next value is wanted.
     """
 
     def __init__(self, work: Callable[[Callable[[_T], None]], object]) -> None:
@@ -46,7 +46,7 @@ class InStep(Generic[_T]):
         self._thread.join()
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # each thread has its own number
+        torch.set_num_threads(self._threads)  # each Python thread has its own number
         try:
             self._wait()
             with torch.no_grad():
@@ -54,7 +54,7 @@ class InStep(Generic[_T]):
             raise RuntimeError('the network ended before its last layer was reached')
         except Enough:
             pass
-        except BaseException as error:  # told in the thread that waits
+        except BaseException as error:  # raised again in the thread that waits
             self._given.put((None, error))
 
     def _give(self, value: _T) -> None:

@@ -1,4 +1,4 @@
-"""Sums over all positions of what a convolution reads: second moments of patches, without making the patches."""
+"""Sums over all positions of a convolution's inputs: second moments of patches, without making the patches."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from basicsr_kd.utils.modes import fast_formats
 
 POSITIONS = 200_000
-"""The most positions that are looked at, over all images: of larger maps the middle."""
+"""The most positions that are looked at, over all images: only the middle of larger maps."""
 _MANY = 20_000
-"""Positions from which on the rounding of single values to bf16 averages out."""
+"""From this number of positions on, the rounding of single values to bf16 averages out."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the values under a convolution's kernel, in the order (kernel position, channel), at one position or another.
+    """Moments of the values under a convolution's kernel, in the order (kernel position, channel), over all positions.
 
     Args:
-        count: Of how many positions.
+        count: The number of positions.
         mean: `(taps * c)`, float64.
         gram: Centred second moments, `(taps * c, taps * c)`, float64: their mean, not their sum.
     """
@@ -36,8 +36,8 @@ class Moments:
         The leading parts of both are then those of convolutions that read the first channels alone.
 
         Args:
-            channels: How many are read.
-            ridge: Added to the moments, in parts of their mean diagonal.
+            channels: The number of channels that are read.
+            ridge: Added to the moments, as a share of their mean diagonal.
         """
         order = torch.arange(len(self.gram)).reshape(-1, channels).T.flatten()
         gram = self.gram[order][:, order]
@@ -47,12 +47,12 @@ class Moments:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a convolution reads, padded, and the part of its output `rows`, `columns` that this makes.
+    """A convolution's padded input, and the part of its output, `rows` and `columns`, that this input gives.
 
     Args:
-        padded: `(n, c, h, w)`: the convolution without padding makes that part of it.
-        rows: Of the output, `columns` likewise.
-        columns: See `rows`.
+        padded: `(n, c, h, w)`: the convolution without padding makes that part of its output from it.
+        rows: Rows of the output.
+        columns: Columns of the output.
     """
     padded: Tensor
     rows: slice
@@ -60,7 +60,7 @@ class Reading:
 
 
 def reading(conv: nn.Conv2d, inputs: Tensor) -> Reading:
-    """The input `(n, c, h, w)` of a convolution with its padding; the middle of it where there is too much."""
+    """The input `(n, c, h, w)` of a convolution with its padding; only the middle if there is too much."""
     mode = 'constant' if conv.padding_mode == 'zeros' else conv.padding_mode
     padded = F.pad(inputs, conv._reversed_padding_repeated_twice, mode=mode)  # conv.padding may also be a word
     spans = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)]
@@ -79,10 +79,10 @@ def reading(conv: nn.Conv2d, inputs: Tensor) -> Reading:
 def moments(conv: nn.Conv2d, padded: Tensor) -> Moments:
     """The moments of everything that a convolution sees of a padded input `(n, c, h, w)`.
 
-    Of large inputs, on CPUs that are fast in it, those of the input rounded to bf16. Rounding adds about 1e-6 of each
+    For large inputs, on CPUs that are fast in bf16, the input is rounded to bf16. Rounding adds about 1e-6 of each
     variance, far below any ridge.
     """
-    centre = padded.mean((0, 2, 3))  # taken off first, since float32 sums of squares of large means lose the rest
+    centre = padded.mean((0, 2, 3))  # subtracted first, since float32 sums of squares of large means lose the rest
     values = padded - centre[:, None, None]
     half = values[:, 0].numel() >= _MANY and 'bf16' in fast_formats('cpu')
     if half:
@@ -100,7 +100,7 @@ def moments(conv: nn.Conv2d, padded: Tensor) -> Moments:
 
 @contextmanager
 def _products_of_bf16() -> Iterator[None]:
-    """Products of float32 matrices whose values are bf16 already, in half of the time; their sums are float32."""
+    """A context in which float32 matrices with bf16 values multiply in half of the time; sums are in float32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision('medium')
     try:
@@ -112,8 +112,8 @@ def _products_of_bf16() -> Iterator[None]:
 def _by_shifts(values: Tensor, kernel: tuple[int, ...]) -> tuple[int, Tensor, Tensor]:
     """Count, sum and second moments of all patches, as sums of products of the map with itself, shifted.
 
-    Two places in the kernel matter only by their distance: 13 products give all 81 pairs of a 3x3 kernel. That is so
-    where the kernel may reach beyond the map, into zeros; what it sees there is taken off again, patch by patch.
+    Two places in the kernel matter only by their distance: 13 products give all 81 pairs of a 3x3 kernel. That holds if
+    the kernel may reach beyond the map, into zeros; what it sees there is subtracted again, patch by patch.
     """
     images, channels, height, width = values.shape
     up, left = kernel[0] - 1, kernel[1] - 1

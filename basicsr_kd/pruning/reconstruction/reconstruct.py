@@ -1,8 +1,8 @@
-"""Reconstruction: after channels are gone, the layers that read them are refitted on images, without any training.
+"""Reconstruction: after channels are removed, the layers that read them are refitted on images, without training.
 
-Channel pruning of He, Zhang and Sun (ICCV 2017): layer by layer in the order in which they run, least squares on what
-the layers before give. At the end of a residual branch the target is the original's sum of branch and skip, so a branch
-also makes up for what the branches before it lost.
+Channel pruning of He, Zhang and Sun (ICCV 2017): layer by layer in the order in which they run, by least squares on the
+outputs of the layers before. At the end of a residual branch the target is the original's sum of branch and skip, so a
+branch also makes up for what the branches before it lost.
 """
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from basicsr_kd.utils.progress import Progress
 
 _Run = Callable[[Any, Tensor], Tensor]
 LOOKED_AT = 4
-"""On how many of the images at most the errors before and after are compared: the layers are fitted on all."""
+"""Most images on which the errors before and after are compared; the layers are fitted on all images."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a reconstruction did.
+    """The result of a reconstruction.
 
     Args:
         error_plain: Mean squared difference of the outputs of pruned and original network on the images, before.
         error_refitted: The same afterwards; never more than `error_plain`.
-        layers: Convolutions that were refitted; 0 where that made the output worse and was undone.
-        short: Convolutions that were not, since the images have too few positions for what their kernels read.
-        needed: How many images of this size would do for all.
+        layers: Number of convolutions that were refitted; 0 if that made the output worse and was undone.
+        short: Number of convolutions that were not refitted, since the images have too few positions for their kernels.
+        needed: How many images of this size would be enough for all.
     """
     error_plain: float
     error_refitted: float
@@ -58,8 +58,8 @@ class _Layer:
         name: Its module path in the original.
         new_name: Its module path in the pruned network.
         kept: Its output channels that stay.
-        step: It is fitted to every image, every second one, ...
-        skips: As in ConvRun.
+        step: It is fitted to every image (1), every second image (2), ...
+        skips: As in `ConvRun`.
         new_skips: The same in the pruned network.
     """
     name: str
@@ -73,24 +73,25 @@ class _Layer:
 @torch.no_grad()
 def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
                 progress: bool = False) -> Reconstruction:
-    """Refit every convolution behind the first cut, so that the pruned network gives what the original gave.
+    """Refit every convolution behind the first cut, so that the pruned network's output comes near the original's.
 
-    That is every one with feature maps of the size of those that were cut, also where it lost nothing itself: what it
-    reads has changed. Where blocks are gone, every convolution. Left as they are: grouped convolutions, those that run
-    more than once in a pass, and those whose feature maps are too small to say enough (attention on pooled features).
+    These are all convolutions with feature maps of the size of those that were cut, also if they lost nothing
+    themselves: their inputs have changed. If blocks are removed, it is every convolution. Not refitted are grouped
+    convolutions, those that run more than once in a pass, and those with too small feature maps (attention on pooled
+    features).
 
     Args:
         original: The network before pruning, float32 on the CPU; not changed.
-        pruned: The network after it; its weights change in place.
-        cut: What was cut.
+        pruned: The network after pruning; its weights change in place.
+        cut: The cut that was made.
         images: Inputs of the network, `(n, c, h, w)`. All n run at once, up to the last layer that is refitted on
-            feature maps of the smallest size; of larger maps, as behind an upsampling, so many that they take no more
-            memory, but four at least. Of clips `(n, t, c, h, w)` the last frames are looked at, with what the
-            original made of those before.
-        progress: Show a progress bar.
+            feature maps of the smallest size. Of larger maps, as behind an upsampling, only as many run as take no more
+            memory, but at least four. Of clips `(n, t, c, h, w)` the last frames are looked at, with the original's
+            outputs for the frames before.
+        progress: Whether to show a progress bar.
 
     Returns:
-        The errors before and after. Where refitting does not help, the weights are as they were.
+        The errors before and after. If refitting does not help, the weights are as they were.
     """
     with _fast_evaluation(original), _fast_evaluation(pruned):
         images, run = as_read(original, images)
@@ -111,7 +112,7 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
             for image, output in zip(looked_at.split(1), outputs, strict=True):
                 error += mse_loss(run(pruned, image), output).item() / len(looked_at)
                 bar.update()
-        if error <= plain:  # also false where it is no number
+        if error <= plain:  # also false if it is NaN
             return Reconstruction(plain, error, refitted, short, needed)
         pruned.load_state_dict(before)
         return Reconstruction(plain, plain, 0, short, needed)
@@ -119,7 +120,7 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
 
 def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
             run: _Run) -> tuple[list[_Layer], int, int]:
-    """The convolutions to refit, in the order in which they run; how many have too few positions; images for all."""
+    """The convolutions to refit, in running order; how many have too few positions; how many images would be enough."""
     left = {name for name, _ in pruned.named_modules() if name}
     names = [name for name, module in original.named_modules()
              if isinstance(module, nn.Conv2d) and module.groups == 1 and _new_path(cut, name) in left]
@@ -133,7 +134,7 @@ def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
     smallest = min((math.prod(conv.size) for conv in runs if math.prod(conv.size) > 1), default=1)
     for conv in runs:
         weight, positions = pruned.get_parameter(f'{_new_path(cut, conv.name)}.weight'), math.prod(conv.size)
-        if conv.calls > 1 or positions == 1:  # the latter: attention on pooled features
+        if conv.calls > 1 or positions == 1:  # one position: attention on pooled features
             continue
         step = max(min(positions // smallest, len(images) // LOOKED_AT), 1)
         if not can_refit(weight, len(images[::step]) * positions):
@@ -148,13 +149,13 @@ def _layers(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor,
 
 
 def _new_path(cut: Cut, path: str) -> str:
-    """What a module is called in the pruned network; empty where it is gone."""
+    """The path of a module in the pruned network; empty if it is removed."""
     return (cut.new_name(f'{path}.') or '').removesuffix('.')
 
 
 def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer], images: Tensor, run: _Run,
                bar: Progress) -> int:
-    """Refit layer after layer, each on what the pruned network, refitted up to it, gives it; returns how many."""
+    """Refit layer after layer, each on its inputs in the pruned network, refitted up to it; returns their number."""
     refitted = 0
 
     def fit(layer: _Layer, conv: nn.Conv2d, inputs: Tensor, entered: _Entered) -> None:
@@ -186,7 +187,7 @@ def _refit_all(original: nn.Module, pruned: nn.Module, layers: Sequence[_Layer],
 
 def _give_targets(original: nn.Module, layers: Sequence[_Layer], images: Tensor, run: _Run,
                   give: Callable[[Tensor], None]) -> None:
-    """Run the original and give what each layer should give, with what the residual branches that it ends add."""
+    """Run the original and give each layer's target: its output, plus the sums of residual branches that it ends."""
     def hand_on(layer: _Layer, output: Tensor) -> None:
         wanted = output[:, layer.kept]
         for path, scale in layer.skips:
@@ -202,7 +203,7 @@ def _give_targets(original: nn.Module, layers: Sequence[_Layer], images: Tensor,
 
 
 class _Entered:
-    """What enters some modules, kept until it is read for the last time: all of it would be gigabytes.
+    """The inputs of some modules, each kept until it is read for the last time: all of them would be gigabytes.
 
     Args:
         stack: Removes the hooks.
@@ -218,14 +219,14 @@ class _Entered:
                 lambda module, args, path=path: self._inputs.__setitem__(path, args[0])).remove)
 
     def take(self, path: str) -> Tensor:
-        """What entered a module."""
+        """The input of a module."""
         self._left[path] -= 1
         return self._inputs[path] if self._left[path] else self._inputs.pop(path)
 
 
 @contextmanager
 def _fast_evaluation(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode and the memory format that convolutions on CPUs are fastest in; both put back."""
+    """A context with evaluation mode and the memory format in which convolutions are fastest on CPUs."""
     net.to(memory_format=torch.channels_last)
     try:
         with evaluating(net):
@@ -235,16 +236,16 @@ def _fast_evaluation(net: nn.Module) -> Iterator[None]:
 
 
 def as_read(net: nn.Module, images: Tensor) -> tuple[Tensor, _Run]:
-    """What to give a network for images or clips, all at once, and how: of clips, the step to their last frame."""
+    """The input for all images or clips at once, and how to run it: for clips, only the step to their last frame."""
     return (last_steps(net, images), run_step) if images.dim() == 5 else (images, nn.Module.__call__)
 
 
 @torch.no_grad()
 def last_steps(net: Any, clips: Tensor) -> Tensor:
-    """What a network gets for the last frame of each clip: that frame, the one before, and what it made of that.
+    """A network's inputs for the last frame of each clip: that frame, the one before, and its output for that one.
 
     Args:
-        net: A network with `step`, `in_nc` and `scale`, as FRNet, in evaluation mode; each clip runs through it alone.
+        net: A network with `step`, `in_nc` and `scale`, like FRNet, in evaluation mode; it runs clips one by one.
         clips: (n, t, in_nc, h, w) in [0, 1], t at least 2.
 
     Returns:
@@ -255,6 +256,6 @@ def last_steps(net: Any, clips: Tensor) -> Tensor:
 
 
 def run_step(net: Any, steps: Tensor) -> Tensor:
-    """The frames (n, in_nc, scale·h, scale·w) that a network makes of steps, which it or another one was in."""
+    """The frames (n, in_nc, scale·h, scale·w) that a network makes of steps from `last_steps`, of it or another one."""
     frame, before, made = steps.split((net.in_nc, net.in_nc, net.scale**2 * net.in_nc), dim=1)
     return net.step(frame, before, F.pixel_shuffle(made, net.scale))

@@ -1,4 +1,4 @@
-"""Which convolutions run, in which order, and which of them end a residual branch: found by running the network."""
+"""The order in which convolutions run, and which of them end a residual branch: found by running the network."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = 2e-6
-"""Rounding of float32 over a few operations, in parts of the largest value."""
+"""Rounding of float32 over a few operations, as a share of the largest value."""
 
 
 @dataclass
 class ConvRun:
-    """How a convolution takes part in a forward pass.
+    """The part of a convolution in a forward pass.
 
     Args:
         name: Its module path.
         size: Height and width of its output.
         skips: The modules that end with it and add their own input to it, as residual blocks do, from the inside out:
-            module path, and the factor that the convolution's output has in the sum. The last conv5 of an RRDB has
-            two: `(body.0.rdb3, 0.2), (body.0, 0.04)`.
+            module path, and the factor of the convolution's output in the sum. The last conv5 of an RRDB has two:
+            `(body.0.rdb3, 0.2), (body.0, 0.04)`.
         calls: How often it runs in one pass.
     """
     name: str
@@ -37,13 +37,13 @@ def trace_convs(net: nn.Module, names: Sequence[str], image: Tensor,
     """Run a network and watch some of its convolutions.
 
     Args:
-        net: In evaluation mode, on the CPU.
+        net: A network in evaluation mode, on the CPU.
         names: Module paths of the convolutions; those that do not run are not in the result.
-        image: Its input, `(1, c, h, w)`.
+        image: The network's input, `(1, c, h, w)`.
         run: Gives the network its input.
 
     Returns:
-        One a convolution, in the order in which they run.
+        One entry for each convolution, in the order in which they run.
     """
     tracer = _Tracer()
     around = {name.rsplit('.', depth)[0] for name in names for depth in range(1, name.count('.') + 1)}
@@ -98,7 +98,7 @@ class _Tracer:
 
 
 def _factor(product: Tensor, value: Tensor, tolerance: float) -> float | None:
-    """f where `product = f * value`; None where there is none, or the product is too small to tell."""
+    """The factor f with `product = f * value`; None if there is none, or the product is too small to tell."""
     factor = ((product * value).sum() / value.square().sum()).item()
     exact = (product - factor * value).abs().max().item() <= tolerance
     return factor if exact and product.abs().max().item() > 100 * tolerance else None

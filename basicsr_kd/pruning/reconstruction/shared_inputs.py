@@ -1,6 +1,6 @@
-"""Convolutions that read the same features: in a dense block each reads what the one before it read, and more.
+"""Convolutions that share features: in a dense block each reads the inputs of the one before it, and more.
 
-So one matrix of moments, that of the last, serves a whole block: those of the others are parts of it.
+So one matrix of moments, that of the last convolution, serves a whole block: the others' matrices are parts of it.
 """
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 
 class Enough(Exception):
-    """All that was wanted of a network has been seen: the rest of it need not run."""
+    """Everything that was wanted of a network has been seen: the rest of it need not run."""
 
 
 @torch.no_grad()
 def watch_inputs(net: nn.Module, names: Iterable[str], run: Callable[[], object],
                  use: Callable[[dict[str, nn.Conv2d], Tensor], None]) -> None:
-    """Run a network until the last of some convolutions is reached, and hand on what those read.
+    """Run a network until the last of some convolutions is reached, and hand on the inputs of all of them.
 
     Args:
-        net: In evaluation mode, on the CPU.
-        names: Module paths of convolutions; of one that runs more than once the first run counts.
+        net: A network in evaluation mode, on the CPU.
+        names: Module paths of convolutions; if one runs more than once, its first run counts.
         run: Runs the network on all images.
         use: Gets convolutions by path, and the input `(n, c, h, w)` of the last of them; the others read its first
             channels.
@@ -59,7 +59,7 @@ def watch_inputs(net: nn.Module, names: Iterable[str], run: Callable[[], object]
 
 
 def _continues(last: nn.Conv2d, before: Tensor, conv: nn.Conv2d, read: Tensor) -> bool:
-    """Whether a convolution looks at the same places as the last and at all that it read, and at more."""
+    """Whether a convolution looks at the same places as the last one, and reads the same channels and more."""
     alike = all(getattr(conv, key) == getattr(last, key)
                 for key in ('kernel_size', 'stride', 'padding', 'dilation', 'padding_mode'))
     return (alike and read.shape[2:] == before.shape[2:] and read.shape[1] > before.shape[1] and
