@@ -35,6 +35,6 @@ def _line(iteration: int, dataset: str, scores: Mapping[str, float]) -> str:
 def _read(line: str) -> tuple[int, str, dict[str, float]] | None:
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError:
+        return int(entry['iteration']), entry['dataset'], dict(entry['scores'])
+    except (ValueError, KeyError, TypeError):  # cut off, or not ours
         return None
-    return entry['iteration'], entry['dataset'], entry['scores']
