@@ -67,6 +67,7 @@ class Bench:
             for index in range(10 if 'clips' in name else 4):
                 small = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
                 cv2.imwrite(str(folder / name / f'{index:03d}.png'), cv2.resize(small, (side, side)))
+        (folder / 'list.txt').write_text(''.join(f'{index:03d}.png\n' for index in range(4)))
         for name, network in (('rrdb', {'type': 'RRDBNet', **TINY}), ('compact', _COMPACT), ('clip', _SMALL['FRNet']),
                               ('vgg', _SMALL['VGGStyleDiscriminator']), ('unet', _SMALL['UNetDiscriminatorSN'])):
             write_checkpoint(folder / f'{name}.pth', build_network(dict(network)).state_dict())
@@ -82,7 +83,7 @@ class Bench:
         opt['num_gpu'] = 0
         of_clips = opt['model_type'] == 'TecoGANModel'
         compact = 'Compact' in str((opt.get('network_g') or {}).get('type'))
-        weights = 'clip' if of_clips else 'compact' if compact and 'prune' in opt else 'rrdb'
+        weights = 'clip' if of_clips else 'compact' if compact else 'rrdb'
         for key in ('network_g', 'network_d'):
             if key in opt:
                 rrdb = 'RRDB' in opt[key]['type']
@@ -92,6 +93,8 @@ class Bench:
                 if key in dataset:
                     dataset[key] = str(self.folder / folder)
             dataset.pop('meta_info', None)
+            if not of_clips and dataset.get('meta_info_file'):
+                dataset['meta_info_file'] = str(self.folder / 'list.txt')
             if phase == 'train':
                 dataset.update(num_worker_per_gpu=0, batch_size_per_gpu=2, dataset_enlarge_ratio=10)
                 if 'gt_size' in dataset:
