@@ -18,6 +18,7 @@ from common.demo_photos import make_demo_data
 from common.photos import downscale
 from real_networks import networks_folder
 
+from basicsr_kd.data.calibration import spread
 from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.utils.images import image_files, middle, read_image, write_image
 
@@ -26,8 +27,6 @@ DATA, RESULTS = Path('datasets/demo'), Path('results/demo_real')
 NAME = 'RealESRGAN_x4plus'
 CALIBRATION, SIDE = 16, 80
 """Images that the network is fitted on, and their side."""
-CROP = 288
-"""Side of the pieces in the picture."""
 
 
 def run(*command: str | Path) -> None:
@@ -44,23 +43,19 @@ def run(*command: str | Path) -> None:
 
 def make_calibration(folder: Path) -> None:
     """Write photos as they are and at half their size, of the parts that are not held out."""
-    files = image_files(DATA / 'train' / 'HR')
-    for index in range(CALIBRATION // 2):
-        file = files[index * len(files) // (CALIBRATION // 2)]
+    for file in spread(image_files(DATA / 'train' / 'HR'), CALIBRATION // 2):
         image = read_image(file)
         write_image(folder / f'as_is_{file.name}', middle(image, SIDE))
         write_image(folder / f'half_{file.name}', middle(downscale(mod_crop(image, 2), 2), SIDE))
 
 
 def make_picture(images: Path, methods: list[str], target: Path) -> None:
-    """Put the middles of what the methods made side by side, a row a photo; the first column is the low resolution."""
+    """Put what the methods made side by side, a row for each photo; the first column is the low resolution."""
     rows = []
     for file in image_files(DATA / 'val' / 'LRx4'):
         low = read_image(file)
-        shown = [cv2.resize(low, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)]
-        for method in methods:
-            shown.append(read_image(next(images.glob(f'{method}/*/{file.stem}.png'))))
-        rows.append(np.hstack([middle(image, CROP) for image in shown]))
+        made = [read_image(next(images.glob(f'{method}/*/{file.stem}.png'))) for method in methods]
+        rows.append(np.hstack([cv2.resize(low, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST), *made]))
     write_image(target, np.vstack(rows))
 
 

@@ -13,10 +13,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from domain_sets import VARIANTS
+from domain_sets import VARIANTS, check_new
 from tqdm import tqdm
 
-from basicsr_kd.errors import BasicSRKDError, EvaluationError
+from basicsr_kd.errors import BasicSRKDError
 from basicsr_kd.metrics.bicubic import bicubic
 from basicsr_kd.utils.images import image_files, middle, read_image, write_image
 
@@ -57,8 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--scale', type=int, default=4, help='of the domains (default: 4)')
     args = parser.parse_args(arguments)
     try:
-        if args.output.exists() and any(args.output.iterdir()):
-            raise EvaluationError(f'--output {args.output} is not empty. Expected a new folder.')
+        check_new(args.output)
         lines = make_pairs(args.domains, args.output, args.scale)
         (args.output / 'meta_info.txt').write_text('\n'.join(lines) + '\n')
     except (BasicSRKDError, OSError) as error:

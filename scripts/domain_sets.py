@@ -37,6 +37,12 @@ def every_nth(photos: list[Path], number: int | None) -> list[Path]:
     return [photos[index * len(photos) // number] for index in range(number)]
 
 
+def check_new(output: Path) -> None:
+    """Raise an EvaluationError if a folder to make has something in it."""
+    if output.exists() and any(output.iterdir()):
+        raise EvaluationError(f'--output {output} is not empty. Expected a new folder.')
+
+
 def images_of(photos: RealESRGANPhotoDataset, index: int, opt: dict, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """What a photo gives to the sets: paths without ending, and BGR uint8.
 
@@ -67,8 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if args.num is not None and args.num < 1:
             raise EvaluationError(f'--num is {args.num}. Expected at least 1.')
-        if args.output.exists() and any(args.output.iterdir()):
-            raise EvaluationError(f'--output {args.output} is not empty. Expected a new folder.')
+        check_new(args.output)
         opt = read_options(args.opt, args.input)
         photos = RealESRGANPhotoDataset(opt['datasets']['train'])
         photos.paths = [str(path) for path in every_nth(image_files(args.input), args.num)]

@@ -46,14 +46,15 @@ class DetailKeeper:
         Returns:
             `wanted` with detail `factor` times as strong; the factor is adapted to the strength that is missing.
         """
-        found = ((_strength(made.detach()) + _FLAT) / (_strength(wanted) + _FLAT)).mean().item()
+        fine = _fine(wanted)
+        found = ((_strength(_fine(made.detach())) + _FLAT) / (_strength(fine) + _FLAT)).mean().item()
         self.factor = min(max(self.factor + _GAIN * (self.least - found), 1.0), _LARGEST)
-        return stronger(wanted, self.factor)
+        return wanted + (self.factor - 1) * fine
 
 
-def _strength(images: Tensor) -> Tensor:
-    """Root mean square of the fine detail of each image."""
-    return _fine(images).square().mean((1, 2, 3)).sqrt()
+def _strength(fine: Tensor) -> Tensor:
+    """Root mean square of each image."""
+    return fine.square().mean((1, 2, 3)).sqrt()
 
 
 def _fine(images: Tensor) -> Tensor:
