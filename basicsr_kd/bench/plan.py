@@ -11,7 +11,7 @@ from basicsr_kd.errors import MissingExtraError
 from basicsr_kd.utils.extras import load
 from basicsr_kd.utils.modes import fast_formats
 
-RUNTIMES = ('torch-nchw', 'torch', 'onnxruntime', 'openvino', 'ncnn')
+RUNTIMES = ('torch-nchw', 'torch', *KINDS)
 """The first is PyTorch as people's scripts run it; it is always timed with 'torch'."""
 _PACKAGES = {'onnxruntime': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'ncnn': ('pnnx', 'ncnn')}
 

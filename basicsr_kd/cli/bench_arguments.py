@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from basicsr_kd.cli.common import Refusal, add_param_key
+from basicsr_kd.deploy.export.formats import KINDS
 
 EXAMPLE = """basicsr-kd bench --weights teacher.pth student.pth --plot bench.png
          basicsr-kd bench --weights teacher.pth student.pth --threads 1,4 --dtype fp32,bf16 --json bench.json
@@ -12,7 +13,7 @@ EXAMPLE = """basicsr-kd bench --weights teacher.pth student.pth --plot bench.png
          basicsr-kd bench --weights student.pth exported/student-x4-int8.xml"""
 
 PRECISIONS = ('fp32', 'bf16', 'int8')
-RUNTIMES = ('torch', 'onnxruntime', 'openvino', 'ncnn')
+RUNTIMES = ('torch', *KINDS)
 _LEAST_TURNS, _LEAST_SIDE = 3, 16
 
 

@@ -14,7 +14,7 @@ from basicsr_kd.archs.build import differences
 from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.distillation.teacher_parts import match_depth, match_widths, pad_growth
 from basicsr_kd.errors import InheritanceError, PruningError
-from basicsr_kd.pruning.channels.groups import channels_cut
+from basicsr_kd.pruning.channels.groups import channels_cut, no_values
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects
 from basicsr_kd.pruning.cut import Cut
 from basicsr_kd.pruning.job import given, working_copy
@@ -86,7 +86,7 @@ def check_inheritable(student: nn.Module, teacher: nn.Module) -> None:
         _must_be_alike(student, teacher)
         teacher = copy.deepcopy(teacher).float().eval().requires_grad_(True)
         blocks = match_depth(student, teacher)
-        channels = channels_cut(*match_widths(student, teacher, blocks, _image(teacher), _no_values))
+        channels = channels_cut(*match_widths(student, teacher, blocks, _image(teacher), no_values))
         cut = Cut(dropped=channels.dropped, renamed=blocks.renamed)
         found = differences(student, _pad(cut.apply(teacher.state_dict()), student))
         if found:
@@ -106,10 +106,6 @@ def _prune(student: nn.Module, teacher: nn.Module, importance: Callable[[Any], T
 
 def _pad(state: dict[str, Tensor], student: nn.Module) -> dict[str, Tensor]:
     return pad_growth(state, student.state_dict()) if isinstance(student, RRDBNet) else state
-
-
-def _no_values(group: Any) -> None:
-    """The importance of channels if only their number matters."""
 
 
 def _image(net: nn.Module) -> Tensor:

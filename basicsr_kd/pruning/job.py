@@ -17,7 +17,7 @@ from basicsr_kd.metrics.likeness import likeness
 from basicsr_kd.pruning.blocks import Block, blocks_cut, choose_blocks, find_blocks, without_blocks
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
 from basicsr_kd.pruning.channels.global_search import PROMISED
-from basicsr_kd.pruning.channels.groups import channels_cut, find_groups
+from basicsr_kd.pruning.channels.groups import channels_cut, find_groups, no_values
 from basicsr_kd.pruning.channels.importance import ChannelEffects
 from basicsr_kd.pruning.channels.layouts import Room, find_room
 from basicsr_kd.pruning.channels.surgeon import surgeon_prices
@@ -52,7 +52,7 @@ class Job:
         if request.layout == 'blocks':
             self.blocks = self.run(lambda: find_blocks(net, self.costs, request.of, target, example.to(device)))
         elif request.layout != 'unstructured':
-            groups = self.run(lambda: find_groups(net, example.to(device), importance or _no_values))
+            groups = self.run(lambda: find_groups(net, example.to(device), importance or no_values))
             self.room = find_room(net, groups, self.costs, request.layout, target, request.of)
         self.counts = 'params' if request.of == 'latency' else request.of
         self.full = (nonzero_cost(net, self.part, self.counts) if request.layout == 'unstructured' else
@@ -186,10 +186,6 @@ def priced_job(job: Job, images: Tensor | None, progress: bool) -> Job:
         free = job.run(lambda: surgeon_prices(job.net, job.room.free, given(images), progress), images)
         job.room = dataclasses.replace(job.room, free=free)
     return job
-
-
-def _no_values(group: Any) -> None:
-    """The importance of channels if only their number matters."""
 
 
 def must_have_target(net: nn.Module, request: Request) -> None:

@@ -57,6 +57,10 @@ class ChannelGroup:
         return sorted(least_first[self.size - width:])
 
 
+def no_values(group: Any) -> None:
+    """The importance of channels if only their number matters."""
+
+
 def find_groups(net: nn.Module, example: Tensor, importance: Callable[[Any], Tensor | None],
                 adapt: Callable[[Any], None] | None = None) -> list[ChannelGroup]:
     """Trace a network and return every group of channels of its convolutions and linear layers.
