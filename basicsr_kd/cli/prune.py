@@ -171,7 +171,8 @@ def _whole(args: argparse.Namespace, net: Any) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments in groups; their help is wrapped by hand, for 80 columns."""
-    parser.usage = 'basicsr-kd prune --weights FILE (--ratio R --out FILE | --scan --calibration DIR) [options]'
+    parser.usage = ('basicsr-kd prune --weights FILE --ratio R --out FILE [options]\n'
+                    '       basicsr-kd prune --weights FILE --scan --calibration DIR [options]')
     parser.formatter_class = argparse.RawTextHelpFormatter
     _add_files(parser.add_argument_group('files'))
     budget = parser.add_argument_group('how much goes')
