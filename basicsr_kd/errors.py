@@ -41,7 +41,7 @@ class EvaluationError(BasicSRKDError):
 
 
 class BadImageError(EvaluationError):
-    """One file is no image to measure on; other files may be.
+    """One image file cannot be used; others of its set may be usable.
 
     Args:
         path: The file.

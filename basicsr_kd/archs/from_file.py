@@ -12,7 +12,7 @@ from basicsr_kd.archs.build import build, build_for_shapes, differences
 from basicsr_kd.archs.recognise import number_differences, recognise, stock_options
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
-from basicsr_kd.archs.sidecar import fragment_path, in_one_line, read_fragment, write_fragment
+from basicsr_kd.archs.sidecar import in_one_line, read_sidecar, sidecar_path, write_sidecar
 from basicsr_kd.archs.spandrel_net import as_module, open_with_spandrel
 from basicsr_kd.checkpoint import read_state_dict, write_checkpoint
 from basicsr_kd.errors import CheckpointError, UnknownArchitectureError
@@ -42,13 +42,13 @@ def read_architecture(state: dict[str, Tensor], path: str, elsewhere: str = _ELS
     if options is not None:
         return options
     recognised = recognise(state)
-    section = network_section(state, path, recognised) if recognised else read_fragment(path)
+    section = network_section(state, path, recognised) if recognised else read_sidecar(path)
     if section is None:
         first = f', the first is {next(iter(state))!r}' if state else ''
         raise UnknownArchitectureError(
             f'{path} is no RRDBNet, SRVGGNetCompact, MSRResNet or FRNet ({len(state)} tensors{first}), so its '
             'architecture cannot be read off its shapes. Give the options of its network: network_g: {type: …} in '
-            f'{fragment_path(path).name} beside it{elsewhere}')
+            f'{sidecar_path(path).name} beside it{elsewhere}')
     return section
 
 
@@ -189,11 +189,11 @@ def write_network_file(path: str | os.PathLike[str], state: Mapping[str, Tensor]
         raise CheckpointError(f'{path}: expected a name that ends in .pth')
     section = network_section(state, path, base)
     write_checkpoint(path, state)
-    write_fragment(path, section)
+    write_sidecar(path, section)
 
 
 def _what_it_holds(state: dict[str, Tensor], path: str, options: Mapping[str, Any]) -> str:
-    for find_base in (lambda: None, lambda: read_fragment(path), lambda: options):
+    for find_base in (lambda: None, lambda: read_sidecar(path), lambda: options):
         try:
             return in_one_line(network_section(state, path, find_base()))
         except (CheckpointError, ValueError):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_kd.archs.build import build_for_shapes, differences
+from basicsr_kd.archs.probe import input_channels
 from basicsr_kd.archs.resize import resize_to
 from basicsr_kd.archs.rrdbnet_numbers import rrdbnet_options
 
@@ -106,7 +107,7 @@ def _is_pruned(options: Options, state: State) -> bool:
         net = build_for_shapes(options)
         resize_to(net, state)
         with torch.no_grad():
-            net(torch.zeros(1, options.get('num_in_ch') or options['in_nc'], 8, 8, device='meta'))
+            net(torch.zeros(1, input_channels(net), 8, 8, device='meta'))
     except (ValueError, RuntimeError):
         return False
     return True

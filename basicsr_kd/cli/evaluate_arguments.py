@@ -147,7 +147,7 @@ def check_for_images(args: argparse.Namespace) -> None:
     for name in ('protocol', 'frame_rate'):
         if getattr(args, name) is not None:
             raise Refusal(f'--{name.replace("_", "-")} is for clips, and {folders(args)[0]} has images. Leave it out, '
-                          'or give a folder with a folder a clip.')
+                          'or give a folder that holds one folder for each clip.')
     _set_metrics(args, 'images', _DEFAULT['images' if args.hr else '--teacher' if args.teacher else
                                          'photos without ground truth'])
     compared = ' '.join(name for name in args.metrics if METRICS[name].needs_truth)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace, request: Request) -> int:
     from basicsr_kd.archs.from_file import network_section, write_network_file
-    from basicsr_kd.archs.sidecar import fragment_path, in_one_line
+    from basicsr_kd.archs.sidecar import in_one_line, sidecar_path
     from basicsr_kd.metrics.likeness import kept_out
     from basicsr_kd.pruning import prune
     network, net = open_weights(args)
@@ -69,7 +69,7 @@ def _prune(args: argparse.Namespace, request: Request) -> int:
     print(report.table())
     print(f'\n{_words(report.likeness, judged, images)}')
     print(f'\nPruned in {seconds:.1f} s. Written: {args.out} ({args.out.stat().st_size / 1e6:.1f} MB) and '
-          f'{fragment_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
+          f'{sidecar_path(args.out)}:\nnetwork_g: {in_one_line(section)}')
     return 0
 
 

@@ -57,7 +57,7 @@ def find_clips(root: str | os.PathLike[str], backend: str = 'disk',
     root = Path(root)
     if not root.is_dir():
         raise ClipError(f'{root} {"is a file" if root.exists() else "does not exist"} (from {os.getcwd()}). Expected a '
-                        'folder with a folder a clip, or an LMDB.')
+                        'folder that holds one folder for each clip, or an LMDB.')
     return _from_lmdb(root, listed) if backend == 'lmdb' else _from_folders(root, listed)
 
 
@@ -84,8 +84,8 @@ def read_clip(folder: str | os.PathLike[str], name: str | None = None, listed: L
 def _from_folders(root: Path, listed: Mapping[str, Listed] | None) -> list[Clip]:
     found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith('.'))
     if not found:
-        raise ClipError(f'There is no folder in {root}. Expected a folder with a folder a clip; for one clip, the '
-                        f'folder that it is in: {root.absolute().parent}')
+        raise ClipError(f'There is no folder in {root}. Expected a folder that holds one folder for each clip; for '
+                        f'one clip, the folder that it is in: {root.absolute().parent}')
     if listed is None:
         return [read_clip(root / name, name) for name in found]
     for name in listed:
@@ -100,7 +100,7 @@ def _from_lmdb(root: Path, listed: Mapping[str, Listed] | None) -> list[Clip]:
     meta = root / 'meta_info.txt'
     if not meta.is_file():
         raise ClipError(f'{meta} does not exist. Expected an LMDB as BasicSR writes it, with this list of its frames; '
-                        'for a folder with a folder a clip, io_backend type: disk.')
+                        'for a folder that holds one folder for each clip, io_backend type: disk.')
     clips: dict[str, dict[str, Size]] = defaultdict(dict)
     for line in filter(None, map(str.strip, meta.read_text().splitlines())):
         match = _META_LINE.fullmatch(line)

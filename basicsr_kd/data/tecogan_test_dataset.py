@@ -46,7 +46,7 @@ class TecoGANTestDataset(Dataset):
         self.options = read_section(opt, ClipTestOptions)
         if not self.options.dataroot_gt and not self.options.dataroot_lq:
             raise OptionsError(f'datasets.{self.options.phase}: dataroot_gt and dataroot_lq are missing; at least one '
-                               'of them is needed, a folder with a folder a clip')
+                               'of them is needed, a folder that holds one folder for each clip')
         self.listed = _without_sizes(self.options.meta_info_file) if self.options.meta_info_file else None
         gt, lq = self._find(self.options.dataroot_gt), self._find(self.options.dataroot_lq)
         if gt and lq and gt.keys() != lq.keys():

@@ -25,7 +25,8 @@ def open_network(name: str, file: Path, *, runtime: str | None = None, precision
         file: A checkpoint, or what `basicsr-kd export` or another program wrote: .onnx, .xml, .param.
         runtime: 'torch' or one of `RUNTIMES`; None: the file's own runtime. OpenVINO also opens .onnx files, and
             PyTorch also opens ncnn's files of the networks that `read_state_dict` knows.
-        precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's precision, for a checkpoint as PyTorch is set.
+        precision: 'fp32', 'bf16', 'fp16' or 'int8'; None: the file's own; for a checkpoint,
+            the one that PyTorch is set to.
         threads: Number of threads on a CPU; None: the runtime's default.
         device: Where PyTorch runs; the others run on the CPU.
         tiling: How the network takes images in pieces, in LR pixels.

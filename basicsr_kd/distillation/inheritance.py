@@ -17,7 +17,7 @@ from basicsr_kd.errors import InheritanceError, PruningError
 from basicsr_kd.pruning.channels.groups import channels_cut, no_values
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, ChannelEffects
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.job import given, working_copy
+from basicsr_kd.pruning.job import required, working_copy
 from basicsr_kd.pruning.rebuild import must_agree, rebuild
 from basicsr_kd.pruning.reconstruction.reconstruct import Reconstruction
 from basicsr_kd.pruning.reconstruction.reconstruct import reconstruct as refit
@@ -66,11 +66,11 @@ def inherit(student: nn.Module, teacher: nn.Module, *, importance: str = 'l2', c
     check_inheritable(student, teacher)  # before a long look at the images
     with _clear_errors():
         original = working_copy(teacher)
-        criterion = (ChannelEffects(original, given(calibration), progress) if importance == 'taylor' else
+        criterion = (ChannelEffects(original, required(calibration), progress) if importance == 'taylor' else
                      MAGNITUDES[importance]())
         cut, pruned = _prune(student, original, criterion)
         _must_compute_the_same(student, pruned)
-        refitted = refit(original, pruned, cut, given(calibration), progress) if reconstruct else None
+        refitted = refit(original, pruned, cut, required(calibration), progress) if reconstruct else None
         student.load_state_dict(_pad(pruned.state_dict(), student))
     return refitted
 

@@ -64,7 +64,8 @@ class FeatureTaps:
             raise TapError(f'{missing[0] or "the output"} of {type(self.net).__name__} did not run in this forward '
                            'pass')
         for name in self._overwritten(features):
-            raise TapError(f'the output of {name} of {type(self.net).__name__} was overwritten in place')
+            raise TapError(f'the output of {name} of {type(self.net).__name__} was overwritten in place '
+                           'before it was read; choose another layer')
         return {name: torch.cat(outputs) if len(outputs) > 1 else outputs[0] for name, outputs in features.items()}
 
     @torch.no_grad()

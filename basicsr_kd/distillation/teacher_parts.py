@@ -119,8 +119,8 @@ def _match_chain(student: list[nn.Module], teacher: list[nn.Module], path: str) 
         head, unit, tail = 2, 2, 1
     else:
         raise InheritanceError(f'student.init: teacher: {path} has {len(student)} layers in the student and '
-                               f'{len(teacher)} in the teacher, and they are no row of blocks that could be left out; '
-                               'use student.init: random')
+                               f'{len(teacher)} in the teacher. A student can have fewer only where all layers are '
+                               'blocks of one class; use student.init: random')
     few, many = ((len(chain) - head - tail) // unit for chain in (student, teacher))
     if few > many:
         raise InheritanceError(f'student.init: teacher: the student has {few} blocks in {path}, the teacher only '

@@ -127,8 +127,8 @@ def _measured_size(pair: ImagePair, scale: int | None, sizes: _Sizes) -> tuple[i
             raise EvaluationError(f'{sizes_found}. Expected the first, the '
                                   f'{"ground truth" if pair.hr else "result"}, to be the larger one.')
         if pair.hr and (height // scale, width // scale) != (low_height, low_width):
-            raise EvaluationError(f'{sizes_found}. Expected the first {scale} times as large as the second, as most '
-                                  'of the images have it.')
+            raise EvaluationError(f'{sizes_found}. Expected the first to be {scale} times as large as the second, '
+                                  'as in most of the pairs.')
         height, width = scale * low_height, scale * low_width
     for path in pair.results.values():
         if sizes[path] != (height, width):

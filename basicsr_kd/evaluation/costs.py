@@ -32,7 +32,7 @@ def network_costs(networks: Mapping[str, Network], lr_size: int, formats: Sequen
         lr_size: Side of the LR image that costs are stated for.
         formats: Number formats in which PyTorch's networks are timed; empty: no timing.
         device: Where they are timed.
-        warnings: Gets a sentence for each cost that cannot be measured, which is left out; scores do not need it.
+        warnings: If a cost cannot be measured, a sentence about it is appended here, and the cost stays None.
         progress: Whether to show a bar.
     """
     nets = {name: network.trained.net for name, network in networks.items()

@@ -158,7 +158,7 @@ def _holds_clips(folder: Path) -> bool:
     if image and frames:
         clip = next(iter(frames))
         raise EvaluationError(f'{folder} has images ({image.name}) and a folder of images ({clip}/{frames[clip]}). '
-                              'Expected images alone, or a folder a clip alone: move the others away.')
+                              'Expected images alone, or folders alone, one for each clip: move the others away.')
     return bool(frames)
 
 

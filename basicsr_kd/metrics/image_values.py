@@ -17,13 +17,12 @@ class ImageValues:
     """Scores by metric and image, None where a metric is not defined for an image.
 
     Args:
-        kinds: For each metric's name here which metric it is: one of `METRICS`, or any other name, whose scores are
-            averaged.
+        metric_of: The metric behind each name: one of `METRICS`, or any other one, whose scores are averaged.
     """
 
-    def __init__(self, kinds: Mapping[str, str]) -> None:
-        self._kinds = dict(kinds)
-        self.by_metric: dict[str, dict[str | int, float | None]] = {name: {} for name in kinds}
+    def __init__(self, metric_of: Mapping[str, str]) -> None:
+        self._metric_of = dict(metric_of)
+        self.by_metric: dict[str, dict[str | int, float | None]] = {name: {} for name in metric_of}
 
     def put(self, metric: str, image: str | int, value: float | None) -> None:
         """Keep a score; NaN, which BasicSR gives for an image smaller than a metric's window, becomes None."""
@@ -43,7 +42,7 @@ class ImageValues:
         values = [value for _, value in sorted(self.by_metric[metric].items()) if value is not None]
         if not values:
             return None
-        ours = METRICS.get(self._kinds[metric])
+        ours = METRICS.get(self._metric_of[metric])
         return ours.of_set(values) if ours else fmean(values)
 
     def warnings(self) -> list[str]:
@@ -53,6 +52,6 @@ class ImageValues:
             undefined = [image for image, value in values.items() if value is None]
             if undefined:
                 names = [image for image in undefined if isinstance(image, str)]
-                text = undefined_warning(self._kinds[metric], len(undefined), len(values))
+                text = undefined_warning(self._metric_of[metric], len(undefined), len(values))
                 found.append(f'{text}: {some(names)}.' if names else f'{metric}: {text}.')
         return found

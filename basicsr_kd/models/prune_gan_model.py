@@ -11,7 +11,7 @@ from torch import nn
 from basicsr_kd.archs.build import build, build_for_shapes, differences, for_shapes
 from basicsr_kd.archs.from_file import build_from_file, like_file
 from basicsr_kd.archs.probe import input_channels
-from basicsr_kd.archs.sidecar import write_fragment
+from basicsr_kd.archs.sidecar import write_sidecar
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.models.training.gan_trainer import GANTrainer
 from basicsr_kd.models.training.gradual import Schedule, Zeros, swap_parameters
@@ -87,7 +87,7 @@ class PruneGANModel(GANTrainer):
         pruned = self.opt.get('prune') or self.opt['network_g'] != self.original
         if net_label == 'net_g' and self.opt['rank'] == 0 and pruned:
             path = self.checkpoint_path(net_label, current_iter)
-            write_fragment(path, like_file(path, self.original))
+            write_sidecar(path, like_file(path, self.original))
 
     def optimize_parameters(self, current_iter: int) -> None:
         if self.schedule and (stage := self.schedule.due(current_iter)):

@@ -32,14 +32,14 @@ def refuse_unknown(section: Mapping[str, Any], known: Collection[str], prefix: s
 
 def check_keys(section: dict[str, Any], kind: Any, path: str, structs: Structs | None = None,
                more: Collection[str] = ()) -> None:
-    """Check a section against a struct; nothing is filled in, and an empty key (`~`) is left out where it says nothing.
+    """Check a section against a struct. No default is filled in; a key whose `~` means nothing is removed.
 
     Args:
         section: A section of an options file.
         kind: The struct.
-        path: Where it stands in the file; '' for the file itself.
-        structs: As for `convert`; default: none but `kind`.
-        more: Keys that something else checks.
+        path: The section's place in the file; '' for the file itself.
+        structs: As for `convert`; default: `kind` alone.
+        more: Further keys that are allowed, since other code checks them.
 
     Raises:
         OptionsError: As `convert`, and an unknown key.

@@ -137,4 +137,4 @@ def _must_have_the_same_numbers(student: dict[str, Any], teacher: dict[str, Any]
         own, theirs = (tuple(value) if isinstance(value, list) else value for value in (own, theirs))
         if own != theirs:
             raise OptionsError(f'network_g.{name}: found {own!r}, expected {theirs!r} as in the teacher; with '
-                               'student.init: teacher the two differ in width and depth only')
+                               'student.init: teacher the two may differ in width and depth only')

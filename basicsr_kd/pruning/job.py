@@ -19,7 +19,7 @@ from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
 from basicsr_kd.pruning.channels.global_search import PROMISED
 from basicsr_kd.pruning.channels.groups import channels_cut, find_groups, no_values
 from basicsr_kd.pruning.channels.importance import ChannelEffects
-from basicsr_kd.pruning.channels.layouts import Room, find_room
+from basicsr_kd.pruning.channels.layouts import Removable, find_removable
 from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import Account, costs_of, measure, total_cost
 from basicsr_kd.pruning.cut import Cut
@@ -46,14 +46,14 @@ class Job:
         self.costs = self.run(lambda: measure(net, example.shape[1]))
         target = request.target
         self.part = costs_of(self.costs, target)
-        self.room = Room([], [], 0, {})
+        self.removable = Removable([], [], 0, {})
         self.blocks: list[Block] = []
         device = next(net.parameters()).device
         if request.layout == 'blocks':
             self.blocks = self.run(lambda: find_blocks(net, self.costs, request.of, target, example.to(device)))
         elif request.layout != 'unstructured':
             groups = self.run(lambda: find_groups(net, example.to(device), importance or no_values))
-            self.room = find_room(net, groups, self.costs, request.layout, target, request.of)
+            self.removable = find_removable(net, groups, self.costs, request.layout, target, request.of)
         self.counts = 'params' if request.of == 'latency' else request.of
         self.full = (nonzero_cost(net, self.part, self.counts) if request.layout == 'unstructured' else
                      total_cost(self.part, self.counts))
@@ -61,7 +61,7 @@ class Job:
             raise PruningError(f'{type(net).__name__} has no {request.of} that can be counted in its layers. Expected '
                                'a network of nn.Conv2d, nn.ConvTranspose2d and nn.Linear.')
         counted = request.ratio is not None and request.of != 'latency'
-        self.budget = (1 - given(request.ratio)) * self.full if counted else None
+        self.budget = (1 - required(request.ratio)) * self.full if counted else None
 
     def run(self, work: Callable[[], _T], images: Tensor | None = None) -> _T:
         """Do work that runs the network; an error of its own code becomes a PruningError with the input's shape."""
@@ -91,11 +91,11 @@ class Job:
         elif request.layout == 'unstructured':
             least = max(full - weights_cost(self.part, request.of), 0)
         else:
-            least = least_cost(self.room, Account(self.part, self.counts), request.round_to)
+            least = least_cost(self.removable, Account(self.part, self.counts), request.round_to)
         if self.budget is not None and self.budget < least:
             most = math.floor(1000 * (1 - least / full)) / 1000
             part = f' of {request.target}' if request.target else ''
-            steps = f' with round_to {request.round_to}' if self.room.stream or self.room.free else ''
+            steps = f' with round_to {request.round_to}' if self.removable.stream or self.removable.free else ''
             raise PruningError(f'prune: ratio {request.ratio} would leave {round(self.budget):,} of {full:,} '
                                f'{request.of}{part}, but layout {request.layout}{steps} reaches from '
                                f'{full:,} down to {least:,}. Expected a ratio from 0 to {most}.')
@@ -113,16 +113,16 @@ class Job:
         """The search for widths by measured time, if the request has a budget of time."""
         if self.request.of != 'latency':
             return None
-        return self.run(lambda: TimeBudget(self.net, self.room, self.request, self.example, lambda widths: self.build(
-            self.kept(widths))[1]))
+        return self.run(lambda: TimeBudget(self.net, self.removable, self.request, self.example,
+                                           lambda widths: self.build(self.kept(widths))[1]))
 
     def kept(self, widths: Mapping[str, int]) -> dict[str, list[int]]:
         """The channels that each group keeps."""
-        return {group.root: group.kept(widths[group.root]) for group in (*self.room.stream, *self.room.free)}
+        return {group.root: group.kept(widths[group.root]) for group in (*self.removable.stream, *self.removable.free)}
 
     def build(self, kept: Mapping[str, list[int]]) -> tuple[Cut, nn.Module]:
         """The cut that leaves each group the channels in `kept`, and the network that is left."""
-        cut = channels_cut([*self.room.stream, *self.room.free], kept)
+        cut = channels_cut([*self.removable.stream, *self.removable.free], kept)
         return cut, rebuild(self.net, cut.apply(self.net.state_dict()))
 
     def cut_channels(self, widths: Mapping[str, int] | None = None) -> tuple[Cut, nn.Module, dict[str, list[int]]]:
@@ -131,9 +131,9 @@ class Job:
         Args:
             widths: The width of each group by its root; None: widths by the budget of parameters or MACs.
         """
-        groups = [*self.room.stream, *self.room.free]
+        groups = [*self.removable.stream, *self.removable.free]
         if widths is None:
-            widths = choose_widths(self.room, Account(self.part, self.request.of), budget=given(self.budget),
+            widths = choose_widths(self.removable, Account(self.part, self.request.of), budget=required(self.budget),
                                    allocation=self.request.allocation, round_to=self.request.round_to)
         kept = self.kept(widths)
         cut, network = self.build(kept)
@@ -152,14 +152,14 @@ class Job:
                           total_cost(left, self.counts))
         budget = self.budget
         if latency is not None:
-            reached, budget = latency.after[1], (1 - given(request.ratio)) * latency.before[1]
+            reached, budget = latency.after[1], (1 - required(request.ratio)) * latency.before[1]
             if abs(reached - budget) > NEAR * budget:
-                notes.append(f'Asked for were {100 * (1 - given(request.ratio)):.1f} % of the time; of what was '
+                notes.append(f'Asked for were {100 * (1 - required(request.ratio)):.1f} % of the time; of what was '
                              f'measured, {100 * latency.share:.1f} % is the nearest.')
         if self.budget is not None and abs(reached - self.budget) > PROMISED * self.budget:
             notes.append(f'The budget was {round(self.budget):,} {request.of}; the steps of this layout came no nearer '
                          f'than {reached:,}.')
-            if self.room.free and request.allocation == 'global' and request.round_to > 1:
+            if self.removable.free and request.allocation == 'global' and request.round_to > 1:
                 notes[-1] += ' A smaller round_to does.'
         if gone := [path for path, new in cut.renamed.items() if new is None]:
             notes.append(f'removed: {", ".join(gone)}')
@@ -172,7 +172,7 @@ class Job:
             macs_before=total_cost(self.costs, 'macs'), macs_after=total_cost(after, 'macs'),
             nonzero_after=nonzero_cost(network, after, 'params') if request.layout == 'unstructured' else params,
             budget=budget, reached=reached, latency=latency, request=request.words(),
-            stages=compare_stages(self.net, network, cut), skipped=self.room.skipped, notes=notes,
+            stages=compare_stages(self.net, network, cut), skipped=self.removable.skipped, notes=notes,
             likeness=None if judge is None else self.run(lambda: likeness(self.net, network, judge), judge))
 
 
@@ -180,11 +180,11 @@ def priced_job(job: Job, images: Tensor | None, progress: bool) -> Job:
     """A job whose channels have the importance that its request names, if that importance needs images."""
     importance = job.request.importance
     if importance == 'taylor':
-        criterion = job.run(lambda: ChannelEffects(job.net, given(images), progress), images)
+        criterion = job.run(lambda: ChannelEffects(job.net, required(images), progress), images)
         return Job(job.net, job.request, job.example, criterion)
     if importance == 'obs':
-        free = job.run(lambda: surgeon_prices(job.net, job.room.free, given(images), progress), images)
-        job.room = dataclasses.replace(job.room, free=free)
+        free = job.run(lambda: surgeon_prices(job.net, job.removable.free, required(images), progress), images)
+        job.removable = dataclasses.replace(job.removable, free=free)
     return job
 
 
@@ -197,7 +197,7 @@ def must_have_target(net: nn.Module, request: Request) -> None:
                            (f'; did you mean {close[0]!r}?' if close else '.'))
 
 
-def given(value: _T | None) -> _T:
+def required(value: _T | None) -> _T:
     """Return a value that an earlier check has found not to be None."""
     assert value is not None
     return value

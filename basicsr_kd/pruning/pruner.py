@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.blocks import removal_effects
 from basicsr_kd.pruning.channels.importance import MAGNITUDES, weight_effects
-from basicsr_kd.pruning.job import Job, given, priced_job, working_copy
+from basicsr_kd.pruning.job import Job, priced_job, required, working_copy
 from basicsr_kd.pruning.latency.place import find_place
 from basicsr_kd.pruning.latency.stopwatch import Latency
 from basicsr_kd.pruning.latency.units import find_units
@@ -115,14 +115,14 @@ def prune(net: nn.Module,
         job.must_be_reachable()
         images = calibration if why else None
         if layout == 'unstructured':
-            effects = job.run(lambda: weight_effects(original, given(images), progress), images) if why else {}
-            cut = zero_weights(original, job.part, of=of, budget=given(job.budget), allocation=allocation,
+            effects = job.run(lambda: weight_effects(original, required(images), progress), images) if why else {}
+            cut = zero_weights(original, job.part, of=of, budget=required(job.budget), allocation=allocation,
                                importance=importance, effects=effects)
             return job.finish(cut, rebuild(original, cut.apply(original.state_dict())), net.training, judge=judge)
         kept: dict[str, list[int]] | None = None
         latency: Latency | None = None
         if layout == 'blocks':
-            changes = job.run(lambda: removal_effects(original, job.blocks, given(images), progress),
+            changes = job.run(lambda: removal_effects(original, job.blocks, required(images), progress),
                               images) if select == 'least' else {}
             cut, network = job.remove_blocks(changes)
         else:
@@ -130,20 +130,20 @@ def prune(net: nn.Module,
             job = priced_job(job, images, progress)  # only now: it takes long, and a budget out of reach should not
             widths = None
             if timed:
-                widths, latency = job.run(lambda: timed.choose(job.room.free, progress))
+                widths, latency = job.run(lambda: timed.choose(job.removable.free, progress))
             cut, network, kept = job.cut_channels(widths)
         notes = []
         if reconstruct:
-            refitted = job.run(lambda: refit(original, network, cut, given(images), progress), images)
+            refitted = job.run(lambda: refit(original, network, cut, required(images), progress), images)
             notes.append(f'refitted {refitted.layers} layers: mean squared error of the output on calibration images '
                          f'{refitted.error_plain:.3g} -> {refitted.error_refitted:.3g}')
             if refitted.short:
-                notes.append(f'{refitted.short} layers were not refitted: these {len(given(images))} calibration '
+                notes.append(f'{refitted.short} layers were not refitted: these {len(required(images))} calibration '
                              f'images are too few for what they read. Expected {refitted.needed} of this size to fit '
                              'to, or larger ones.')
         if minutes:
             left = 60 * minutes - (time.perf_counter() - start)
-            notes.append(_take_steps(job, network, given(images), judge, whole, left, progress))
+            notes.append(_take_steps(job, network, required(images), judge, whole, left, progress))
         return job.finish(cut, network, net.training, kept, notes, judge, latency)
 
 
@@ -172,4 +172,4 @@ def check_prune(net: nn.Module, request: Request, example: Tensor | None = None)
         job.must_be_reachable()
         if request.of == 'latency':
             find_place(request)
-            find_units(job.net, job.room.free, request.round_to, job.room.least)
+            find_units(job.net, job.removable.free, request.round_to, job.removable.least)

@@ -63,9 +63,9 @@ def must_agree(net: nn.Module, pruned: nn.Module, groups: Sequence[ChannelGroup]
             raise PruningError(f'{type(net).__name__} does not run any more after pruning: {error}. Expected a network '
                                'whose channel counts are those of its modules.') from None
     if found.shape != expected.shape or (found - expected).abs().max() > _TOLERANCE * expected.abs().max():
-        raise PruningError(f'{type(net).__name__} cannot be pruned in this layout: what is left does not compute what '
-                           'the original does with the dropped channels at zero. Expected operations between '
-                           'convolutions that keep zeros zero and channels apart.')
+        raise PruningError(f'{type(net).__name__} cannot be pruned in this layout. Without the removed channels it '
+                           'gives another output than with zeros in them. Expected operations between convolutions '
+                           'that turn zeros into zeros and do not mix channels.')
 
 
 def _output_dim(net: nn.Module, module: str) -> int:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from basicsr_kd.pruning.channels.budget import choose_widths, least_cost
 from basicsr_kd.pruning.channels.groups import ChannelGroup
-from basicsr_kd.pruning.channels.layouts import Room
+from basicsr_kd.pruning.channels.layouts import Removable
 from basicsr_kd.pruning.cost import Account, TensorCost, within
-from basicsr_kd.pruning.job import Job, given
+from basicsr_kd.pruning.job import Job, required
 from basicsr_kd.pruning.report import stage_names
 from basicsr_kd.pruning.unstructured import nonzero_cost, weights_cost, zero_weights
 
@@ -40,18 +40,18 @@ def channel_trials(job: Job) -> list[Trial]:
     """A trial for every stage, with the channels that it loses."""
     trials = []
     for stage, costs in _stage_costs(job).items():
-        groups = [group for group in job.room.free if all(within(path, stage) for path in group.producers)]
-        room, account = Room([], groups, job.room.least, {}), Account(costs, job.request.of)
-        before, least = account.cost(), least_cost(room, account, job.request.round_to)
-        budget = (1 - given(job.request.ratio)) * before
+        groups = [group for group in job.removable.free if all(within(path, stage) for path in group.producers)]
+        removable, account = Removable([], groups, job.removable.least, {}), Account(costs, job.request.of)
+        before, least = account.cost(), least_cost(removable, account, job.request.round_to)
+        budget = (1 - required(job.request.ratio)) * before
         if not groups:
-            found = (why for path, why in job.room.skipped.items() if within(path, stage))
+            found = (why for path, why in job.removable.skipped.items() if within(path, stage))
             reason = next(found, f'layout {job.request.layout} leaves it whole')
             trials.append(Trial(stage, before, before, reason=reason))
         elif least > budget:
             trials.append(Trial(stage, before, before, reason=_too_much(least, before)))
         else:
-            widths = choose_widths(room, account, budget=budget, allocation=job.request.allocation,
+            widths = choose_widths(removable, account, budget=budget, allocation=job.request.allocation,
                                    round_to=job.request.round_to)
             trials.append(Trial(stage, before, account.cost(), _channel_masks(job.net, groups, widths)))
     return trials
@@ -77,7 +77,7 @@ def weight_trials(job: Job, effects: Mapping[str, Tensor]) -> list[Trial]:
     for stage, costs in _stage_costs(job).items():
         before = nonzero_cost(job.net, costs, request.of)
         least = max(before - weights_cost(costs, request.of), 0)
-        budget = (1 - given(job.request.ratio)) * before
+        budget = (1 - required(job.request.ratio)) * before
         if least > budget:
             trials.append(Trial(stage, before, before, reason=_too_much(least, before)))
             continue

@@ -166,10 +166,12 @@ def _quality(values: Sequence[float], before: Sequence[float], decimals: int, pa
 
 
 def table_1(runs: Runs, methods: Sequence[MethodGroup]) -> Table | None:
-    """Table 1: a column for each student of one width, by how far its teacher was pruned, after what they compare with.
+    """Table 1 of the paper: students of one width, whose teachers were pruned by different ratios.
+
+    Bicubic and the teacher come first; then each student has a column, in the order of the ratios.
 
     Returns:
-        The table, or None where no width has students of teachers pruned by different ratios.
+        The table, or None if there is no width of which at least two ratios were measured.
     """
     students = [method for method in methods if method.about.role == 'student' and method.about.pruned is not None]
     ratios = {width: {method.about.pruned for method in students if method.about.features == width}

@@ -37,11 +37,12 @@ def flat(options: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def why_not_the_same(saved: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    """Why a resumed run gets other images and random numbers than without the break; '' if they are the same.
+    """Say why a resumed run gets other images and random numbers than an unbroken run would; '' if it gets the same.
 
     Args:
-        saved: What they depend on (`data.order.current`), from the saved state; None if the state does not have it.
-        now: The same for this run.
+        saved: The settings that images and random numbers depend on (`data.order.current`), from the saved state; None
+            if the state does not have them.
+        now: The same settings of this run.
     """
     if saved is None:
         return 'its state was saved by an earlier version or by BasicSR'

@@ -68,8 +68,8 @@ def begun() -> None:
     """Note that the first iteration is done: from now on there is something to save.
 
     Raises:
-        SystemExit: A signal came before, but its exception did not end the process: Python ignores exceptions in
-            destructors and in hooks around a fork (logging's, when a data loader forks its workers).
+        SystemExit: A signal came earlier, and the process still runs. Python ignores exceptions in destructors and in
+            hooks around a fork (such as logging's hook when a data loader starts its workers).
     """
     global _training
     if _asked and _asked != ERROR and not _training:

@@ -1,1 +1,1 @@
-"""Small helpers that several rooms share."""
+"""Small helpers that several parts of the package share."""

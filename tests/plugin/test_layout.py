@@ -1,6 +1,6 @@
-"""The rooms of the package: which may import which, and which load neither torch nor BasicSR.
+"""The parts of the package: which may import which, and which load neither torch nor BasicSR.
 
-Read with `ast`, so imports inside functions count, too, for what a room may import; what a module loads is what it and
+Read with `ast`, so imports inside functions count, too, for what a part may import; what a module loads is what it and
 everything that it imports outside of functions and `if TYPE_CHECKING:` import, the `__init__` of packages on the way
 included. docs/architecture.md has the table in words.
 """
@@ -18,10 +18,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / 'basicsr_kd'
 HEAVY = {'torch', 'torchvision', 'basicsr', 'torch_pruning', 'spandrel', 'lpips', 'mmengine', 'safetensors', 'onnx',
          'onnxruntime', 'openvino', 'nncf', 'ncnn', 'pnnx'}
 
-# A room is a module or a folder of the package; each with the rooms that it may import beside itself.
+# A part is a module or a folder of the package; each with the parts that it may import beside itself.
 _UTILS = 'errors utils'
 _NETWORKS = f'archs checkpoint {_UTILS}'
-ROOMS = {
+PARTS = {
     '': '',  # basicsr_kd/__init__.py
     'errors': '',
     'utils': 'errors',
@@ -99,19 +99,19 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def room_of(module: str) -> str:
+def part_of(module: str) -> str:
     parts = module.split('.')
     names = ['.'.join(parts[:depth]) for depth in range(len(parts), 0, -1)]
-    return next((name for name in names if name in ROOMS), '')
+    return next((name for name in names if name in PARTS), '')
 
 
 def faults(package: Path) -> list[str]:
     """What is against the tables above, a line each; empty where all is well."""
     modules = read_package(package)
-    found = [f'{name} imports {other}: not in the table of {room_of(name) or "the root"}'
+    found = [f'{name} imports {other}: not in the table of {part_of(name) or "the root"}'
              for name, module in modules.items() for other in module.imports if not _may(name, other)]
     found += [f'{name} loads {heavy}' for name in modules
-              if any(_within(name, room) for room in LIGHT)
+              if any(_within(name, part) for part in LIGHT)
               for heavy in sorted(_all_loads(name, modules) & HEAVY)]
     try:
         TopologicalSorter({name: module.imports for name, module in modules.items()}).prepare()
@@ -121,12 +121,12 @@ def faults(package: Path) -> list[str]:
 
 
 def _may(name: str, other: str) -> bool:
-    room = room_of(name)
-    return room_of(other) in ('', room) or any(_within(other, allowed) for allowed in ROOMS[room].split())
+    part = part_of(name)
+    return part_of(other) in ('', part) or any(_within(other, allowed) for allowed in PARTS[part].split())
 
 
-def _within(name: str, room: str) -> bool:
-    return name == room or name.startswith(f'{room}.')
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f'{part}.')
 
 
 def _all_loads(name: str, modules: dict[str, Module]) -> set[str]:
@@ -146,12 +146,12 @@ def test_every_import_is_in_the_table_and_none_in_a_circle():
 
 
 def test_every_module_has_a_room():
-    assert [name for name in read_package(PACKAGE) if not room_of(name) and name != '__init__'] == []
+    assert [name for name in read_package(PACKAGE) if not part_of(name) and name != '__init__'] == []
 
 
 def test_every_room_of_the_table_is_there():
-    rooms, names = {*ROOMS, *LIGHT} - {''}, read_package(PACKAGE)
-    assert [room for room in rooms if not any(_within(name, room) for name in names)] == []
+    parts, names = {*PARTS, *LIGHT} - {''}, read_package(PACKAGE)
+    assert [part for part in parts if not any(_within(name, part) for name in names)] == []
 
 
 def test_the_root_holds_few_files():
@@ -175,7 +175,7 @@ def test_a_planted_import_is_found(file, line, fault, tmp_path):
 
 def test_light_rooms_leave_torch_and_basicsr_alone_when_they_are_imported():
     names = [name for name in read_package(PACKAGE)
-             if any(_within(name, room) for room in LIGHT)]
+             if any(_within(name, part) for part in LIGHT)]
     imports = ''.join(f'import basicsr_kd.{name.removesuffix(".__init__")}\n' for name in names if name != '__init__')
     code = f'import sys\n{imports}print(*{HEAVY!r} & sys.modules.keys())'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

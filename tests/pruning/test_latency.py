@@ -73,9 +73,9 @@ def job_of(kind, round_to=4):
 def test_times_of_units_add_up_to_the_network(kind, by_macs):
     """With MACs for seconds they do so exactly: what the units' times say of any widths is what the whole takes."""
     job = job_of(kind)
-    units = find_units(job.net, job.room.free, 4, job.room.least)
+    units = find_units(job.net, job.removable.free, 4, job.removable.least)
     times = Table(job.net, units, job.example, HERE).measure(False)
-    assert sum(len(unit.groups) for unit in units) == len(job.room.free)
+    assert sum(len(unit.groups) for unit in units) == len(job.removable.free)
     rng = np.random.default_rng(0)
 
     def whole(options):
@@ -99,13 +99,13 @@ def test_times_of_units_add_up_to_the_network(kind, by_macs):
 
 def test_a_dense_block_is_a_unit_and_so_is_a_layer_of_a_chain():
     dense, chain = job_of('RRDBNet'), job_of('SRVGGNetCompact')
-    units = find_units(dense.net, dense.room.free, 4, 0)
+    units = find_units(dense.net, dense.removable.free, 4, 0)
     assert [unit.modules for unit in units] == [
         *((f'body.{block}.rdb{part}',) for block in (0, 1) for part in (1, 2, 3)),
         ('conv_up1',), ('conv_up2',), ('conv_hr',), ('conv_last',)]
     assert units[6].options == ((8,), (4,))  # none of these may vanish
     assert len(units[0].options) == 3**4 and units[0].options[0] == (8,) * 4 and units[0].options[-1] == (0,) * 4
-    layers = find_units(chain.net, chain.room.free, 4, 1)
+    layers = find_units(chain.net, chain.removable.free, 4, 1)
     assert layers[0].modules == ('body.0', 'body.1') and layers[1].modules == ('body.2', 'body.3')
     assert layers[-1].groups == () and layers[-1].before is layers[-2].groups[0]
 
@@ -178,7 +178,7 @@ def test_layers_behind_the_body_give_their_share(by_macs, tmp_path):
 
 def test_times_are_kept_for_the_same_machine_alone(by_macs, tmp_path):
     job = job_of('RRDBNet')
-    units = find_units(job.net, job.room.free, 4, 0)
+    units = find_units(job.net, job.removable.free, 4, 0)
     first = Table(job.net, units, job.example, HERE).measure(False)
     file = tmp_path / 'basicsr_kd' / 'latency.json'
     kept = json.loads(file.read_text())
@@ -237,10 +237,10 @@ def test_a_chain_with_batch_normalisation(by_macs):
 def test_too_many_combinations():
     job = job_of('RRDBNet')
     with pytest.raises(PruningError, match='body.0.rdb1 in every combination.* 6561 with round_to 1'):
-        find_units(job.net, job.room.free, 1, 0)
+        find_units(job.net, job.removable.free, 1, 0)
     chain = job_of('SRVGGNetCompact')
     with pytest.raises(PruningError, match='widths before and behind it, which are 256 with round_to 1'):
-        find_units(chain.net, chain.room.free, 1, 1)
+        find_units(chain.net, chain.removable.free, 1, 1)
     with pytest.raises(PruningError, match='6561'):
         check_prune(NETS['RRDBNet'](), Request(ratio=0.3, of='latency', runtime='torch', round_to=1))
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from basicsr_kd import __version__
-from basicsr_kd.archs.sidecar import fragment_path
+from basicsr_kd.archs.sidecar import sidecar_path
 from basicsr_kd.deploy.export.export import Plan, export, must_take_colours
 from basicsr_kd.deploy.export.formats import FORMATS, KINDS
 from basicsr_kd.deploy.export.writers import Job
@@ -119,7 +119,7 @@ def written_for(file: Path, runtime: str, say: Callable[[str], None], param_key:
         MissingExtraError: A package is missing.
     """
     content = hashlib.sha256(f'{__version__} {param_key}'.encode())
-    for part in (file, fragment_path(file)):
+    for part in (file, sidecar_path(file)):
         content.update(part.read_bytes() if part.is_file() else b'')
     kind = KINDS[runtime]
     folder = cache_folder() / 'runtimes' / content.hexdigest()[:32] / kind  # by kind, since two kinds have a .bin

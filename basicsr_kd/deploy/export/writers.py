@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from basicsr_kd.archs.from_file import build_from_file, describe, network_section
-from basicsr_kd.archs.sidecar import fragment_path, write_fragment
+from basicsr_kd.archs.sidecar import sidecar_path, write_sidecar
 from basicsr_kd.archs.spandrel_net import as_module
 from basicsr_kd.checkpoint import read_state_dict
 from basicsr_kd.deploy.export.formats import QUANTISED
@@ -98,8 +98,8 @@ def _write_for_torch(job: Job, path: Path, final: Path) -> list[Path]:
     write_safetensors(state, path)
     if options is None:
         return [path]
-    write_fragment(path, network_section(state, final, options))
-    return [path, fragment_path(path)]
+    write_sidecar(path, network_section(state, final, options))
+    return [path, sidecar_path(path)]
 
 
 def runners(job: Job, path: Path) -> Iterator[Runner]:

@@ -42,18 +42,18 @@ class VideoScores:
                     self._sets[name] = set_scores(metric, device)
                 except BackboneError as error:
                     self.left_out[name] = str(error)
-        self._kinds = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()
+        self._metric_of = {name: metric['type'].removeprefix('calculate_') for name, metric in metrics.items()
                        if metric['type'] not in SET_TYPES}
-        weights = next((metrics[name]['weights'] for name in self._kinds if metrics[name].get('weights')), None)
+        weights = next((metrics[name]['weights'] for name in self._metric_of if metrics[name].get('weights')), None)
         try:
             self._scores = self._build(protocol, weights, device)
         except BackboneError as error:
-            self.left_out.update((name, str(error)) for name, kind in self._kinds.items()
+            self.left_out.update((name, str(error)) for name, kind in self._metric_of.items()
                                  if METRICS[kind].backbone == 'lpips')
             self._scores = self._build(protocol, weights, device)
 
     def _build(self, protocol: str, weights: str | None, device: torch.device) -> ClipScores:
-        kinds = {kind for name, kind in self._kinds.items() if name not in self.left_out}
+        kinds = {kind for name, kind in self._metric_of.items() if name not in self.left_out}
         return ClipScores(kinds, PROTOCOLS[protocol], weights, device, self._frame_rate)
 
     @property
@@ -90,8 +90,8 @@ class VideoScores:
                     found[name] = Score(of_set['fid'], f'{of_set["fid_samples"]} frames')
                 elif 'kid' in of_set:
                     found[name] = kid_score(of_set['kid'])
-            elif self._kinds[name] in means:
-                found[name] = self._score(means[self._kinds[name]])
+            elif self._metric_of[name] in means:
+                found[name] = self._score(means[self._metric_of[name]])
         return found
 
     def _score(self, means: ClipMeans) -> Score:

@@ -5,11 +5,12 @@ import math
 
 from basicsr_kd.pruning.channels.global_search import PROMISED, GlobalSearch
 from basicsr_kd.pruning.channels.groups import ChannelGroup
-from basicsr_kd.pruning.channels.layouts import Room
+from basicsr_kd.pruning.channels.layouts import Removable
 from basicsr_kd.pruning.cost import Account
 
 
-def choose_widths(room: Room, account: Account, *, budget: float, allocation: str, round_to: int) -> dict[str, int]:
+def choose_widths(removable: Removable, account: Account, *, budget: float, allocation: str,
+                  round_to: int) -> dict[str, int]:
     """Choose the width of every group that a layout may take.
 
     The residual stream (layout `width`) has one width, a multiple of `round_to` or the full one, whichever costs
@@ -28,7 +29,7 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     others as long as that brings the cost nearer.
 
     Args:
-        room: The groups.
+        removable: The groups.
         account: The costs that the budget counts, with all widths unchanged.
         budget: The cost to reach; at least `least_cost`.
         allocation: 'uniform' or 'global'.
@@ -37,18 +38,18 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     Returns:
         The width of each group, by its root.
     """
-    if not room.stream:
-        return _choose_free(room, account, budget, allocation, round_to)
-    if not room.free:
-        return _choose_equal(room.stream, account, budget, round_to, 1)
-    share = math.sqrt(budget / account.cost()) * max(group.size for group in room.stream)
+    if not removable.stream:
+        return _choose_free(removable, account, budget, allocation, round_to)
+    if not removable.free:
+        return _choose_equal(removable.stream, account, budget, round_to, 1)
+    share = math.sqrt(budget / account.cost()) * max(group.size for group in removable.stream)
     best: tuple[float, dict[str, int]] | None = None
-    for width in sorted(_equal_widths(room.stream, round_to, 1), key=lambda width: (abs(width - share), width)):
+    for width in sorted(_equal_widths(removable.stream, round_to, 1), key=lambda width: (abs(width - share), width)):
         shrunk = Account(account.costs, account.of)
-        widths = {group.root: min(group.size, width) for group in room.stream}
-        for group in room.stream:
+        widths = {group.root: min(group.size, width) for group in removable.stream}
+        for group in removable.stream:
             shrunk.drop(group, group.size - widths[group.root])
-        widths.update(_choose_free(room, shrunk, budget, allocation, round_to))
+        widths.update(_choose_free(removable, shrunk, budget, allocation, round_to))
         miss = abs(shrunk.cost() - budget)
         if best is None or miss < best[0]:
             best = miss, widths
@@ -58,19 +59,20 @@ def choose_widths(room: Room, account: Account, *, budget: float, allocation: st
     return best[1]
 
 
-def _choose_free(room: Room, account: Account, budget: float, allocation: str, round_to: int) -> dict[str, int]:
+def _choose_free(removable: Removable, account: Account, budget: float, allocation: str,
+                 round_to: int) -> dict[str, int]:
     """The widths of groups that may each have their own; the account has these widths afterwards."""
     if allocation == 'uniform':
-        return _choose_equal(room.free, account, budget, round_to, room.least)
-    search = GlobalSearch(room.free, account, budget, round_to, room.least)
+        return _choose_equal(removable.free, account, budget, round_to, removable.least)
+    search = GlobalSearch(removable.free, account, budget, round_to, removable.least)
     search.run()
-    return {group.root: width for group, width in zip(room.free, search.widths, strict=True)}
+    return {group.root: width for group, width in zip(removable.free, search.widths, strict=True)}
 
 
-def least_cost(room: Room, account: Account, round_to: int) -> int:
+def least_cost(removable: Removable, account: Account, round_to: int) -> int:
     """The cost when every group has its least width; the account is unchanged afterwards."""
     least = [(group, group.size - min(_equal_widths([group], round_to, floor)))
-             for groups, floor in ((room.stream, 1), (room.free, room.least)) for group in groups]
+             for groups, floor in ((removable.stream, 1), (removable.free, removable.least)) for group in groups]
     for group, channels in least:
         account.drop(group, channels)
     cost = account.cost()

@@ -17,7 +17,7 @@ _RRDBNET_TAIL = ('conv_up1', 'conv_up2', 'conv_hr')
 
 
 @dataclass(frozen=True)
-class Room:
+class Removable:
     """The channels that a layout may remove.
 
     Args:
@@ -33,8 +33,8 @@ class Room:
     skipped: dict[str, str]
 
 
-def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, TensorCost], layout: str,
-              target: str | None, of: str) -> Room:
+def find_removable(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, TensorCost], layout: str,
+              target: str | None, of: str) -> Removable:
     """Sort a network's channel groups into those that `growth`, `width` or `balanced` may shrink.
 
     RRDBNet and networks derived from it: `growth` takes the four growing convolutions of every dense block, `width` the
@@ -71,14 +71,14 @@ def find_room(net: nn.Module, groups: Sequence[ChannelGroup], costs: dict[str, T
                            (' or width (all equal).' if chain else '.'))
     if layout == 'width' and chain:
         stream, free = free, []
-    room = Room(stream=stream if layout in ('width', 'balanced') else [],
+    removable = Removable(stream=stream if layout in ('width', 'balanced') else [],
                 free=free if layout in ('growth', 'balanced') else [],
                 least=0 if isinstance(net, RRDBNet) else 1, skipped=skipped)
-    if not room.stream and not room.free:
+    if not removable.stream and not removable.free:
         why = '; '.join(f'{path}: {reason}' for path, reason in list(skipped.items())[:4])
         raise PruningError(f'{where} has no channels that layout {layout} could take' + (f' ({why})' if why else '') +
                            '. Expected another layout' + (' or target.' if target else '.'))
-    return room
+    return removable
 
 
 def _reason(group: ChannelGroup, costs: dict[str, TensorCost]) -> str:

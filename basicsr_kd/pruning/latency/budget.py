@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from basicsr_kd.errors import PruningError
 from basicsr_kd.pruning.channels.groups import ChannelGroup
-from basicsr_kd.pruning.channels.layouts import Room
+from basicsr_kd.pruning.channels.layouts import Removable
 from basicsr_kd.pruning.latency.knapsack import choose
 from basicsr_kd.pruning.latency.place import find_place
 from basicsr_kd.pruning.latency.stopwatch import Latency, Stopwatch
@@ -29,7 +29,7 @@ class TimeBudget:
 
     Args:
         net: The network, on the CPU in evaluation mode.
-        room: The groups that may lose channels; only their sizes matter here.
+        removable: The groups that may lose channels; only their sizes matter here.
         request: The request with its budget.
         example: An input of the network, `(1, c, h, w)`.
         build: Makes a network with given widths.
@@ -39,11 +39,11 @@ class TimeBudget:
         MissingExtraError: The runtime is not installed.
     """
 
-    def __init__(self, net: nn.Module, room: Room, request: Request, example: Tensor, build: Build) -> None:
+    def __init__(self, net: nn.Module, removable: Removable, request: Request, example: Tensor, build: Build) -> None:
         assert request.ratio is not None
         self.build, self.share = build, 1 - request.ratio
         place = find_place(request)
-        self.units = find_units(net, room.free, request.round_to, room.least)
+        self.units = find_units(net, removable.free, request.round_to, removable.least)
         self.table = Table(net, self.units, example, place)
         self.stopwatch = Stopwatch(net, example.shape[1], place)
         self.widths_of_least = {group.root: widths[-1] for unit in self.units for group, widths in
@@ -63,7 +63,7 @@ class TimeBudget:
         and the choice is repeated with another limit until it is within 5 %, at most four times; the nearest counts.
 
         Args:
-            groups: The groups of the room, with the importance of their channels.
+            groups: The groups of the removable, with the importance of their channels.
             progress: Whether to show progress bars.
         """
         times = self.table.measure(progress)

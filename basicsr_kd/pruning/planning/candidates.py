@@ -80,7 +80,7 @@ class Candidate:
 
 
 def find_candidates(net: nn.Module) -> list[Candidate]:
-    """The ways that are worth a try for a network; ways that it has no room for are found out later."""
+    """The ways that are worth a try for a network; ways that cannot reach the budget are found out later."""
     found = [Candidate('growth'), Candidate('growth', importance='obs'), Candidate('growth', depth=0.75),
              Candidate('balanced'), Candidate('width'), Candidate('growth', 'uniform'),
              Candidate('growth', 'uniform', depth=0.75), Candidate('blocks')]

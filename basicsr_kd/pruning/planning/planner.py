@@ -20,7 +20,7 @@ from basicsr_kd.pruning.channels.importance import ChannelEffects
 from basicsr_kd.pruning.channels.surgeon import surgeon_prices
 from basicsr_kd.pruning.cost import measure, total_cost
 from basicsr_kd.pruning.cut import Cut
-from basicsr_kd.pruning.job import Job, given, working_copy
+from basicsr_kd.pruning.job import Job, required, working_copy
 from basicsr_kd.pruning.latency.budget import NEAR, between
 from basicsr_kd.pruning.latency.place import Place
 from basicsr_kd.pruning.latency.stopwatch import Stopwatch
@@ -108,7 +108,7 @@ class Planner:
         """Prune by a candidate, without a refit.
 
         Raises:
-            PruningError: The network has no room for the candidate, or the candidate does not reach the budget.
+            PruningError: The network cannot be pruned in the candidate's way, or not that far.
         """
         cut, network, steps = Cut(), self.net, []
         if candidate.depth < 1:
@@ -168,7 +168,7 @@ class Planner:
     def prices(self) -> list[ChannelGroup]:
         """Importance `obs` of the channels of layout `growth`."""
         job = self._job(self.net, Request(ratio=0.5, round_to=self.round_to))
-        return surgeon_prices(self.net, job.room.free, self.images, self.progress)
+        return surgeon_prices(self.net, job.removable.free, self.images, self.progress)
 
     def _job(self, net: nn.Module, request: Request, importance: ChannelEffects | None = None) -> Job:
         return Job(net, request, self.images[:1, :, :8, :8], importance)
@@ -192,7 +192,7 @@ class Planner:
             job = self._job(net, request, effects)
             job.must_be_reachable()
             if candidate.importance == 'obs':
-                job.room = replace(job.room, free=self.prices)
+                job.removable = replace(job.removable, free=self.prices)
             return job
 
         def make(ratio: float, of: str) -> _Made:
@@ -205,7 +205,7 @@ class Planner:
         whole = 1.0 if net is self.net else self.stopwatch.compare(net).share
         _must_leave_room(self.budget.share / whole)
         job = job_of(1 - self.budget.share / whole, 'latency')
-        widths, latency = given(job.time_budget()).choose(job.room.free, self.progress)
+        widths, latency = required(job.time_budget()).choose(job.removable.free, self.progress)
         return (*job.cut_channels(widths)[:2], job.request), whole * latency.share
 
     def _of_share(self, make: Callable[[float], _Made], net: nn.Module) -> tuple[_Made, float]:
@@ -234,7 +234,7 @@ class Planner:
         return total_cost(measure(net, self.images.shape[1]), self.budget.of)
 
     def _is_plain(self, network: nn.Module) -> bool:
-        """Whether other programs can build the network, given other numbers."""
+        """Whether other programs can build the network if they are told its numbers."""
         return network_section(network.state_dict(), '', self.options)['type'] not in ('PrunedNet', 'PrunedRRDBNet')
 
     @torch.no_grad()

@@ -84,10 +84,10 @@ def reconstruct(original: nn.Module, pruned: nn.Module, cut: Cut, images: Tensor
         original: The network before pruning, float32 on the CPU; not changed.
         pruned: The network after pruning; its weights change in place.
         cut: The cut that was made.
-        images: Inputs of the network, `(n, c, h, w)`. All n run at once, up to the last layer that is refitted on
-            feature maps of the smallest size. Of larger maps, as behind an upsampling, only as many run as take no more
-            memory, but at least four. Of clips `(n, t, c, h, w)` the last frames are looked at, with the original's
-            outputs for the frames before.
+        images: Inputs of the network, `(n, c, h, w)`. All n images are used for layers on the smallest feature maps.
+            Behind an upsampling fewer are used, so that no more memory is needed, but at least four. For clips
+            `(n, t, c, h, w)` the network is refitted on the last frame, given the original's outputs of the frames
+            before.
         progress: Whether to show a progress bar.
 
     Returns:
