@@ -43,8 +43,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                               f'word {BICUBIC} stands for\nbicubic enlargement')
     add_param_key(methods)
     methods.add_argument('--sr', metavar='DIR', nargs='+', type=Path, default=[],
-                         help='folders of finished images, or with a folder of\nfinished frames for each clip; with '
-                              'several sets, each\nhas a folder in it with the name of the set')
+                         help='folders of finished images, or of clips: a folder of\nfinished frames for each; with '
+                              'several sets, each holds\na folder with the name of each set')
     methods.add_argument('--device', metavar='NAME', help='cpu, cuda, cuda:1 ... (default: a GPU, if there is one)')
     methods.add_argument('--tile', metavar='N', type=int, default=0,
                          help='give networks of images pieces of N low-resolution\npixels, where memory is too small '

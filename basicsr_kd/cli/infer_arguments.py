@@ -37,17 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'image also a name that\nends in .png, .jpg, .webp or .tif. Grey stays grey, 16\nbits '
                              'stay 16 bits, alpha and colour profile are kept;\nwhat a format cannot hold is refused')
     parser.add_argument('--background', metavar='COLOUR', type=_colour,
-                        help='white, black or RRGGBB: put see-through images on it,\nin place of enlarging their '
-                             'alpha')
+                        help='white, black or RRGGBB: put transparent images on this\ncolour instead of enlarging '
+                             'their alpha')
     parser.add_argument('--fps', metavar='F', type=float,
-                        help='frames a second of an .mp4 (default: those of the video\nthat --input is, else 25)')
+                        help='frames a second of an .mp4 (default: those of the input\nvideo, else 25)')
     parser.add_argument('--tile', metavar='N', type=int, default=0,
                         help='give networks of images pieces of N low-resolution\npixels, where memory is too small '
                              'for whole images\n(default: whole images)')
     parser.add_argument('--overlap', metavar='N', type=int,
-                        help=f'low-resolution pixels that a piece sees around what is\nkept of it (default: {OVERLAP}; '
-                             'with tiles of 128 that\nleaves RealESRGAN_x4plus 47 dB (PSNR) from the whole\nimage, '
-                             'realesr-general-x4v3 65 dB)')
+                        help='low-resolution pixels that the network sees around the\npart of a tile that is kept '
+                             f'(default: {OVERLAP}; with tiles of\n128 RealESRGAN_x4plus then has 47 dB (PSNR) to '
+                             'its\nresult on the whole image, realesr-general-x4v3 65 dB)')
     parser.add_argument('--batch', metavar='N', type=int,
                         help=f'pieces that the network gets at once (default: 1 on a\nCPU, {GPU_BATCH} on a GPU)')
     parser.add_argument('--half', action='store_true',

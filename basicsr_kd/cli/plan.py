@@ -126,9 +126,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='what is to be left: latency=0.5, params=0.5, macs=0.5\n(shares of what it has now), '
                              'params=8M, macs=300G (of a\n64x64 input) or size=30MB')
     parser.add_argument('--calibration', metavar='DIR', required=True,
-                        help='a folder of low-resolution images, or an .lmdb; a\nquarter of them judges')
+                        help='a folder of low-resolution images, or an .lmdb; a\nquarter of them is kept to judge by')
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='a folder for plan.md, plan.png and plan.json; what is\ndone in it is not done again')
+                        help='a folder for plan.md, plan.png and plan.json; results\nthat are there already are '
+                             'not measured again')
     parser.add_argument('--opens', choices=('any', 'ncnn', 'spandrel'), default='any',
                         help='which programs have to open the result: this plugin and\nwhat it exports (default), '
                              'ncnn (Upscayl), or what is\nbuilt on spandrel (ComfyUI, chaiNNer): widths all equal')

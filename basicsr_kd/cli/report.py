@@ -1,4 +1,4 @@
-"""`basicsr-kd report`: a page to compare photos on, tables and plots, of evaluations that were made before."""
+"""`basicsr-kd report`: makes a page to compare photos on, with tables and plots, of what evaluate and bench wrote."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ EXAMPLE = """basicsr-kd report --runs teacher.json students.json --about about.y
          about.yml says what the methods are, all of it optional:
            kd_s16_seed0: {role: student, features: 16, pruned: 0.3, seed: 0, group: Student_16, iterations: 100000}
          role: bicubic, teacher, pruned_teacher, student, student_without_distillation or student_l1
-         blocks: residual blocks of a network for video; where they are left out, those of its file"""
+         blocks: residual blocks of a network for video; default: read off its file"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -97,7 +97,7 @@ METRICS = {
     'mdsi': Metric('MDSI', 4, False, ('images',), 'differences of edges and colours', on='RGB', smallest=16,
                    package='piq'),
     'gmsd': Metric('GMSD', 4, False, ('images',), 'how uneven edges differ', on='RGB', smallest=16, package='piq'),
-    'texture': Metric('texture', 2, True, ('images',), 'energy of fine detail, of that in the ground truth: below 1 '
+    'texture': Metric('texture', 2, True, ('images',), "energy of fine detail, as a share of the truth's: below 1 "
                       'blurred, above sharpened or noisy', on='Y', smallest=16, best=1, over_images='median',
                       undefined='with a ground truth that has no fine detail'),
 }
