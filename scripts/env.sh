@@ -31,8 +31,9 @@ install_repository() {
     if python -c 'import sys; sys.exit(sys.version_info < (3, 13))' && ! python -m pip show --quiet basicsr 2> /dev/null; then
         bash scripts/install_basicsr.sh || fail 'basicsr could not be built; the messages are above'
     fi
-    # Python compiles what it imports; all 6 GB of it would take pip most of a minute
-    python -m pip install --no-compile --editable ".${extra:+[$extra]}" || fail 'pip could not install; its messages are above'
+    # Python compiles what it imports; all 6 GB of it would take pip most of a minute. A pip before 23.1, as Python 3.10
+    # brings it, cannot build basicsr otherwise: its setup.py wants PyTorch as an egg
+    python -m pip install --use-pep517 --no-compile --editable ".${extra:+[$extra]}" || fail 'pip could not install; its messages are above'
     echo "$fingerprint" > "$stamp"
 }
 
