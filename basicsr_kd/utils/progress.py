@@ -29,6 +29,10 @@ class Progress(tqdm):
             options.update(mininterval=SECONDS, miniters=1, bar_format=_LINE)
         super().__init__(total=total, desc=title, disable=not shown, leave=False, file=sys.stderr, **options)
 
+    def update(self, n: float | None = 1) -> bool | None:
+        """Add to what is done. It stays within the total, else tqdm takes the total for unknown and cannot show it."""
+        return super().update(n if n is None or self.disable else min(n, self.total - self.n))
+
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Show the progress; tqdm calls this."""
         if not self.lines:
