@@ -1,6 +1,6 @@
 """The main job on photos that are already here: prune a trained teacher, distil it into a slim student, measure all.
 
-  python scripts/demo.py              under 10 minutes on 2 cores; `bash scripts/demo.sh` installs what it needs first
+  python scripts/demo.py              a few minutes on 2 cores; `bash scripts/demo.sh` installs what it needs first
   python scripts/demo.py --iters 100  only to see that everything runs
 
 BasicSR's own train.py and test.py do the work, by options/demo_prune.yml, demo_kd_s16.yml and demo_test.yml.
