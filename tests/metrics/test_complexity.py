@@ -5,6 +5,7 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from torch import nn
 
 from basicsr_kd.archs.frnet_arch import FRNet
+from basicsr_kd.archs.pruned_rrdbnet_arch import PrunedRRDBNet
 from basicsr_kd.metrics.complexity import complexity
 from basicsr_kd.utils.modes import evaluating
 
@@ -120,3 +121,9 @@ def test_a_pruned_frnet_has_parts_and_a_network_of_images_none():
 
     assert pruned['fnet'] == whole['fnet'] and pruned['srnet'].macs < whole['srnet'].macs
     assert complexity(nn.Sequential(nn.Conv2d(3, 8, 3)), (16, 16)).parts == {}
+
+
+def test_a_dense_block_without_growth_is_counted_without_a_warning(capfd):
+    net = PrunedRRDBNet(num_feat=8, num_block=1, num_grow_ch=[0] * 12)
+    assert complexity(net, (8, 8)).params == sum(parameter.numel() for parameter in net.parameters())
+    assert 'never called' not in ''.join(capfd.readouterr())
