@@ -207,7 +207,7 @@ def test_what_does_not_go_together_is_refused_before_torch_is_loaded():
 
 def test_a_word_or_number_that_is_none_is_told_with_what_is_possible(tool):
     status, _, errors = tool('--ratio', 'a third', *OUT)
-    assert status == 2 and len(errors.splitlines()) == 2 and "--ratio: invalid float value: 'a third'" in errors
+    assert status == 2 and len(errors.splitlines()) == 3 and "--ratio: invalid float value: 'a third'" in errors
     assert 'blocks' in tool('--layout', 'depth', *OUT)[2].splitlines()[-1]
 
 

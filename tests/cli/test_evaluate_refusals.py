@@ -59,7 +59,7 @@ HR = ('--hr', 'Set/HR')
     ((*B, '--hr', 'none', '--lr', 'Set/LR'), 'none does not exist. Expected a folder of images'),
     ((*B, *HR, '--lr', 'empty'), 'There is no image in empty'),
     ((*B, *HR, '--lr', 'others'), "nothing in others for 'a', 'b', 'c'; nothing in Set/HR for 'othera', 'otherb', 'o"),
-    ((*B, *HR, '--lr', 'odd'), 'Set/HR/b.png is 160x128 and odd/b.png 9x9. Expected the first 4 times as large'),
+    ((*B, *HR, '--lr', 'odd'), 'Set/HR/b.png is 160x128 and odd/b.png 9x9. Expected the first to be 4 times as large'),
     ((*B, '--hr', 'Set/LR', '--lr', 'Set/HR'), 'Expected the first, the ground truth, to be the larger one'),
     (('--sr', 'odd', *SETS), 'odd/a.png is 37x35. Expected 148x140, 4 times the size of Set/LR/a.png'),
     (('--sr', 'odd', '--hr', 'Set/HR', 'odd', '--border', '4'), 'odd/Set is no folder. Expected one for each of the'),

@@ -170,7 +170,7 @@ def test_sets_too_small_for_all_that_is_asked_for_are_refused(image_set, metrics
 
 @pytest.mark.parametrize(('sizes', 'said'), [
     pytest.param([{'a': (40, 40), 'b': (40, 40), 'c': (40, 40)}, {'a': (20, 20), 'b': (10, 10), 'c': (10, 10)}],
-                 r'a\.png is 40x40 and .*a\.png 20x20. Expected the first 4 times as large', id='the first is odd'),
+                 r'a\.png is 40x40 and .*a\.png 20x20. Expected the first to be 4 times', id='the first is odd'),
     pytest.param([{'a': (40, 40), 'b': (40, 48)}, {'a': (10, 10), 'b': (10, 10)}],
                  r'b\.png is 48x40 and .*b\.png 10x10', id='width'),
     pytest.param([{'a': (43, 43)}, {'a': (11, 11)}], r'is 43x43 and .* 11x11', id='rounded up'),

@@ -165,7 +165,7 @@ def test_workers_that_are_sent_it_as_well_work_until_the_run_has_saved(tmp_path,
 
 def test_a_validation_is_left_and_records_no_score(tmp_path, training, options):
     options['val']['val_freq'] = 2
-    write_images(tmp_path / 'many', count=400, lq_size=32)
+    write_images(tmp_path / 'many', count=200, lq_size=128)  # seconds of work, also on fast machines
     options['datasets']['val'].update(dataroot_gt=str(tmp_path / 'many/gt'), dataroot_lq=str(tmp_path / 'many/lq'))
     process = training()
     process.wait_for('iter:       2')
